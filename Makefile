@@ -1,0 +1,39 @@
+# Needs make, git and Python 3.11 to 3.13; everything else is fetched into .venv.
+# To choose the Python: make PYTHON=/path/to/python3.12 results
+
+PY = .venv/bin/python
+NOTEBOOK = src/notebooks/quantization_and_pruning.ipynb
+PARAMETERS =
+NETS =
+
+help: ## list the targets
+	@awk -F ': .*## |: ## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+results: env ## run the notebook, write results/   (PARAMETERS="-p FINAL_SPARSITY 0.9")
+	$(PY) -m model_compression.notebook $(PARAMETERS)
+
+test: env ## ruff, mypy, pytest
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(PY) -m pytest
+
+lab: env ## open the notebook in JupyterLab
+	$(PY) -m jupyter lab $(NOTEBOOK)
+
+study: env ## run the comparison of many seeds and nets   (NETS=lenet_5,lenet_300_100)
+	$(PY) -m model_compression.study $$(echo '$(NETS)' | awk '{ gsub(",", " ") } NF { print "--nets " $$0 }')
+
+bench: env ## run the benchmarks, benchmarks/bench_*.py
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
+
+env: ## bring .venv in line with Pipfile.lock (the other targets do this first)
+	@PYTHON='$(PYTHON)' sh scripts/environment.sh sync
+
+lock: ## renew Pipfile.lock from Pipfile, hashes kept, addresses left out
+	@PYTHON='$(PYTHON)' sh scripts/environment.sh lock
+
+clean: ## remove .venv and the tools' caches (never data, models or results)
+	rm -rf .venv .venv-unfinished .pipenv .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
+
+.PHONY: help results test lab study bench env lock clean

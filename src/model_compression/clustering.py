@@ -1,0 +1,66 @@
+"""Weight clustering: every kernel shares a few values (Han et al. 2015, arXiv:1510.00149, section 3).
+
+TFMOT's implementation; its experimental entry point is the one that can keep zeros.
+"""
+
+from dataclasses import dataclass
+
+from .models import clone, cluster_weights, keras, tfmot
+
+CentroidInitialization = tfmot.clustering.keras.CentroidInitialization
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterConfig:
+    """How many values a kernel may take.
+
+    Args:
+        clusters: centroids a kernel, 2 to 256 (more would not fit int8).
+        preserve_sparsity: keep zeros where they are; zero is then one of the centroids.
+    Raises:
+        ValueError: a field out of range.
+    """
+
+    clusters: int
+    preserve_sparsity: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.clusters, bool) or not isinstance(self.clusters, int) or not 2 <= self.clusters <= 256:
+            raise ValueError(f"clusters is {self.clusters!r}; allowed: whole numbers from 2 to 256")
+
+
+def takes(layer: keras.layers.Layer, config: ClusterConfig) -> bool:
+    """Whether `layer` has a kernel with more weights than centroids."""
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return False
+    kernel = isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)
+    return kernel and layer.count_params() > 2 * config.clusters
+
+
+def wrap(model: keras.Model, config: ClusterConfig) -> keras.Model:
+    """A copy of `model` whose kernels are clustered while it trains.
+
+    Raises:
+        ValueError: no kernel has more weights than `config.clusters`.
+    """
+    copy = clone(model)
+    targets = [layer for layer in copy.layers if takes(layer, config)]
+    if not targets:
+        raise ValueError(f"clusters is {config.clusters!r}: no kernel of this net has that many weights")
+
+    def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if layer not in targets:
+            return layer
+        return cluster_weights(
+            layer,
+            number_of_clusters=config.clusters,
+            cluster_centroids_init=CentroidInitialization.KMEANS_PLUS_PLUS,
+            preserve_sparsity=config.preserve_sparsity,
+        )
+
+    return keras.models.clone_model(copy, clone_function=wrap_layer)
+
+
+def strip(model: keras.Model) -> keras.Model:
+    """The clustered net without its wrappers."""
+    return tfmot.clustering.keras.strip_clustering(model)

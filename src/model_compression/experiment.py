@@ -1,0 +1,326 @@
+"""A recipe goes in, a record comes out: the only place that chains techniques."""
+
+import functools
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from . import clustering, conversion, data, metrics, models, pruning, quantization, tflite, training
+from .cache import Store, code_digest, make_key, versions
+from .clustering import ClusterConfig
+from .data import Dataset, load_dataset, scale
+from .pruning import PruneConfig
+from .quantization import QuantizeConfig
+from .recipes import MaskConfig, Recipe, Step, Technique, requirements
+from .verification import RULES, Promise, check_file
+
+#: Called with a training's key, its title and the epochs done so far.
+Report = Callable[[str, str, float], None]
+
+#: Validation images that the guard asks both sides about.
+GUARD_IMAGES = 2000
+
+_MODULES: dict[type, ModuleType] = {
+    PruneConfig: pruning,
+    ClusterConfig: clustering,
+    QuantizeConfig: quantization,
+    MaskConfig: pruning,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What one recipe gave with one seed. Sizes in bytes, accuracies as fractions.
+
+    Attributes:
+        best_coded_bytes: the file under the coder that makes it shortest, `best_coder`.
+        entropy_bytes: order-0 entropy of the stored kernels: a floor for a coder without memory.
+        nonzero_weights, weights: of all kernels; biases are not counted.
+        unique_values: distinct stored values of the kernel that has most of them.
+        macs, dense_macs: multiply-adds an image, of non-zero weights and of all.
+    """
+
+    recipe: str
+    file: str
+    seed: int
+    key: str
+    file_bytes: int
+    zip_bytes: int
+    best_coded_bytes: int
+    best_coder: str
+    entropy_bytes: float
+    nonzero_weights: int
+    weights: int
+    unique_values: int
+    macs: int
+    dense_macs: int
+    validation_accuracy: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A record with the file's bytes and the labels that it gave to the test images."""
+
+    record: Record
+    content: bytes
+    predictions: np.ndarray
+
+
+@functools.lru_cache(maxsize=2)
+def _dataset(name: str, data_dir: str, train_images: int | None) -> Dataset:
+    return load_dataset(name, data_dir=data_dir).take(train_images)
+
+
+@functools.lru_cache(maxsize=4)
+def _scaled(dataset: Dataset, split: str) -> np.ndarray:
+    return scale(getattr(dataset, f"x_{split}"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Where recipes are carried out: the data, and the folder that keeps what was computed.
+
+    Args:
+        dataset: a name or path that `load_dataset` takes.
+        train_images: the first so many; None for all.
+        cache_dir, data_dir: folders.
+    """
+
+    dataset: str
+    cache_dir: str
+    data_dir: str = "data"
+    train_images: int | None = None
+
+    @property
+    def data(self) -> Dataset:
+        """The images, loaded once a process."""
+        return _dataset(self.dataset, self.data_dir, self.train_images)
+
+    @property
+    def store(self) -> Store:
+        """What was computed before."""
+        return Store(self.cache_dir)
+
+    def training_key(self, net: str, steps: tuple[Step, ...], seed: int) -> str:
+        """The hash of all that makes a trained net: chained, so that equal beginnings are shared."""
+        step = steps[-1]
+        modules = [training, *([_MODULES[type(step.technique)]] if step.technique else [])]
+        parents = [self.training_key(net, needed, seed) for needed in requirements(steps)]
+        root = {} if len(steps) > 1 else {"data": self.data.fingerprint, "libraries": versions()}
+        return make_key(
+            net=net, seed=seed, train=step.train, technique=_own(step.technique), parents=parents,
+            depth=len(steps), code=_digest(models, *modules), **root,
+        )
+
+    def record_key(self, recipe: Recipe, seed: int) -> str:
+        """The hash of all that makes a record."""
+        code = _digest(conversion, metrics, tflite, data)
+        trained = self.training_key(recipe.net, recipe.steps, seed)
+        return make_key(recipe=recipe.name, export=recipe.export, trained=trained, code=code, libraries=versions())
+
+    def trained(self, net: str, steps: tuple[Step, ...], seed: int, report: Report) -> models.keras.Model:
+        """The net after `steps`, from the store or trained now; what it starts from likewise."""
+        key = self.training_key(net, steps, seed)
+        step = steps[-1]
+        files = self.store.get(key)
+        if files is not None and not isinstance(step.technique, QuantizeConfig):
+            return self._load(net, seed, files["weights.npz"])
+        models.keras.backend.clear_session()
+        if len(steps) > 1:
+            parent = self.trained(net, steps[:-1], seed, report)
+        else:
+            parent = self._build(net, seed)
+        like = getattr(step.technique, "like", ())
+        masks = pruning.nonzero_masks(self.trained(net, like, seed, report)) if like else None
+        title = f"{net}, {_title(step)}, seed {seed}"
+        progress = functools.partial(report, key, title)
+        model = self._run(parent, step, masks, _seed_of(seed, len(steps)), progress)
+        if not isinstance(step.technique, QuantizeConfig):
+            self.store.put(key, {"weights.npz": _pack(model)})
+        return model
+
+    def _build(self, net: str, seed: int) -> models.keras.Model:
+        return models.build(net, input_shape=self.data.input_shape, classes=self.data.classes, seed=seed)
+
+    def _load(self, net: str, seed: int, packed: bytes) -> models.keras.Model:
+        model = self._build(net, seed)
+        with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+            model.set_weights([arrays[name] for name in arrays.files])
+        return model
+
+    def _run(
+        self,
+        parent: models.keras.Model,
+        step: Step,
+        masks: dict[str, np.ndarray] | None,
+        seed: int,
+        progress: Callable[[float], None],
+    ) -> models.keras.Model:
+        """One step: wrap a copy, train it, strip it."""
+        technique, images = step.technique, _scaled(self.data, "train")
+        models.keras.utils.set_random_seed(seed)
+        callbacks, strip = [], lambda model: model
+        with models.quiet():
+            if isinstance(technique, PruneConfig):
+                model = pruning.wrap(parent, technique, steps=step.train.steps(len(images)))
+                callbacks, strip = pruning.callbacks(), pruning.strip
+            elif isinstance(technique, ClusterConfig):
+                model, strip = clustering.wrap(parent, technique), clustering.strip
+            elif isinstance(technique, QuantizeConfig):
+                model = quantization.wrap(parent, technique)
+                strip = functools.partial(quantization.strip, config=technique)
+            elif isinstance(technique, MaskConfig):
+                if masks is None:
+                    masks = pruning.random_masks(parent, technique.random_sparsity or 0.0, seed=seed)
+                model = pruning.fix_masks(parent, masks)
+            else:
+                model = models.clone(parent)
+        training.fit(
+            model, images, self.data.y_train, step.train, seed=seed, progress=progress, callbacks=callbacks
+        )
+        with models.quiet():
+            return strip(model)
+
+    def run(self, recipe: Recipe, seed: int, report: Report) -> Outcome:
+        """Carry out a recipe, as far as the store does not hold it already.
+
+        Raises:
+            CorruptFileError: the file does not compute what its net computes.
+        """
+        key = self.record_key(recipe, seed)
+        files = self.store.get(key)
+        if files is None:
+            files = self._export(recipe, seed, key, report)
+            self.store.put(key, files)
+        record = Record(**json.loads(files["record.json"]))
+        return Outcome(
+            record=record,
+            content=files["model" + recipe.export.suffix],
+            predictions=np.load(io.BytesIO(files["predictions.npy"])),
+        )
+
+    def _export(self, recipe: Recipe, seed: int, key: str, report: Report) -> dict[str, bytes]:
+        model = self.trained(recipe.net, recipe.steps, seed, report)
+        validation, test = _scaled(self.data, "val"), _scaled(self.data, "test")
+        aware = recipe.quantization_aware
+        representative = None if aware else scale(self.data.x_train[: conversion.REPRESENTATIVE_IMAGES])
+        content = conversion.export(model, recipe.export, representative=representative)
+        is_h5 = recipe.export.form == "h5"
+        # a Keras file has no graph of its own to count: its float32 twin has the same weights
+        twin = conversion.export(model, conversion.ExportConfig(form="float32"), representative=None) if is_h5 else content
+        net = self._build(recipe.net, seed)
+        check_file(
+            twin,
+            net,
+            promise_of(recipe, net),
+            images=validation[:GUARD_IMAGES],
+            kernels=None if aware else {name: kernel.numpy() for name, kernel in models.kernels(model).items()},
+        )
+        label = training.predict if is_h5 else tflite.predict
+        source = model if is_h5 else content
+        predicted = label(source, test)
+        record = Record(
+            recipe=recipe.name,
+            file=recipe.file_name,
+            seed=seed,
+            key=key,
+            validation_accuracy=metrics.accuracy(self.data.y_val, label(source, validation)),
+            accuracy=metrics.accuracy(self.data.y_test, predicted),
+            **_sizes(content, tflite.read_graph(twin)),
+        )
+        packed = io.BytesIO()
+        np.save(packed, predicted.astype(np.uint16))
+        return {
+            "record.json": json.dumps(asdict(record), indent=1).encode(),
+            "predictions.npy": packed.getvalue(),
+            "model" + recipe.export.suffix: content,
+        }
+
+
+def _sizes(content: bytes, graph: tflite.Graph) -> dict[str, Any]:
+    """The fields of a record that the file alone decides."""
+    coder, coded = metrics.best_coded(content)
+    layers = tflite.account(graph)
+    stored = [tensor.values for tensor, _ in graph.kernels() if tensor.values is not None]
+    return {
+        "file_bytes": len(content),
+        "zip_bytes": metrics.zip_bytes(content),
+        "best_coded_bytes": len(coded),
+        "best_coder": coder,
+        "entropy_bytes": sum(metrics.entropy_bits(values) for values in stored) / 8,
+        "nonzero_weights": sum(layer.nonzero for layer in layers),
+        "weights": sum(layer.weights for layer in layers),
+        "unique_values": max(len(np.unique(values)) for values in stored),
+        "macs": sum(layer.macs for layer in layers),
+        "dense_macs": sum(layer.dense_macs for layer in layers),
+    }
+
+
+def promise_of(recipe: Recipe, net: models.keras.Model) -> Promise:
+    """What the steps of a recipe say of its file: bits, zeros, distinct values.
+
+    Args:
+        net: the recipe's float net; its weights are not looked at.
+    """
+    rule = RULES["float32" if recipe.export.form == "h5" else recipe.export.form]
+    if recipe.quantization_aware and getattr(recipe.steps[-1].technique, "weight_bits", 8) == 4:
+        rule = RULES["int4_qat"]
+    zeros, unique = _counts(recipe.steps, models.kernel_layers(net))
+    return Promise(rule=rule, zeros=zeros, unique_values=unique)
+
+
+def _counts(
+    steps: tuple[Step, ...], layers: list[models.keras.layers.Layer]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Least zeros and most distinct values a kernel after `steps`; what no step keeps is not promised."""
+    zeros: dict[str, int] = {}
+    unique: dict[str, int] = {}
+    for step in steps:
+        match step.technique:
+            case PruneConfig() as prune:
+                zeros, unique = pruning.promised_zeros(layers, prune), {}
+            case MaskConfig(like=like) if like:
+                zeros, unique = _counts(like, layers)[0], {}
+            case MaskConfig(random_sparsity=share):
+                zeros, unique = {la.name: round((share or 0) * models.kernel_size(la)) for la in layers}, {}
+            case ClusterConfig() as cluster:
+                zeros = zeros if cluster.preserve_sparsity else {}
+                unique = {layer.name: cluster.clusters for layer in layers if clustering.takes(layer, cluster)}
+            case QuantizeConfig(preserve=preserve):
+                zeros = zeros if "sparsity" in preserve else {}
+                unique = unique if "clusters" in preserve else {}
+            case None:
+                zeros, unique = {}, {}
+    return zeros, unique
+
+
+def _own(technique: Technique | None) -> Technique | None:
+    """A technique without the steps that it points to: their key stands among the parents."""
+    return replace(technique, like=(), random_sparsity=0.0) if getattr(technique, "like", ()) else technique
+
+
+@functools.cache
+def _digest(*modules: ModuleType) -> str:
+    return code_digest(modules)
+
+
+def _seed_of(seed: int, depth: int) -> int:
+    """Each step of a seed draws from a stream of its own, the same for a technique and its control."""
+    return int(np.random.SeedSequence([seed, depth]).generate_state(1)[0])
+
+
+def _title(step: Step) -> str:
+    """What a progress bar calls a step."""
+    return type(step.technique).__name__.removesuffix("Config").lower() if step.technique else "training"
+
+
+def _pack(model: models.keras.Model) -> bytes:
+    packed = io.BytesIO()
+    np.savez(packed, **{f"{index:03d}": weights for index, weights in enumerate(model.get_weights())})
+    return packed.getvalue()

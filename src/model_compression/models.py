@@ -1,0 +1,160 @@
+"""The nets, by name, and the one place that picks a Keras.
+
+TFMOT needs Keras 2, so every module takes `keras`, `tf` and `tfmot` from here. One thread and
+deterministic ops make a training give the same weights whatever the number of cores; the study
+runs side by side in processes instead.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .quiet import quiet
+
+with quiet():
+    import tensorflow as tf
+    import tensorflow_model_optimization as tfmot
+    import tf_keras as keras
+    from litert_quantizer import qtyping, quantizer, recipe
+    from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import cluster_weights
+    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
+        cluster_utils,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_scheme,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras.experimental.default_n_bit import (
+        default_n_bit_quantize_scheme,
+    )
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_op_determinism()
+    tf.get_logger().setLevel("ERROR")
+
+__all__ = [
+    "KERNEL_LAYERS",
+    "build",
+    "clone",
+    "cluster_utils",
+    "cluster_weights",
+    "default_8bit_quantize_scheme",
+    "default_n_bit_quantize_scheme",
+    "kernel",
+    "kernel_layers",
+    "kernel_size",
+    "kernels",
+    "keras",
+    "parse_net",
+    "qtyping",
+    "quantizer",
+    "quiet",
+    "recipe",
+    "tf",
+    "tfmot",
+]
+
+#: Layers whose kernels the methods compress; biases and normalization stay as they are.
+KERNEL_LAYERS = (keras.layers.Conv2D, keras.layers.Dense, keras.layers.DepthwiseConv2D)
+
+Body = Callable[[int], list[keras.layers.Layer]]
+
+
+def _image(shape: tuple[int, ...]) -> list[keras.layers.Layer]:
+    """Add the channel axis that a greyscale image lacks."""
+    return [keras.layers.Reshape((*shape, 1))] if len(shape) == 2 else []
+
+
+def _baseline(classes: int) -> list[keras.layers.Layer]:
+    """The net of the TFMOT tutorials: 20,410 parameters on 28 x 28 images."""
+    layers = keras.layers
+    return [layers.Conv2D(12, 3, activation="relu"), layers.MaxPool2D(), layers.Flatten(), layers.Dense(classes)]
+
+
+def _lenet_300_100(classes: int) -> list[keras.layers.Layer]:
+    """LeCun et al. 1998, as in Deep Compression: 266,610 parameters."""
+    layers = keras.layers
+    return [
+        layers.Flatten(),
+        layers.Dense(300, activation="relu"),
+        layers.Dense(100, activation="relu"),
+        layers.Dense(classes),
+    ]
+
+
+def _lenet_5(classes: int) -> list[keras.layers.Layer]:
+    """LeNet-5 as in Caffe and Deep Compression: 431,080 parameters."""
+    layers = keras.layers
+    return [
+        layers.Conv2D(20, 5),
+        layers.MaxPool2D(),
+        layers.Conv2D(50, 5),
+        layers.MaxPool2D(),
+        layers.Flatten(),
+        layers.Dense(500, activation="relu"),
+        layers.Dense(classes),
+    ]
+
+
+NETS: dict[str, Body] = {"baseline": _baseline, "lenet_300_100": _lenet_300_100, "lenet_5": _lenet_5}
+
+
+def parse_net(net: str) -> tuple[str, tuple[int, ...]]:
+    """Split a net's name into family and widths: `baseline_3` is the baseline with 3 filters.
+
+    Raises:
+        ValueError: no such net.
+    """
+    if net in NETS:
+        return net, ()
+    family, _, width = net.rpartition("_")
+    if family == "baseline" and width.isdecimal() and int(width) >= 1:
+        return family, (int(width),)
+    raise ValueError(f"net is {net!r}; allowed: {', '.join(sorted(NETS))}, or baseline_<filters>")
+
+
+def build(net: str, *, input_shape: tuple[int, ...], classes: int, seed: int) -> keras.Sequential:
+    """An untrained net with logits as outputs.
+
+    Args:
+        net: a name in `NETS`, or `baseline_<filters>`.
+        input_shape: one image's shape, (height, width) or (height, width, channels).
+        classes: number of outputs.
+        seed: sets every generator before the first weight is drawn.
+    Raises:
+        ValueError: no such net.
+    """
+    family, widths = parse_net(net)
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    layers = NETS[family](classes)
+    if widths:
+        layers[0] = keras.layers.Conv2D(widths[0], 3, activation="relu")
+    return keras.Sequential([keras.layers.InputLayer(input_shape), *_image(input_shape), *layers])
+
+
+def clone(model: keras.Model) -> keras.Model:
+    """A copy with weights of its own, so that wrapping it leaves `model` as it was."""
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def kernel_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers whose kernels can be compressed, in order."""
+    return [layer for layer in model.layers if isinstance(layer, KERNEL_LAYERS)]
+
+
+def kernel(layer: keras.layers.Layer) -> tf.Variable:
+    """The kernel of a convolution, depthwise convolution or Dense layer."""
+    return layer.depthwise_kernel if isinstance(layer, keras.layers.DepthwiseConv2D) else layer.kernel
+
+
+def kernel_size(layer: keras.layers.Layer) -> int:
+    """How many weights the kernel holds."""
+    return int(np.prod(kernel(layer).shape))
+
+
+def kernels(model: keras.Model) -> dict[str, tf.Variable]:
+    """The compressible kernels by layer name, in the order of the layers."""
+    return {layer.name: kernel(layer) for layer in kernel_layers(model)}

@@ -1,0 +1,186 @@
+"""Recipes side by side on Dask distributed: a local cluster, or the one that Dask is set up for.
+
+Every training and every file is a task whose key is its cache key. What the store holds is not
+submitted, so an interrupted study goes on where it stopped; a worker that dies is replaced, and
+only the task that it was at is run again.
+"""
+
+import functools
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import dask
+from distributed import Client, Future, LocalCluster, get_worker
+from tqdm import tqdm
+
+from .experiment import Bench, Outcome
+from .quiet import quiet
+from .recipes import Recipe, Step, requirements
+
+TOPIC = "model-compression-progress"
+#: Seconds between two looks at the progress.
+TICK = 0.25
+#: What an export weighs on the progress bar, in epochs.
+EXPORT_EPOCHS = 0.5
+
+_one_at_a_time = threading.Lock()
+
+
+def _report(key: str, title: str, done: float) -> None:
+    get_worker().log_event(TOPIC, {"key": key, "title": title, "done": done})
+
+
+def _train(bench: Bench, net: str, steps: tuple[Step, ...], seed: int, *needed: None) -> None:
+    # TensorFlow's random state belongs to the process, whatever threads a cluster gives us
+    with _one_at_a_time, quiet():
+        bench.trained(net, steps, seed, _report)
+
+
+def _run(bench: Bench, recipe: Recipe, seed: int, *needed: None) -> None:
+    with _one_at_a_time, quiet():
+        bench.run(recipe, seed, _report)
+
+
+@functools.cache
+def connect(n_workers: int | None = None) -> Client:
+    """A client of the cluster in Dask's `scheduler-address` setting, or of one started here.
+
+    Args:
+        n_workers: processes of a cluster started here; None for one a core.
+    """
+    if dask.config.get("scheduler-address", None):
+        return Client()
+    workers = n_workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cluster = LocalCluster(
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs="ERROR"
+    )
+    return Client(cluster)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A recipe that could not be carried out."""
+
+    recipe: str
+    seed: int
+    error: str
+
+
+class Study:
+    """Recipes over seeds, computed in the background and waited for by name.
+
+    Args:
+        bench: the data and the cache.
+        recipes: by name, in the order in which they are wanted.
+        seeds: each recipe is carried out once a seed.
+        n_workers: see `connect`.
+    """
+
+    def __init__(
+        self, bench: Bench, recipes: Mapping[str, Recipe], seeds: Iterable[int], *, n_workers: int | None = None
+    ) -> None:
+        self.bench, self.recipes, self.seeds, self.n_workers = bench, dict(recipes), list(seeds), n_workers
+        self.failures: list[Failure] = []
+        self._futures: dict[str, Future] = {}
+        self._trainings: dict[str, float] = {}
+        self._done: dict[str, float] = {}
+        self._title = ""
+        self._client: Client | None = None
+
+    def start(self) -> "Study":
+        """Submit all that the store lacks; returns at once."""
+        for seed in self.seeds:
+            for recipe in self.recipes.values():
+                self._submit(recipe, seed)
+        return self
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            self._client = connect(self.n_workers)
+            self._client.subscribe_topic(TOPIC, self._hear)
+        return self._client
+
+    def _hear(self, event: tuple[float, dict[str, object]]) -> None:
+        message = event[1]
+        self._done[str(message["key"])] = float(message["done"])  # type: ignore[arg-type]
+        self._title = str(message["title"])
+
+    def _submit(self, recipe: Recipe, seed: int) -> None:
+        key = self.bench.record_key(recipe, seed)
+        if key in self._futures or self.bench.store.has(key):
+            return
+        aware = recipe.quantization_aware
+        # quantization-aware nets are trained where they are exported
+        needed = requirements(recipe.steps) if aware else [recipe.steps]
+        futures = [self._submit_training(recipe.net, steps, seed) for steps in needed]
+        if aware:
+            self._trainings[self.bench.training_key(recipe.net, recipe.steps, seed)] = recipe.steps[-1].train.epochs
+        self._futures[key] = self._connected().submit(
+            _run, self.bench, recipe, seed, *futures, key=key, priority=self._priority(recipe), pure=False
+        )
+
+    def _submit_training(self, net: str, steps: tuple[Step, ...], seed: int) -> Future | None:
+        key = self.bench.training_key(net, steps, seed)
+        if key not in self._futures:
+            if self.bench.store.has(key):
+                return None
+            futures = [self._submit_training(net, needed, seed) for needed in requirements(steps)]
+            self._trainings[key] = steps[-1].train.epochs
+            self._futures[key] = self._connected().submit(
+                _train, self.bench, net, steps, seed, *futures, key=key, pure=False
+            )
+        return self._futures[key]
+
+    def _priority(self, recipe: Recipe) -> int:
+        return -list(self.recipes.values()).index(recipe)
+
+    def outcomes(self, name: str) -> list[Outcome]:
+        """What a recipe gave, one outcome a seed; waits with a progress bar.
+
+        Seeds that failed are left out, and stand in `failures`.
+        Raises:
+            KeyError: no recipe of that name.
+        """
+        self.wait([name])
+        found = []
+        for seed in self.seeds:
+            outcome = self._outcome(self.recipes[name], seed)
+            if outcome is not None:
+                found.append(outcome)
+        return found
+
+    def _outcome(self, recipe: Recipe, seed: int) -> Outcome | None:
+        future = self._futures.get(self.bench.record_key(recipe, seed))
+        if future is not None and future.status != "finished":
+            failure = Failure(recipe=recipe.name, seed=seed, error=str(future.exception() or future.status))
+            if failure not in self.failures:
+                self.failures.append(failure)
+            return None
+        return self.bench.run(recipe, seed, lambda key, title, done: None)
+
+    def wait(self, names: Iterable[str] | None = None) -> None:
+        """Until the recipes, or all of them, are carried out or have failed."""
+        recipes = [self.recipes[name] for name in (self.recipes if names is None else names)]
+        keys = {self.bench.record_key(recipe, seed): (recipe, seed) for recipe in recipes for seed in self.seeds}
+        waiting = {key: self._futures[key] for key in keys if key in self._futures}
+        if all(future.done() for future in waiting.values()):
+            return
+        trainings = set().union(*(self._ancestors(recipe.net, recipe.steps, seed) for recipe, seed in keys.values()))
+        epochs = {key: self._trainings[key] for key in trainings if key in self._trainings}
+        total = sum(epochs.values()) + EXPORT_EPOCHS * len(waiting)
+        form = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} epochs [{elapsed}<{remaining}]"
+        with tqdm(total=total, bar_format=form, leave=False, dynamic_ncols=True, mininterval=1) as bar:
+            while not all(future.done() for future in waiting.values()):
+                finished = {key for key in epochs if key in self._futures and self._futures[key].done()}
+                done = sum(length if key in finished else min(self._done.get(key, 0.0), length) for key, length in epochs.items())
+                done += EXPORT_EPOCHS * sum(future.done() for future in waiting.values())
+                bar.set_description_str(self._title or "starting", refresh=False)
+                bar.update(done - bar.n)
+                time.sleep(TICK)
+
+    def _ancestors(self, net: str, steps: tuple[Step, ...], seed: int) -> set[str]:
+        above = (self._ancestors(net, needed, seed) for needed in requirements(steps))
+        return {self.bench.training_key(net, steps, seed)}.union(*above)

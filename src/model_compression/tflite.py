@@ -1,0 +1,296 @@
+"""Reading and running .tflite files: LiteRT only, no TensorFlow."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.tools import flatbuffer_utils
+
+from .quiet import quiet
+
+#: Images a call: the interpreter's own overhead disappears, memory stays small.
+BATCH = 1000
+
+_TYPE_NAMES = {code: name.lower() for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
+#: The operators whose second input is a kernel.
+KERNEL_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+#: Bits that one value takes in the file.
+_BITS = {"float32": 32, "float16": 16, "int64": 64, "int32": 32, "int16": 16, "int8": 8, "uint8": 8, "int4": 4, "int2": 2}
+_DTYPES = {"float32": "<f4", "float16": "<f2", "int64": "<i8", "int32": "<i4", "int16": "<i2", "int8": "i1", "uint8": "u1"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """One tensor of a file, as its schema states it.
+
+    Attributes:
+        shape: as in the file: Dense kernels (outputs, inputs), convolutions (outputs, height,
+            width, inputs), depthwise (1, height, width, outputs).
+        values: stored numbers in `shape`, 4-bit ones unpacked; None unless constant.
+        scale: float32, empty when not quantized, one value, or one a slice along `axis`.
+        zero_point: int64, shaped like `scale`.
+    """
+
+    index: int
+    name: str
+    dtype: str
+    bits: int
+    shape: tuple[int, ...]
+    values: np.ndarray | None
+    scale: np.ndarray
+    zero_point: np.ndarray
+    axis: int
+
+    def dequantized(self) -> np.ndarray:
+        """float32 values in `shape`: (stored - zero_point) * scale.
+
+        Raises:
+            ValueError: the tensor is not a constant.
+        """
+        if self.values is None:
+            raise ValueError(f"tensor {self.name!r} is not a constant")
+        if not self.scale.size:
+            return self.values.astype(np.float32)
+        along = [1] * len(self.shape)
+        if self.scale.size > 1:
+            along[self.axis] = self.scale.size
+        offset = self.values.astype(np.int64) - self.zero_point.reshape(along)
+        return (offset * self.scale.reshape(along)).astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """One step of the graph: its name and the indices of its tensors."""
+
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """A file's tensors and operators, in the order of the file."""
+
+    tensors: tuple[Tensor, ...]
+    operators: tuple[Operator, ...]
+
+    def kernels(self) -> list[tuple[Tensor, Operator]]:
+        """Convolutions and Dense layers in the order of execution, each with its constant kernel."""
+        return [
+            (self.constant(operator.inputs[1]), operator)
+            for operator in self.operators
+            if operator.name in KERNEL_OPERATORS
+        ]
+
+    def constant(self, index: int) -> Tensor:
+        """A constant tensor, or the constant behind the DEQUANTIZE that produces it.
+
+        Raises:
+            ValueError: the tensor is computed from the input.
+        """
+        while self.tensors[index].values is None:
+            makers = [operator for operator in self.operators if index in operator.outputs]
+            if not makers or makers[0].name not in ("DEQUANTIZE", "DENSIFY"):
+                raise ValueError(f"tensor {self.tensors[index].name!r} is computed, not stored")
+            index = makers[0].inputs[0]
+        return self.tensors[index]
+
+
+def _unpack(raw: np.ndarray, bits: int, count: int) -> np.ndarray:
+    """Signed integers of 4 or 2 bits, lowest bits first, as int8."""
+    per_byte = 8 // bits
+    shifts = np.arange(per_byte, dtype=np.uint8) * bits
+    fields = ((raw[:, None] >> shifts) & (2**bits - 1)).astype(np.int8).ravel()[:count]
+    return np.where(fields >= 2 ** (bits - 1), fields - 2**bits, fields).astype(np.int8)
+
+
+def _values(raw: np.ndarray, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    if dtype in ("int4", "int2"):
+        return _unpack(raw, _BITS[dtype], int(np.prod(shape, dtype=np.int64))).reshape(shape)
+    return np.frombuffer(raw.tobytes(), dtype=_DTYPES[dtype]).reshape(shape)
+
+
+def _array(values: object, dtype: type) -> np.ndarray:
+    return np.array([] if values is None else values, dtype=dtype)
+
+
+def read_graph(content: bytes) -> Graph:
+    """Every tensor and operator of the first subgraph.
+
+    Raises:
+        ValueError: `content` is no .tflite file.
+    """
+    if content[4:8] != b"TFL3":
+        raise ValueError(f"no .tflite file: bytes 4 to 8 are {content[4:8]!r}, and must be b'TFL3'")
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    subgraph = model.subgraphs[0]
+    tensors = []
+    for index, tensor in enumerate(subgraph.tensors):
+        dtype = _TYPE_NAMES[tensor.type]
+        shape = tuple(int(size) for size in (tensor.shape if tensor.shape is not None else ()))
+        raw = model.buffers[tensor.buffer].data
+        constant = raw is not None and len(raw) > 0 and dtype in _BITS and tensor.sparsity is None
+        quantization = tensor.quantization
+        name = tensor.name or b""
+        tensors.append(
+            Tensor(
+                index=index,
+                name=name.decode() if isinstance(name, bytes) else name,
+                dtype=dtype,
+                bits=_BITS.get(dtype, 0),
+                shape=shape,
+                values=_values(np.asarray(raw, np.uint8), dtype, shape) if constant else None,
+                scale=_array(quantization and quantization.scale, np.float32),
+                zero_point=_array(quantization and quantization.zeroPoint, np.int64),
+                axis=int(quantization.quantizedDimension) if quantization else 0,
+            )
+        )
+    codes = [flatbuffer_utils.opcode_to_name(model, index) for index in range(len(model.operatorCodes))]
+    operators = [
+        Operator(
+            name=codes[operator.opcodeIndex],
+            inputs=tuple(int(i) for i in operator.inputs),
+            outputs=tuple(int(i) for i in operator.outputs),
+        )
+        for operator in subgraph.operators
+    ]
+    return Graph(tensors=tuple(tensors), operators=tuple(operators))
+
+
+def strip(content: bytes) -> bytes:
+    """The same file without names, signatures and metadata: fewer bytes, equal predictions.
+
+    Source: ai_edge_litert.tools.flatbuffer_utils.
+    """
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    flatbuffer_utils.strip_strings(model)
+    model.metadata = []
+    model.metadataBuffer = []
+    model.signatureDefs = []
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerAccount:
+    """What one layer with a kernel costs.
+
+    Attributes:
+        layer: its operator and place, as in `CONV_2D 1`.
+        shape: of the kernel in the file.
+        parameters: weights and biases. nonzero: weights that are not 0.
+        kernel_bytes: as stored, packed bits counted.
+        macs: multiply-adds an image of the non-zero weights; dense_macs: of all weights.
+    """
+
+    layer: str
+    shape: tuple[int, ...]
+    parameters: int
+    weights: int
+    nonzero: int
+    kernel_bytes: int
+    macs: int
+    dense_macs: int
+
+
+def account(graph: Graph) -> list[LayerAccount]:
+    """Layer by layer: shape, parameters, multiply-adds, zeros and bytes."""
+    rows = []
+    for number, (kernel, operator) in enumerate(graph.kernels(), 1):
+        weights, nonzero = int(np.prod(kernel.shape)), int(np.count_nonzero(kernel.dequantized()))
+        output = graph.tensors[operator.outputs[0]].shape
+        # a convolution's weight works once at each place of its output
+        places = output[1] * output[2] if len(output) == 4 else 1
+        biases = len(operator.inputs) > 2 and operator.inputs[2] >= 0
+        rows.append(
+            LayerAccount(
+                layer=f"{operator.name} {number}",
+                shape=kernel.shape,
+                parameters=weights + (output[-1] if biases else 0),
+                weights=weights,
+                nonzero=nonzero,
+                kernel_bytes=-(-weights * kernel.bits // 8),
+                macs=nonzero * places,
+                dense_macs=weights * places,
+            )
+        )
+    return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class IoDetails:
+    """How the two ends of a file are quantized; scale 0 means not at all."""
+
+    input_name: str
+    input_dtype: str
+    input_scale: float
+    input_zero_point: int
+    output_dtype: str
+    output_scale: float
+    output_zero_point: int
+
+
+def interpreter(content: bytes, *, delegate: bool = True, threads: int = 1) -> Interpreter:
+    """A LiteRT interpreter; `delegate=False` leaves out XNNPACK."""
+    resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    with quiet():
+        return Interpreter(model_content=content, num_threads=threads, experimental_op_resolver_type=resolver)
+
+
+def io_details(content: bytes) -> IoDetails:
+    """Names, types, scales and zero points of the input and the output."""
+    loaded = interpreter(content, delegate=False)
+    signature = loaded.get_signature_list().get("serving_default", {"inputs": []})["inputs"]
+    (source,), (target,) = loaded.get_input_details(), loaded.get_output_details()
+    return IoDetails(
+        input_name=signature[0] if signature else source["name"],
+        input_dtype=np.dtype(source["dtype"]).name,
+        input_scale=float(source["quantization"][0]),
+        input_zero_point=int(source["quantization"][1]),
+        output_dtype=np.dtype(target["dtype"]).name,
+        output_scale=float(target["quantization"][0]),
+        output_zero_point=int(target["quantization"][1]),
+    )
+
+
+def quantize(values: np.ndarray, *, scale: float, zero_point: int, dtype: str) -> np.ndarray:
+    """Floats to stored integers: divide, round to even, shift, clip, then cast."""
+    limits = np.iinfo(dtype)
+    stored = np.rint(values / np.float32(scale)) + zero_point
+    return np.clip(stored, limits.min, limits.max).astype(dtype)
+
+
+def logits(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
+    """Outputs (n, classes) as float32 for float32 images (n, ...), `BATCH` at a time.
+
+    Integer inputs are quantized and integer outputs de-quantized by the file's own scales.
+    """
+    details = io_details(content)
+    if details.input_scale:
+        images = quantize(
+            images, scale=details.input_scale, zero_point=details.input_zero_point, dtype=details.input_dtype
+        )
+    loaded = interpreter(content, delegate=delegate)
+    source = loaded.get_input_details()[0]
+    resizable = source["shape_signature"][0] == -1
+    batch = BATCH if resizable else int(source["shape"][0])
+    outputs, size = [], None
+    for start in range(0, len(images), batch):
+        part = images[start : start + batch]
+        if size != len(part):
+            if resizable:
+                loaded.resize_tensor_input(source["index"], part.shape)
+            loaded.allocate_tensors()
+            size = len(part)
+        loaded.set_tensor(loaded.get_input_details()[0]["index"], part)
+        loaded.invoke()
+        outputs.append(loaded.get_tensor(loaded.get_output_details()[0]["index"]))
+    stacked = np.concatenate(outputs).astype(np.float32)
+    if details.output_scale:
+        stacked = (stacked - details.output_zero_point) * np.float32(details.output_scale)
+    return stacked
+
+
+def predict(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
+    """Labels (n,) that a file gives to float32 images (n, ...)."""
+    return np.argmax(logits(content, images, delegate=delegate), axis=-1)

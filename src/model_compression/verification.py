@@ -1,0 +1,212 @@
+"""The guard against silent corruption: no file enters a table before it has passed here.
+
+A converter can write, without a word, a file that computes something else: shifted weights, lost
+zeros, floats where integers were asked for. So each file's constants are read from its schema, put
+into the Keras net, and both are asked the same questions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import tflite
+from .models import clone, kernel_layers, keras
+from .tflite import Graph, Operator, Tensor
+from .training import predict
+
+
+class CorruptFileError(RuntimeError):
+    """A file that does not compute what its net computes, or is not what its recipe promised."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormRule:
+    """What the files of one form have to look like.
+
+    Attributes:
+        bits: allowed for a kernel. largest_bits: of the largest kernel, the point of the form.
+        integer_only: no float tensor anywhere, both ends included.
+        exact: each weight lies within half a step of its trained value; forms that choose their
+            clipping (OCTAV) or correct errors against each other (GPTQ) do not.
+        agreement: least fraction of images on which file and net give the same label.
+    """
+
+    bits: frozenset[int]
+    largest_bits: int
+    integer_only: bool = False
+    exact: bool = True
+    agreement: float = 0.98
+
+
+def _rule(*bits: int, **rest: object) -> FormRule:
+    return FormRule(bits=frozenset(bits), largest_bits=bits[0], **rest)  # type: ignore[arg-type]
+
+
+#: By form; the first number is what the largest kernel must have.
+RULES: dict[str, FormRule] = {
+    "float32": _rule(32, agreement=0.999),
+    "float16": _rule(16, agreement=0.998),
+    "dynamic_range": _rule(8, 32),
+    "int8": _rule(8, integer_only=True),
+    "int4_qat": _rule(4, integer_only=True, exact=False, agreement=0.97),
+    "int16x8": _rule(8),
+    "int4_dynamic": _rule(4, agreement=0.97),
+    "int4_weight_only": _rule(4, agreement=0.97),
+    "int4_mixed": _rule(4, 8, agreement=0.97),
+    "int4_weight_only_octav": _rule(4, exact=False, agreement=0.97),
+    "int4_mixed_gptq": _rule(4, 8, exact=False, agreement=0.97),
+    "int4_static": _rule(4, 8, agreement=0.97),
+}
+
+#: Largest relative error (root mean square) of a kernel, by its bits.
+RELATIVE_ERROR = {32: 1e-6, 16: 1e-3, 8: 0.08, 4: 0.5}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promise:
+    """What a recipe says of its file.
+
+    Attributes:
+        rule: of the file's form.
+        zeros: least number of zeros a kernel, by the float layer's name.
+        unique_values: most distinct values a kernel with one scale, by the float layer's name.
+    """
+
+    rule: FormRule
+    zeros: Mapping[str, int] = field(default_factory=dict)
+    unique_values: Mapping[str, int] = field(default_factory=dict)
+
+
+def check_file(
+    content: bytes,
+    net: keras.Model,
+    promise: Promise,
+    *,
+    images: np.ndarray,
+    kernels: Mapping[str, np.ndarray] | None,
+) -> None:
+    """Raise unless the file is what its recipe promised and computes what its constants say.
+
+    Args:
+        net: a float Keras net of the same architecture; its weights are not used.
+        images: float32 (n, ...), not of the test set.
+        kernels: the trained float kernels by layer name; None after quantization-aware training,
+            whose wrappers hold them rounded.
+    Raises:
+        CorruptFileError: what disagrees, naming the tensor.
+    """
+    graph = tflite.read_graph(content)
+    pairs = match_kernels(graph, net)
+    _check_types(graph, pairs, promise.rule)
+    for name, (tensor, _) in pairs.items():
+        _check_counts(name, tensor, promise)
+        if kernels is not None:
+            layer = net.get_layer(name)
+            _check_values(tensor, to_file_layout(kernels[name], layer), promise.rule)
+    labels = tflite.predict(content, images)
+    computed = predict(rebuild(graph, net, pairs), images)
+    _compare(labels, computed, promise.rule.agreement, "its own constants, computed by Keras")
+    plain = tflite.predict(content, images, delegate=False)
+    _compare(labels, plain, min(promise.rule.agreement, 0.99), "the interpreter without XNNPACK")
+
+
+def _compare(labels: np.ndarray, others: np.ndarray, least: float, what: str) -> None:
+    agreement = float(np.mean(labels == others))
+    if agreement < least:
+        raise CorruptFileError(f"the file agrees with {what} on {agreement:.4f} of the images; least: {least}")
+
+
+def to_file_layout(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
+    """A Keras kernel in the axes of a .tflite file."""
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return kernel.reshape(1, *kernel.shape[:2], -1)
+    return np.moveaxis(kernel, -1, 0)
+
+
+def to_keras_layout(values: np.ndarray, layer: keras.layers.Layer, shape: Sequence[int]) -> np.ndarray:
+    """A file's kernel in the axes, and the shape, of the Keras layer."""
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return values.reshape(shape)
+    return np.moveaxis(values, 0, -1).reshape(shape)
+
+
+def match_kernels(graph: Graph, net: keras.Model) -> dict[str, tuple[Tensor, Operator]]:
+    """The stored kernel, and the operator that uses it, of each layer that has one.
+
+    Raises:
+        CorruptFileError: the file has other kernels than the net.
+    """
+    layers = kernel_layers(net)
+    stored = graph.kernels()
+    if len(stored) != len(layers):
+        raise CorruptFileError(f"the file has {len(stored)} kernels, the net {len(layers)}")
+    pairs = {}
+    for layer, (tensor, operator) in zip(layers, stored, strict=True):
+        expected = to_file_layout(layer.get_weights()[0], layer).shape
+        if tensor.shape != expected:
+            raise CorruptFileError(f"tensor {tensor.name!r} has shape {tensor.shape}; {layer.name} needs {expected}")
+        pairs[layer.name] = (tensor, operator)
+    return pairs
+
+
+def _check_types(graph: Graph, pairs: Mapping[str, tuple[Tensor, Operator]], rule: FormRule) -> None:
+    tensors = [tensor for tensor, _ in pairs.values()]
+    for tensor in tensors:
+        if tensor.bits not in rule.bits:
+            raise CorruptFileError(
+                f"tensor {tensor.name!r} is {tensor.dtype}, {tensor.bits} bits; promised: {sorted(rule.bits)}"
+            )
+    largest = max(tensors, key=lambda tensor: int(np.prod(tensor.shape)))
+    if largest.bits != rule.largest_bits:
+        raise CorruptFileError(f"tensor {largest.name!r} has {largest.bits} bits; promised: {rule.largest_bits}")
+    if rule.integer_only:
+        for tensor in graph.tensors:
+            if tensor.dtype.startswith("float"):
+                raise CorruptFileError(f"tensor {tensor.name!r} is {tensor.dtype}; promised: integers throughout")
+
+
+def _check_counts(name: str, tensor: Tensor, promise: Promise) -> None:
+    values = tensor.dequantized()
+    zeros, unique = int(np.sum(values == 0)), len(np.unique(values))
+    if zeros < promise.zeros.get(name, 0):
+        raise CorruptFileError(f"tensor {tensor.name!r} has {zeros} zeros; promised: {promise.zeros[name]}")
+    # a scale a channel turns one centroid into many values
+    if tensor.scale.size <= 1 and unique > promise.unique_values.get(name, unique):
+        raise CorruptFileError(
+            f"tensor {tensor.name!r} has {unique} distinct values; promised: {promise.unique_values[name]}"
+        )
+
+
+def _check_values(tensor: Tensor, expected: np.ndarray, rule: FormRule) -> None:
+    error = np.abs(tensor.dequantized() - expected)
+    relative = float(np.sqrt(np.mean(error**2) / max(float(np.mean(expected**2)), 1e-30)))
+    if relative > RELATIVE_ERROR[tensor.bits]:
+        raise CorruptFileError(
+            f"tensor {tensor.name!r} lies {relative:.2g} (relative) from the trained kernel; "
+            f"most for {tensor.bits} bits: {RELATIVE_ERROR[tensor.bits]}"
+        )
+    if rule.exact and tensor.scale.size:
+        along = [1] * len(tensor.shape)
+        if tensor.scale.size > 1:
+            along[tensor.axis] = -1
+        steps = float(np.max(error / np.broadcast_to(tensor.scale.reshape(along), error.shape)))
+        if steps > 0.51:
+            raise CorruptFileError(
+                f"tensor {tensor.name!r} lies up to {steps:.2f} quantization steps from the trained kernel; most: 0.5"
+            )
+
+
+def rebuild(graph: Graph, net: keras.Model, pairs: Mapping[str, tuple[Tensor, Operator]]) -> keras.Model:
+    """The Keras net with the file's constants, de-quantized, as its weights."""
+    copy = clone(net)
+    for layer in copy.layers:
+        if layer.name not in pairs:
+            continue
+        tensor, operator = pairs[layer.name]
+        kernel, *biases = layer.get_weights()
+        weights = [to_keras_layout(tensor.dequantized(), layer, kernel.shape)]
+        if biases:
+            weights.append(graph.constant(operator.inputs[2]).dequantized())
+        layer.set_weights(weights)
+    return copy
