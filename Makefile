@@ -5,6 +5,7 @@ PY = .venv/bin/python
 NOTEBOOK = src/notebooks/quantization_and_pruning.ipynb
 PARAMETERS =
 NETS =
+LAB =
 
 help: ## list the targets
 	@awk -F ': .*## |: ## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -18,8 +19,8 @@ test: env ## ruff, mypy, pytest
 	$(PY) -m mypy
 	$(PY) -m pytest
 
-lab: env ## open the notebook in JupyterLab
-	$(PY) -m jupyter lab $(NOTEBOOK)
+lab: env ## open the notebook in JupyterLab   (LAB=--allow-root, in a container)
+	$(PY) -m jupyter lab $(LAB) $(NOTEBOOK)
 
 study: env ## run the comparison of many seeds and nets   (NETS=lenet_5,lenet_300_100)
 	$(PY) -m model_compression.study $$(echo '$(NETS)' | awk '{ gsub(",", " ") } NF { print "--nets " $$0 }')

@@ -44,9 +44,11 @@ own_pipenv() {
         stop "pip could not install pipenv $pipenv_version: is the package index within reach?"
 }
 
+# Before 2026.7, pipenv stumbles over a lock file that names no package index.
 find_pipenv() {
     pipenv=pipenv
-    pipenv --version >/dev/null 2>&1 || own_pipenv
+    pipenv --version 2>/dev/null | awk '{ split($NF, v, "."); new = v[1] * 100 + v[2] >= 202607 } END { exit !new }' ||
+        own_pipenv
 }
 
 # What a finished .venv was made from: its place, its Python, the lock and the package's own settings.

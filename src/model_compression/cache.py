@@ -25,7 +25,14 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 #: Libraries whose version is part of every key: another release may give other numbers.
-LIBRARIES = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert", "litert-quantizer", "numpy")
+LIBRARIES = (
+    "tensorflow",
+    "tf-keras",
+    "tensorflow-model-optimization",
+    "ai-edge-litert",
+    "litert-quantizer",
+    "numpy",
+)
 
 
 @functools.cache
@@ -49,9 +56,10 @@ def code_digest(modules: Iterable[ModuleType]) -> str:
     """SHA-256 of what `modules` do, whatever their comments say."""
     digest = hashlib.sha256()
     for module in modules:
-        if module.__file__ is None:
+        path = getattr(module, "__file__", None)
+        if path is None:
             raise ValueError(f"module {module.__name__!r} has no file to hash")
-        digest.update(_without_docstrings(Path(module.__file__).read_text()).encode())
+        digest.update(_without_docstrings(Path(path).read_text()).encode())
     return digest.hexdigest()
 
 
@@ -102,12 +110,15 @@ class Store:
         except FileNotFoundError:
             if not entry.exists():
                 return None
-            return self._discard(entry, "a file is missing")
+            self._discard(entry, "a file is missing")
+            return None
         except (ValueError, KeyError, TypeError) as error:
-            return self._discard(entry, f"its manifest cannot be read ({error})")
+            self._discard(entry, f"its manifest cannot be read ({error})")
+            return None
         for name, content in files.items():
             if hashlib.sha256(content).hexdigest() != expected[name]:
-                return self._discard(entry, f"{name} does not match its checksum")
+                self._discard(entry, f"{name} does not match its checksum")
+                return None
         return files
 
     def _discard(self, entry: Path, why: str) -> None:

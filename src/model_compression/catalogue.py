@@ -1,5 +1,7 @@
 """The forms that the notebook compares, each a recipe by name, and their controls."""
 
+from collections.abc import Mapping
+
 from .clustering import ClusterConfig
 from .conversion import ExportConfig
 from .pruning import PruneConfig
@@ -68,6 +70,7 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
             INT8,
         ),
         "clustered_16": (tuned(cluster_16), INT8),
+        "clustered_16_per_channel": (tuned(cluster_16), ExportConfig(form="int8", per_channel_dense=True)),
         "clustered_8": (tuned(cluster_8), INT8),
         "cluster_preserving_qat": (tuned(cluster_16, QuantizeConfig(preserve="clusters")), INT8),
         "pruned_clustered": (tuned(prune, sparse_cluster), INT8),
@@ -78,12 +81,40 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
     }
     found = [
         Recipe(name="non_quantized", net=settings.net, steps=(base,), export=ExportConfig(form="h5")),
-        *(Recipe(name=n, net=settings.net, steps=(base,), export=export) for n, export in POST_TRAINING.items()),
+        *(
+            Recipe(name=n, net=settings.net, steps=(base,), export=export)
+            for n, export in POST_TRAINING.items()
+        ),
         *(Recipe(name=n, net=settings.net, steps=steps, export=e) for n, (steps, e) in trained.items()),
         Recipe(name="pruned", net=settings.net, steps=pruned, export=ExportConfig(form="h5")),
         *_controls(settings, base, pruned),
     ]
-    return {recipe.file_name.replace(".tflite", "").replace(".", "_"): recipe for recipe in found}
+    recipes = {recipe.file_name.replace(".tflite", "").replace(".", "_"): recipe for recipe in found}
+    for recipe in found:
+        if control_of(recipe, recipes) is None:
+            steps = recipe.control_steps()
+            name = "trained_" + "_".join(str(step.train.epochs) for step in steps) + "_epochs"
+            recipes[name] = Recipe(name=name, net=settings.net, steps=steps, export=FLOAT, is_control=True)
+    return recipes
+
+
+def control_of(recipe: Recipe, recipes: Mapping[str, Recipe]) -> str | None:
+    """The name of the float net trained for as long as `recipe`, technique left out; None if there is none.
+
+    A net that was itself only trained on is compared with the baseline.
+    """
+    steps = recipe.control_steps()
+    if steps == recipe.steps and recipe.net == recipes_net(recipes):
+        steps = steps[:1]
+    for name, other in recipes.items():
+        if other.steps == steps and other.net == recipes_net(recipes) and other.export.form == "float32":
+            return name
+    return None
+
+
+def recipes_net(recipes: Mapping[str, Recipe]) -> str:
+    """The net under study: that of the first recipe."""
+    return next(iter(recipes.values())).net
 
 
 def _controls(settings: Settings, base: Step, pruned: tuple[Step, ...]) -> list[Recipe]:
@@ -116,6 +147,13 @@ def _controls(settings: Settings, base: Step, pruned: tuple[Step, ...]) -> list[
         controls.append(
             Recipe(name="small_dense", net=small, steps=(base, longer), export=INT8, is_control=True)
         )
+    controls.append(
+        Recipe(
+            name="longer_trained_quantized",
+            net=settings.net,
+            steps=(base, longer),
+            export=INT8,
+            is_control=True,
+        )
+    )
     return controls
-
-

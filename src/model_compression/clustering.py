@@ -25,7 +25,11 @@ class ClusterConfig:
     preserve_sparsity: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.clusters, bool) or not isinstance(self.clusters, int) or not 2 <= self.clusters <= 256:
+        if (
+            isinstance(self.clusters, bool)
+            or not isinstance(self.clusters, int)
+            or not 2 <= self.clusters <= 256
+        ):
             raise ValueError(f"clusters is {self.clusters!r}; allowed: whole numbers from 2 to 256")
 
 

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from . import packing
 from .models import keras, qtyping, quantizer, quiet, recipe, tf
 from .tflite import io_details, strip
 
@@ -58,6 +59,8 @@ class ExportConfig:
             raise ValueError(f"per_channel_dense goes with form 'int8', not {self.form!r}")
         if self.stripped and self.form == "h5":
             raise ValueError("stripped goes with a .tflite form, not 'h5'")
+        if self.stripped and self.form.startswith("packed"):
+            raise ValueError(f"stripped goes with a converter's form; {self.form!r} has nothing to drop")
 
     @property
     def suffix(self) -> str:
@@ -105,7 +108,9 @@ def _int8(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -
         converter.representative_dataset = lambda: ([image[None]] for image in images)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         # QAT quantizes Dense per tensor: compare like with like
-        converter._experimental_disable_per_channel_quantization_for_dense_layers = not config.per_channel_dense
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = (
+            not config.per_channel_dense
+        )
     return converter.convert()
 
 
@@ -181,6 +186,8 @@ FORMS: dict[str, Export] = {
     ),
     "int4_mixed_gptq": _mixed(_GPTQ),
     "int4_static": _litert_quantizer(_static_int4),
+    "packed_int4": lambda model, images, config: packing.pack(model, bits=4),
+    "packed_int8": lambda model, images, config: packing.pack(model, bits=8),
 }
 
 

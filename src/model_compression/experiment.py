@@ -4,18 +4,33 @@ import functools
 import io
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from . import clustering, conversion, data, metrics, models, pruning, quantization, tflite, training
+from . import (
+    allocation,
+    clustering,
+    conversion,
+    data,
+    metrics,
+    models,
+    packing,
+    pruning,
+    quantization,
+    rate_distortion,
+    tflite,
+    training,
+)
 from .cache import Store, code_digest, make_key, versions
 from .clustering import ClusterConfig
 from .data import Dataset, load_dataset, scale
+from .outcomes import Outcome, Record
 from .pruning import PruneConfig
 from .quantization import QuantizeConfig
+from .rate_distortion import RateConfig
 from .recipes import MaskConfig, Recipe, Step, Technique, requirements
 from .verification import RULES, Promise, check_file
 
@@ -25,51 +40,14 @@ Report = Callable[[str, str, float], None]
 #: Validation images that the guard asks both sides about.
 GUARD_IMAGES = 2000
 
-_MODULES: dict[type, ModuleType] = {
-    PruneConfig: pruning,
-    ClusterConfig: clustering,
-    QuantizeConfig: quantization,
-    MaskConfig: pruning,
+#: The code that a technique's training depends on.
+_MODULES: dict[type, tuple[ModuleType, ...]] = {
+    PruneConfig: (pruning, allocation),
+    ClusterConfig: (clustering,),
+    QuantizeConfig: (quantization,),
+    RateConfig: (rate_distortion,),
+    MaskConfig: (pruning,),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """What one recipe gave with one seed. Sizes in bytes, accuracies as fractions.
-
-    Attributes:
-        best_coded_bytes: the file under the coder that makes it shortest, `best_coder`.
-        entropy_bytes: order-0 entropy of the stored kernels: a floor for a coder without memory.
-        nonzero_weights, weights: of all kernels; biases are not counted.
-        unique_values: distinct stored values of the kernel that has most of them.
-        macs, dense_macs: multiply-adds an image, of non-zero weights and of all.
-    """
-
-    recipe: str
-    file: str
-    seed: int
-    key: str
-    file_bytes: int
-    zip_bytes: int
-    best_coded_bytes: int
-    best_coder: str
-    entropy_bytes: float
-    nonzero_weights: int
-    weights: int
-    unique_values: int
-    macs: int
-    dense_macs: int
-    validation_accuracy: float
-    accuracy: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """A record with the file's bytes and the labels that it gave to the test images."""
-
-    record: Record
-    content: bytes
-    predictions: np.ndarray
 
 
 @functools.lru_cache(maxsize=2)
@@ -110,19 +88,27 @@ class Bench:
     def training_key(self, net: str, steps: tuple[Step, ...], seed: int) -> str:
         """The hash of all that makes a trained net: chained, so that equal beginnings are shared."""
         step = steps[-1]
-        modules = [training, *([_MODULES[type(step.technique)]] if step.technique else [])]
+        modules = [training, *(_MODULES[type(step.technique)] if step.technique else ())]
         parents = [self.training_key(net, needed, seed) for needed in requirements(steps)]
         root = {} if len(steps) > 1 else {"data": self.data.fingerprint, "libraries": versions()}
         return make_key(
-            net=net, seed=seed, train=step.train, technique=_own(step.technique), parents=parents,
-            depth=len(steps), code=_digest(models, *modules), **root,
+            net=net,
+            seed=seed,
+            train=step.train,
+            technique=_own(step.technique),
+            parents=parents,
+            depth=len(steps),
+            code=_digest(models, *modules),
+            **root,
         )
 
     def record_key(self, recipe: Recipe, seed: int) -> str:
         """The hash of all that makes a record."""
-        code = _digest(conversion, metrics, tflite, data)
+        code = _digest(conversion, packing, metrics, tflite, data)
         trained = self.training_key(recipe.net, recipe.steps, seed)
-        return make_key(recipe=recipe.name, export=recipe.export, trained=trained, code=code, libraries=versions())
+        return make_key(
+            recipe=recipe.name, export=recipe.export, trained=trained, code=code, libraries=versions()
+        )
 
     def trained(self, net: str, steps: tuple[Step, ...], seed: int, report: Report) -> models.keras.Model:
         """The net after `steps`, from the store or trained now; what it starts from likewise."""
@@ -168,13 +154,16 @@ class Bench:
         callbacks, strip = [], lambda model: model
         with models.quiet():
             if isinstance(technique, PruneConfig):
-                model = pruning.wrap(parent, technique, steps=step.train.steps(len(images)))
+                model = pruning.wrap(parent, technique, steps=step.train.steps(len(images)), seed=seed)
                 callbacks, strip = pruning.callbacks(), pruning.strip
             elif isinstance(technique, ClusterConfig):
                 model, strip = clustering.wrap(parent, technique), clustering.strip
             elif isinstance(technique, QuantizeConfig):
                 model = quantization.wrap(parent, technique)
                 strip = functools.partial(quantization.strip, config=technique)
+            elif isinstance(technique, RateConfig):
+                model = rate_distortion.wrap(parent, technique, steps=step.train.steps(len(images)))
+                strip = rate_distortion.strip
             elif isinstance(technique, MaskConfig):
                 if masks is None:
                     masks = pruning.random_masks(parent, technique.random_sparsity or 0.0, seed=seed)
@@ -213,14 +202,18 @@ class Bench:
         content = conversion.export(model, recipe.export, representative=representative)
         is_h5 = recipe.export.form == "h5"
         # a Keras file has no graph of its own to count: its float32 twin has the same weights
-        twin = conversion.export(model, conversion.ExportConfig(form="float32"), representative=None) if is_h5 else content
+        twin = (
+            conversion.export(model, conversion.ExportConfig(form="float32"), representative=None)
+            if is_h5
+            else content
+        )
         net = self._build(recipe.net, seed)
         check_file(
             twin,
             net,
             promise_of(recipe, net),
             images=validation[:GUARD_IMAGES],
-            kernels=None if aware else {name: kernel.numpy() for name, kernel in models.kernels(model).items()},
+            trained=model,
         )
         label = training.predict if is_h5 else tflite.predict
         source = model if is_h5 else content
@@ -232,7 +225,7 @@ class Bench:
             key=key,
             validation_accuracy=metrics.accuracy(self.data.y_val, label(source, validation)),
             accuracy=metrics.accuracy(self.data.y_test, predicted),
-            **_sizes(content, tflite.read_graph(twin)),
+            **_sizes(content, tflite.allocated_graph(twin)),
         )
         packed = io.BytesIO()
         np.save(packed, predicted.astype(np.uint16))
@@ -291,18 +284,22 @@ def _counts(
                 zeros, unique = {la.name: round((share or 0) * models.kernel_size(la)) for la in layers}, {}
             case ClusterConfig() as cluster:
                 zeros = zeros if cluster.preserve_sparsity else {}
-                unique = {layer.name: cluster.clusters for layer in layers if clustering.takes(layer, cluster)}
+                unique = {
+                    layer.name: cluster.clusters for layer in layers if clustering.takes(layer, cluster)
+                }
             case QuantizeConfig(preserve=preserve):
                 zeros = zeros if "sparsity" in preserve else {}
                 unique = unique if "clusters" in preserve else {}
+            case RateConfig(levels=levels):
+                zeros, unique = {}, {layer.name: 2 * levels + 1 for layer in layers}
             case None:
                 zeros, unique = {}, {}
     return zeros, unique
 
 
-def _own(technique: Technique | None) -> Technique | None:
+def _own(technique: Technique | None) -> object:
     """A technique without the steps that it points to: their key stands among the parents."""
-    return replace(technique, like=(), random_sparsity=0.0) if getattr(technique, "like", ()) else technique
+    return "mask" if isinstance(technique, MaskConfig) and technique.like else technique
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """Whether LiteRT runs a .tflite file on this machine and how fast, on one thread.
 
-Fewer bits need not be faster here: that depends on the kernels and on the processor. Zeros strewn over a dense
-kernel never are: they are multiplied like any other number.
+Fewer bits need not be faster here: that depends on the kernels and on the processor. Zeros strewn over a
+dense kernel never are: they are multiplied like any other number.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from model_compression import data, tflite
 
 Kernels = Literal["xnnpack", "plain"]
 
-#: Timed rounds, and how many of them count: the quietest, since other work on the machine only ever adds time.
+#: Timed rounds, and how many of them count: the quietest, since other work on the machine only adds time.
 ROUNDS = 15
 QUIETEST = 3
 #: What a round of single images aims to last, in seconds, and the fewest images it takes.

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .models import clone, kernel_size, kernels, keras, tfmot
+from .allocation import STRATEGIES, allocate
+from .models import clone, keras, kernel_size, kernels, tfmot
 
 UpdatePruningStep = tfmot.sparsity.keras.UpdatePruningStep
 
-#: Optimizer steps between two updates of the masks.
+#: Most optimizer steps between two updates of the masks.
 FREQUENCY = 20
+#: Stands for all kernels together where zeros are counted by layer name.
+TOGETHER = "all kernels"
 #: The part of a training during which sparsity rises; the rest heals at the final sparsity.
 RAMP = 0.7
 
@@ -30,6 +33,11 @@ class PruneConfig:
         power: exponent of the polynomial ramp; 3 as in the paper.
         pattern: "unstructured", "2:4" (two zeros in each run of four; ignores the sparsities) or
             "block" (blocks of four weights that feed one output of a Dense layer).
+        allocation: "uniform" asks `final_sparsity` of each kernel; every other strategy of
+            `allocation.STRATEGIES` shares out `final_sparsity` of all kernels together.
+        schedule: a name in `SCHEDULES`; "polynomial" rises with `power`, "constant" prunes at once and
+            goes on choosing anew, "one_shot" chooses once, at the first step. Iterative pruning with
+            learning-rate rewinding (Renda et al. 2020, arXiv:2003.02389) is several steps of "one_shot".
     Raises:
         ValueError: a field out of range.
     """
@@ -39,6 +47,8 @@ class PruneConfig:
     conv_sparsity: float | None = None
     power: float = 3.0
     pattern: str = "unstructured"
+    allocation: str = "uniform"
+    schedule: str = "polynomial"
 
     def __post_init__(self) -> None:
         for name in ("final_sparsity", "initial_sparsity", "conv_sparsity"):
@@ -52,6 +62,16 @@ class PruneConfig:
             )
         if self.pattern not in PATTERNS:
             raise ValueError(f"pattern is {self.pattern!r}; allowed: {', '.join(PATTERNS)}")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule is {self.schedule!r}; allowed: {', '.join(SCHEDULES)}")
+        if self.allocation not in STRATEGIES:
+            raise ValueError(f"allocation is {self.allocation!r}; allowed: {', '.join(STRATEGIES)}")
+        if self.allocation != "uniform" and (
+            self.pattern != "unstructured" or self.conv_sparsity is not None
+        ):
+            raise ValueError(
+                f"allocation is {self.allocation!r}; allowed with a pattern or conv_sparsity: 'uniform'"
+            )
 
     def sparsity_of(self, layer: keras.layers.Layer) -> float:
         """The final sparsity that this config asks of `layer`."""
@@ -68,16 +88,51 @@ PATTERNS: dict[str, dict[str, tuple[int, int]]] = {
 }
 
 
+def _polynomial(config: PruneConfig, final: float, steps: int) -> object:
+    return tfmot.sparsity.keras.PolynomialDecay(
+        initial_sparsity=min(config.initial_sparsity, final),
+        final_sparsity=final,
+        begin_step=0,
+        end_step=end_step(steps),
+        power=config.power,
+        frequency=update_frequency(steps),
+    )
+
+
+def _constant(config: PruneConfig, final: float, steps: int) -> object:
+    return tfmot.sparsity.keras.ConstantSparsity(
+        final, begin_step=0, end_step=end_step(steps), frequency=update_frequency(steps)
+    )
+
+
+def _one_shot(config: PruneConfig, final: float, steps: int) -> object:
+    return tfmot.sparsity.keras.ConstantSparsity(final, begin_step=0, end_step=0, frequency=1)
+
+
+#: When a kernel's zeros are chosen: (config, its final sparsity, steps of the fit) -> TFMOT's schedule.
+SCHEDULES = {"polynomial": _polynomial, "constant": _constant, "one_shot": _one_shot}
+
+
 def takes(layer: keras.layers.Layer, pattern: str) -> bool:
     """Whether `layer` can be pruned in `pattern`."""
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         return False
     if isinstance(layer, keras.layers.Dense):
-        return pattern != "2:4" or layer.kernel.shape[0] % 4 == 0
+        # a run or block that sticks out beyond the kernel would hold fewer zeros than promised
+        return pattern == "unstructured" or layer.kernel.shape[0] % 4 == 0
     if isinstance(layer, keras.layers.Conv2D):
         # TFMOT groups by the input channel, and blocks need a matrix
         return pattern == "unstructured" or (pattern == "2:4" and layer.kernel.shape[2] % 4 == 0)
     return False
+
+
+def update_frequency(steps: int) -> int:
+    """Optimizer steps between two updates of the masks: `FREQUENCY`, fewer in a short training.
+
+    Args:
+        steps: optimizer steps of the whole training.
+    """
+    return max(1, min(FREQUENCY, steps // 20))
 
 
 def end_step(steps: int) -> int:
@@ -89,42 +144,40 @@ def end_step(steps: int) -> int:
     Args:
         steps: optimizer steps of the whole training.
     Raises:
-        ValueError: fewer steps than one update needs.
+        ValueError: fewer than two steps.
     """
-    if steps < 2 * FREQUENCY:
+    if steps < 2:
         raise ValueError(
-            f"pruning over {steps} optimizer steps; allowed: at least {2 * FREQUENCY} "
+            f"pruning over {steps} optimizer steps; allowed: at least 2 "
             "(more training images, more epochs or a smaller batch)"
         )
-    return max(round(RAMP * steps / FREQUENCY), 1) * FREQUENCY
+    frequency = update_frequency(steps)
+    return max(round(RAMP * steps / frequency), 1) * frequency
 
 
-def wrap(model: keras.Model, config: PruneConfig, *, steps: int) -> keras.Model:
+def wrap(model: keras.Model, config: PruneConfig, *, steps: int, seed: int = 0) -> keras.Model:
     """A copy of `model` that prunes itself while it trains.
 
     Args:
         steps: optimizer steps that the fit will take; `end_step` follows from it.
+        seed: of the allocation "random".
     Raises:
         ValueError: no layer takes the pattern, or too few steps.
     """
-    last = end_step(steps)
     copy = clone(model)
     targets = [layer for layer in copy.layers if takes(layer, config.pattern)]
     if not targets:
         raise ValueError(f"pattern is {config.pattern!r}: no layer of this net takes it")
+    finals = {layer.name: config.sparsity_of(layer) for layer in targets}
+    if config.allocation != "uniform":
+        weights = {layer.name: layer.kernel.numpy() for layer in targets}
+        shared = allocate(weights, config.final_sparsity, config.allocation, seed=seed)
+        finals = {name: zeros / weights[name].size for name, zeros in shared.items()}
 
     def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         if layer not in targets:
             return layer
-        final = config.sparsity_of(layer)
-        schedule = tfmot.sparsity.keras.PolynomialDecay(
-            initial_sparsity=min(config.initial_sparsity, final),
-            final_sparsity=final,
-            begin_step=0,
-            end_step=last,
-            power=config.power,
-            frequency=FREQUENCY,
-        )
+        schedule = SCHEDULES[config.schedule](config, finals[layer.name], steps)
         return tfmot.sparsity.keras.prune_low_magnitude(
             layer, pruning_schedule=schedule, **PATTERNS[config.pattern]
         )
@@ -143,14 +196,24 @@ def callbacks() -> list[keras.callbacks.Callback]:
 
 
 def promised_zeros(layers: Iterable[keras.layers.Layer], config: PruneConfig) -> dict[str, int]:
-    """How many zeros `config` puts into each kernel that it takes, by layer name."""
-    shares = {"2:4": lambda layer: 0.5}
-    share = shares.get(config.pattern, config.sparsity_of)
-    return {
-        layer.name: min(round(share(layer) * kernel_size(layer)), kernel_size(layer) - 1)
-        for layer in layers
-        if takes(layer, config.pattern)
-    }
+    """How many zeros `config` puts into each kernel that it takes, by layer name.
+
+    An allocation that looks at the weights promises only what all kernels hold together, as `TOGETHER`.
+    """
+    if config.allocation != "uniform":
+        total = sum(kernel_size(layer) for layer in layers if takes(layer, config.pattern))
+        return {TOGETHER: round(config.final_sparsity * total)}
+
+    def zeros(layer: keras.layers.Layer) -> int:
+        size = kernel_size(layer)
+        if config.pattern == "2:4":
+            return size // 2
+        group = 4 if config.pattern == "block" else 1
+        # TFMOT rounds what it keeps, in float32, and keeps at least one
+        kept = np.rint(np.float32(size // group) * (1 - np.float32(config.sparsity_of(layer))))
+        return size - group * max(int(kept), 1)
+
+    return {layer.name: zeros(layer) for layer in layers if takes(layer, config.pattern)}
 
 
 def magnitude_mask(weights: np.ndarray, sparsity: float) -> np.ndarray:

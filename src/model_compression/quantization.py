@@ -39,9 +39,13 @@ class QuantizeConfig:
         if self.preserve not in PRESERVES:
             raise ValueError(f"preserve is {self.preserve!r}; allowed: {', '.join(PRESERVES)}")
         if self.weight_bits not in WEIGHT_BITS:
-            raise ValueError(f"weight_bits is {self.weight_bits!r}; allowed: 8 or 4 (all that a file can store)")
+            raise ValueError(
+                f"weight_bits is {self.weight_bits!r}; allowed: 8 or 4 (all that a file can store)"
+            )
         if self.weight_bits != 8 and self.preserve != "nothing":
-            raise ValueError(f"weight_bits is {self.weight_bits!r} with preserve {self.preserve!r}; allowed: 8")
+            raise ValueError(
+                f"weight_bits is {self.weight_bits!r} with preserve {self.preserve!r}; allowed: 8"
+            )
 
 
 def _scheme(config: QuantizeConfig) -> object:
@@ -75,4 +79,3 @@ def wrap(model: keras.Model, config: QuantizeConfig) -> keras.Model:
 def strip(model: keras.Model, config: QuantizeConfig) -> keras.Model:
     """Drop what only the training needed; the quantizers stay, for the converter reads their ranges."""
     return cluster_utils.strip_clustering_cqat(model) if config.preserve.endswith("clusters") else model
-

@@ -11,6 +11,7 @@ from .metrics import zip_bytes
 from .models import parse_net
 from .pruning import PruneConfig, magnitude_mask
 from .quantization import QuantizeConfig
+from .rate_distortion import RateConfig
 from .training import TrainConfig
 
 
@@ -37,7 +38,7 @@ class MaskConfig:
             )
 
 
-Technique = PruneConfig | ClusterConfig | QuantizeConfig | MaskConfig
+Technique = PruneConfig | ClusterConfig | QuantizeConfig | RateConfig | MaskConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +81,17 @@ class Recipe:
                 f"{self.name}: form is {self.export.form!r}; allowed after quantization-aware training: 'int8'"
             )
         if self.quantization_aware and self.export.per_channel_dense:
-            raise ValueError(f"{self.name}: per_channel_dense is True; quantization-aware training fixes it to False")
+            raise ValueError(
+                f"{self.name}: per_channel_dense is True; quantization-aware training fixes it to False"
+            )
 
     def _check_order(self, technique: Technique | None, before: list[Technique | None]) -> None:
         pruned = any(isinstance(earlier, PruneConfig) for earlier in before)
         clustered = bool(before) and isinstance(before[-1], ClusterConfig)
         if any(isinstance(earlier, QuantizeConfig) for earlier in before):
-            raise ValueError(f"{self.name}: steps go on after quantization-aware training; allowed: it comes last")
+            raise ValueError(
+                f"{self.name}: steps go on after quantization-aware training; allowed: it comes last"
+            )
         if isinstance(technique, ClusterConfig) and technique.preserve_sparsity and not pruned:
             raise ValueError(f"{self.name}: preserve_sparsity is True; allowed: only after a pruning step")
         if isinstance(technique, QuantizeConfig):
@@ -158,14 +163,18 @@ class Settings:
             raise ValueError(f"seed is {self.seed!r}; allowed: whole numbers from 0 to 2**32 - 1")
         if isinstance(self.n_seeds, bool) or not isinstance(self.n_seeds, int) or self.n_seeds < 1:
             raise ValueError(f"n_seeds is {self.n_seeds!r}; allowed: whole numbers from 1")
-        if isinstance(self.fine_tune_epochs, bool) or not isinstance(self.fine_tune_epochs, int) or self.fine_tune_epochs < 1:
+        if (
+            isinstance(self.fine_tune_epochs, bool)
+            or not isinstance(self.fine_tune_epochs, int)
+            or self.fine_tune_epochs < 1
+        ):
             raise ValueError(f"fine_tune_epochs is {self.fine_tune_epochs!r}; allowed: whole numbers from 1")
         _ = self.first_fit, self.prune, parse_net(self.net)
 
     @property
     def seeds(self) -> list[int]:
         """`seed` itself, then what NumPy's SeedSequence draws from it."""
-        drawn = np.random.SeedSequence(self.seed).generate_state(self.n_seeds - 1) if self.n_seeds > 1 else []
+        drawn = np.random.SeedSequence(self.seed).generate_state(self.n_seeds)[1:]
         return [self.seed, *(int(seed) for seed in drawn)]
 
     @property

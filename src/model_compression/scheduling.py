@@ -16,7 +16,8 @@ import dask
 from distributed import Client, Future, LocalCluster, get_worker
 from tqdm import tqdm
 
-from .experiment import Bench, Outcome
+from .experiment import Bench
+from .outcomes import Outcome
 from .quiet import quiet
 from .recipes import Recipe, Step, requirements
 
@@ -53,7 +54,9 @@ def connect(n_workers: int | None = None) -> Client:
     """
     if dask.config.get("scheduler-address", None):
         return Client()
-    workers = n_workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = (
+        n_workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    )
     cluster = LocalCluster(
         n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs="ERROR"
     )
@@ -80,7 +83,12 @@ class Study:
     """
 
     def __init__(
-        self, bench: Bench, recipes: Mapping[str, Recipe], seeds: Iterable[int], *, n_workers: int | None = None
+        self,
+        bench: Bench,
+        recipes: Mapping[str, Recipe],
+        seeds: Iterable[int],
+        *,
+        n_workers: int | None = None,
     ) -> None:
         self.bench, self.recipes, self.seeds, self.n_workers = bench, dict(recipes), list(seeds), n_workers
         self.failures: list[Failure] = []
@@ -115,27 +123,34 @@ class Study:
         aware = recipe.quantization_aware
         # quantization-aware nets are trained where they are exported
         needed = requirements(recipe.steps) if aware else [recipe.steps]
-        futures = [self._submit_training(recipe.net, steps, seed) for steps in needed]
+        priority = self._priority(recipe, seed)
+        futures = [self._submit_training(recipe.net, steps, seed, priority) for steps in needed]
         if aware:
-            self._trainings[self.bench.training_key(recipe.net, recipe.steps, seed)] = recipe.steps[-1].train.epochs
+            self._trainings[self.bench.training_key(recipe.net, recipe.steps, seed)] = recipe.steps[
+                -1
+            ].train.epochs
         self._futures[key] = self._connected().submit(
-            _run, self.bench, recipe, seed, *futures, key=key, priority=self._priority(recipe), pure=False
+            _run, self.bench, recipe, seed, *futures, key=key, priority=priority, pure=False
         )
 
-    def _submit_training(self, net: str, steps: tuple[Step, ...], seed: int) -> Future | None:
+    def _submit_training(
+        self, net: str, steps: tuple[Step, ...], seed: int, priority: int
+    ) -> Future | None:
         key = self.bench.training_key(net, steps, seed)
         if key not in self._futures:
             if self.bench.store.has(key):
                 return None
-            futures = [self._submit_training(net, needed, seed) for needed in requirements(steps)]
+            futures = [self._submit_training(net, needed, seed, priority) for needed in requirements(steps)]
             self._trainings[key] = steps[-1].train.epochs
             self._futures[key] = self._connected().submit(
-                _train, self.bench, net, steps, seed, *futures, key=key, pure=False
+                _train, self.bench, net, steps, seed, *futures, key=key, priority=priority, pure=False
             )
         return self._futures[key]
 
-    def _priority(self, recipe: Recipe) -> int:
-        return -list(self.recipes.values()).index(recipe)
+    def _priority(self, recipe: Recipe, seed: int) -> int:
+        """Whole seeds one after the other, each in the order of the recipes: highest first."""
+        place = list(self.recipes.values()).index(recipe)
+        return -(self.seeds.index(seed) * len(self.recipes) + place)
 
     def outcomes(self, name: str) -> list[Outcome]:
         """What a recipe gave, one outcome a seed; waits with a progress bar.
@@ -145,37 +160,42 @@ class Study:
             KeyError: no recipe of that name.
         """
         self.wait([name])
-        found = []
-        for seed in self.seeds:
-            outcome = self._outcome(self.recipes[name], seed)
-            if outcome is not None:
-                found.append(outcome)
-        return found
+        found = [self.outcome(name, seed) for seed in self.seeds]
+        return [outcome for outcome in found if isinstance(outcome, Outcome)]
 
-    def _outcome(self, recipe: Recipe, seed: int) -> Outcome | None:
+    def outcome(self, name: str, seed: int) -> Outcome | Failure:
+        """What a recipe gave with one seed; the caller has waited for it."""
+        recipe = self.recipes[name]
         future = self._futures.get(self.bench.record_key(recipe, seed))
         if future is not None and future.status != "finished":
-            failure = Failure(recipe=recipe.name, seed=seed, error=str(future.exception() or future.status))
+            failure = Failure(recipe=name, seed=seed, error=str(future.exception() or future.status))
             if failure not in self.failures:
                 self.failures.append(failure)
-            return None
+            return failure
         return self.bench.run(recipe, seed, lambda key, title, done: None)
 
     def wait(self, names: Iterable[str] | None = None) -> None:
         """Until the recipes, or all of them, are carried out or have failed."""
         recipes = [self.recipes[name] for name in (self.recipes if names is None else names)]
-        keys = {self.bench.record_key(recipe, seed): (recipe, seed) for recipe in recipes for seed in self.seeds}
+        keys = {
+            self.bench.record_key(recipe, seed): (recipe, seed) for recipe in recipes for seed in self.seeds
+        }
         waiting = {key: self._futures[key] for key in keys if key in self._futures}
         if all(future.done() for future in waiting.values()):
             return
-        trainings = set().union(*(self._ancestors(recipe.net, recipe.steps, seed) for recipe, seed in keys.values()))
+        trainings = set().union(
+            *(self._ancestors(recipe.net, recipe.steps, seed) for recipe, seed in keys.values())
+        )
         epochs = {key: self._trainings[key] for key in trainings if key in self._trainings}
         total = sum(epochs.values()) + EXPORT_EPOCHS * len(waiting)
         form = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} epochs [{elapsed}<{remaining}]"
         with tqdm(total=total, bar_format=form, leave=False, dynamic_ncols=True, mininterval=1) as bar:
             while not all(future.done() for future in waiting.values()):
                 finished = {key for key in epochs if key in self._futures and self._futures[key].done()}
-                done = sum(length if key in finished else min(self._done.get(key, 0.0), length) for key, length in epochs.items())
+                done = sum(
+                    length if key in finished else min(self._done.get(key, 0.0), length)
+                    for key, length in epochs.items()
+                )
                 done += EXPORT_EPOCHS * sum(future.done() for future in waiting.values())
                 bar.set_description_str(self._title or "starting", refresh=False)
                 bar.update(done - bar.n)

@@ -1,6 +1,6 @@
 """Reading and running .tflite files: LiteRT only, no TensorFlow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -9,15 +9,35 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from .quiet import quiet
 
-#: Images a call: the interpreter's own overhead disappears, memory stays small.
-BATCH = 1000
+#: Images a call: the interpreter's own overhead disappears, activations stay in the processor's cache.
+BATCH = 100
 
-_TYPE_NAMES = {code: name.lower() for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
+_TYPE_NAMES = {
+    code: name.lower() for name, code in vars(schema.TensorType).items() if not name.startswith("_")
+}
 #: The operators whose second input is a kernel.
 KERNEL_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 #: Bits that one value takes in the file.
-_BITS = {"float32": 32, "float16": 16, "int64": 64, "int32": 32, "int16": 16, "int8": 8, "uint8": 8, "int4": 4, "int2": 2}
-_DTYPES = {"float32": "<f4", "float16": "<f2", "int64": "<i8", "int32": "<i4", "int16": "<i2", "int8": "i1", "uint8": "u1"}
+_BITS = {
+    "float32": 32,
+    "float16": 16,
+    "int64": 64,
+    "int32": 32,
+    "int16": 16,
+    "int8": 8,
+    "uint8": 8,
+    "int4": 4,
+    "int2": 2,
+}
+_DTYPES = {
+    "float32": "<f4",
+    "float16": "<f2",
+    "int64": "<i8",
+    "int32": "<i4",
+    "int16": "<i2",
+    "int8": "i1",
+    "uint8": "u1",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +257,21 @@ def interpreter(content: bytes, *, delegate: bool = True, threads: int = 1) -> I
         return Interpreter(model_content=content, num_threads=threads, experimental_op_resolver_type=resolver)
 
 
+def allocated_graph(content: bytes) -> Graph:
+    """`read_graph` with the shapes of computed tensors as the interpreter finds them for one image.
+
+    A packed file leaves them out.
+    """
+    graph, loaded = read_graph(content), interpreter(content, delegate=False)
+    loaded.allocate_tensors()
+    shapes = {detail["index"]: tuple(map(int, detail["shape"])) for detail in loaded.get_tensor_details()}
+    tensors = (
+        tensor if tensor.values is not None else replace(tensor, shape=shapes.get(tensor.index, tensor.shape))
+        for tensor in graph.tensors
+    )
+    return replace(graph, tensors=tuple(tensors))
+
+
 def io_details(content: bytes) -> IoDetails:
     """Names, types, scales and zero points of the input and the output."""
     loaded = interpreter(content, delegate=False)
@@ -260,23 +295,26 @@ def quantize(values: np.ndarray, *, scale: float, zero_point: int, dtype: str) -
     return np.clip(stored, limits.min, limits.max).astype(dtype)
 
 
-def logits(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
-    """Outputs (n, classes) as float32 for float32 images (n, ...), `BATCH` at a time.
+def invoke(content: bytes, stored: np.ndarray, *, delegate: bool = True) -> np.ndarray:
+    """Raw outputs (n, ...) for raw inputs (n, ...) of the file's own input type.
 
-    Integer inputs are quantized and integer outputs de-quantized by the file's own scales.
+    The images are dealt out to one interpreter a core, each of which runs `BATCH` at a time.
     """
-    details = io_details(content)
-    if details.input_scale:
-        images = quantize(
-            images, scale=details.input_scale, zero_point=details.input_zero_point, dtype=details.input_dtype
-        )
+    cores = os.cpu_count() or 1
+    parts = np.array_split(stored, max(1, min(cores, len(stored) // BATCH)))
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return np.concatenate(list(pool.map(lambda part: _invoke(content, part, delegate), parts)))
+
+
+def _invoke(content: bytes, stored: np.ndarray, delegate: bool) -> np.ndarray:
     loaded = interpreter(content, delegate=delegate)
     source = loaded.get_input_details()[0]
     resizable = source["shape_signature"][0] == -1
     batch = BATCH if resizable else int(source["shape"][0])
-    outputs, size = [], None
-    for start in range(0, len(images), batch):
-        part = images[start : start + batch]
+    outputs: list[np.ndarray] = []
+    size = 0
+    for start in range(0, len(stored), batch):
+        part = stored[start : start + batch]
         if size != len(part):
             if resizable:
                 loaded.resize_tensor_input(source["index"], part.shape)
@@ -285,10 +323,23 @@ def logits(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.n
         loaded.set_tensor(loaded.get_input_details()[0]["index"], part)
         loaded.invoke()
         outputs.append(loaded.get_tensor(loaded.get_output_details()[0]["index"]))
-    stacked = np.concatenate(outputs).astype(np.float32)
+    return np.concatenate(outputs)
+
+
+def logits(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
+    """Outputs (n, classes) as float32 for float32 images (n, ...).
+
+    Integer inputs are quantized and integer outputs de-quantized by the file's own scales.
+    """
+    details = io_details(content)
+    if details.input_scale:
+        images = quantize(
+            images, scale=details.input_scale, zero_point=details.input_zero_point, dtype=details.input_dtype
+        )
+    outputs = invoke(content, images, delegate=delegate).astype(np.float32)
     if details.output_scale:
-        stacked = (stacked - details.output_zero_point) * np.float32(details.output_scale)
-    return stacked
+        outputs = (outputs - details.output_zero_point) * np.float32(details.output_scale)
+    return outputs
 
 
 def predict(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:

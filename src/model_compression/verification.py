@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import tflite
-from .models import clone, kernel_layers, keras
+from .models import clone, keras, kernel_layers
+from .packing import BIAS_BITS
+from .pruning import TOGETHER
 from .tflite import Graph, Operator, Tensor
 from .training import predict
 
@@ -29,6 +31,9 @@ class FormRule:
         integer_only: no float tensor anywhere, both ends included.
         exact: each weight lies within half a step of its trained value; forms that choose their
             clipping (OCTAV) or correct errors against each other (GPTQ) do not.
+        scale_free: a kernel may be stored times a positive factor of its own, and biases times those of
+            all layers so far: ReLU lets factors through.
+        bias_error: largest relative rounding of a float bias.
         agreement: least fraction of images on which file and net give the same label.
     """
 
@@ -36,6 +41,8 @@ class FormRule:
     largest_bits: int
     integer_only: bool = False
     exact: bool = True
+    scale_free: bool = False
+    bias_error: float = 1e-3
     agreement: float = 0.98
 
 
@@ -57,6 +64,8 @@ RULES: dict[str, FormRule] = {
     "int4_weight_only_octav": _rule(4, exact=False, agreement=0.97),
     "int4_mixed_gptq": _rule(4, 8, exact=False, agreement=0.97),
     "int4_static": _rule(4, 8, agreement=0.97),
+    "packed_int4": _rule(4, scale_free=True, bias_error=2**-BIAS_BITS, agreement=0.97),
+    "packed_int8": _rule(8, scale_free=True, bias_error=2**-BIAS_BITS),
 }
 
 #: Largest relative error (root mean square) of a kernel, by its bits.
@@ -69,7 +78,7 @@ class Promise:
 
     Attributes:
         rule: of the file's form.
-        zeros: least number of zeros a kernel, by the float layer's name.
+        zeros: least number of zeros a kernel, by the float layer's name; of all kernels, by `TOGETHER`.
         unique_values: most distinct values a kernel with one scale, by the float layer's name.
     """
 
@@ -84,27 +93,39 @@ def check_file(
     promise: Promise,
     *,
     images: np.ndarray,
-    kernels: Mapping[str, np.ndarray] | None,
+    trained: keras.Model,
 ) -> None:
     """Raise unless the file is what its recipe promised and computes what its constants say.
 
     Args:
         net: a float Keras net of the same architecture; its weights are not used.
         images: float32 (n, ...), not of the test set.
-        kernels: the trained float kernels by layer name; None after quantization-aware training,
-            whose wrappers hold them rounded.
+        trained: the net that the file was made of. A float net's weights are compared with the
+            file's; after quantization-aware training, whose wrappers hold them unrounded, the labels.
     Raises:
         CorruptFileError: what disagrees, naming the tensor.
     """
     graph = tflite.read_graph(content)
     pairs = match_kernels(graph, net)
+    weights = {layer.name: layer.get_weights() for layer in kernel_layers(trained)}
     _check_types(graph, pairs, promise.rule)
-    for name, (tensor, _) in pairs.items():
+    factor = 1.0
+    for name, (tensor, operator) in pairs.items():
         _check_counts(name, tensor, promise)
-        if kernels is not None:
-            layer = net.get_layer(name)
-            _check_values(tensor, to_file_layout(kernels[name], layer), promise.rule)
+        if weights:
+            kernel, *biases = weights[name]
+            kernel = to_file_layout(kernel, net.get_layer(name))
+            own = _factor(tensor, kernel) if promise.rule.scale_free else 1.0
+            factor *= own
+            _check_values(tensor, kernel * own, promise.rule)
+            for expected in biases:
+                _check_bias(_bias(graph, operator), expected * factor, name, promise.rule)
+    zeros = sum(int(np.sum(tensor.dequantized() == 0)) for tensor, _ in pairs.values())
+    if zeros < promise.zeros.get(TOGETHER, 0):
+        raise CorruptFileError(f"the kernels have {zeros} zeros; promised: {promise.zeros[TOGETHER]}")
     labels = tflite.predict(content, images)
+    if not weights:
+        _compare(labels, predict(trained, images), promise.rule.agreement, "the net it was made of")
     computed = predict(rebuild(graph, net, pairs), images)
     _compare(labels, computed, promise.rule.agreement, "its own constants, computed by Keras")
     plain = tflite.predict(content, images, delegate=False)
@@ -114,7 +135,9 @@ def check_file(
 def _compare(labels: np.ndarray, others: np.ndarray, least: float, what: str) -> None:
     agreement = float(np.mean(labels == others))
     if agreement < least:
-        raise CorruptFileError(f"the file agrees with {what} on {agreement:.4f} of the images; least: {least}")
+        raise CorruptFileError(
+            f"the file agrees with {what} on {agreement:.4f} of the images; least: {least}"
+        )
 
 
 def to_file_layout(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
@@ -145,7 +168,9 @@ def match_kernels(graph: Graph, net: keras.Model) -> dict[str, tuple[Tensor, Ope
     for layer, (tensor, operator) in zip(layers, stored, strict=True):
         expected = to_file_layout(layer.get_weights()[0], layer).shape
         if tensor.shape != expected:
-            raise CorruptFileError(f"tensor {tensor.name!r} has shape {tensor.shape}; {layer.name} needs {expected}")
+            raise CorruptFileError(
+                f"tensor {tensor.name!r} has shape {tensor.shape}; {layer.name} needs {expected}"
+            )
         pairs[layer.name] = (tensor, operator)
     return pairs
 
@@ -159,11 +184,15 @@ def _check_types(graph: Graph, pairs: Mapping[str, tuple[Tensor, Operator]], rul
             )
     largest = max(tensors, key=lambda tensor: int(np.prod(tensor.shape)))
     if largest.bits != rule.largest_bits:
-        raise CorruptFileError(f"tensor {largest.name!r} has {largest.bits} bits; promised: {rule.largest_bits}")
+        raise CorruptFileError(
+            f"tensor {largest.name!r} has {largest.bits} bits; promised: {rule.largest_bits}"
+        )
     if rule.integer_only:
         for tensor in graph.tensors:
             if tensor.dtype.startswith("float"):
-                raise CorruptFileError(f"tensor {tensor.name!r} is {tensor.dtype}; promised: integers throughout")
+                raise CorruptFileError(
+                    f"tensor {tensor.name!r} is {tensor.dtype}; promised: integers throughout"
+                )
 
 
 def _check_counts(name: str, tensor: Tensor, promise: Promise) -> None:
@@ -178,10 +207,17 @@ def _check_counts(name: str, tensor: Tensor, promise: Promise) -> None:
         )
 
 
+def _factor(tensor: Tensor, kernel: np.ndarray) -> float:
+    """The positive factor by which `kernel` comes closest to what is stored; 1 for a kernel of zeros."""
+    both = float(np.sum(tensor.dequantized() * kernel, dtype=np.float64))
+    return both / float(np.sum(kernel**2, dtype=np.float64)) if both > 0 else 1.0
+
+
 def _check_values(tensor: Tensor, expected: np.ndarray, rule: FormRule) -> None:
     error = np.abs(tensor.dequantized() - expected)
     relative = float(np.sqrt(np.mean(error**2) / max(float(np.mean(expected**2)), 1e-30)))
-    if relative > RELATIVE_ERROR[tensor.bits]:
+    # so that NaN fails too
+    if not relative <= RELATIVE_ERROR[tensor.bits]:
         raise CorruptFileError(
             f"tensor {tensor.name!r} lies {relative:.2g} (relative) from the trained kernel; "
             f"most for {tensor.bits} bits: {RELATIVE_ERROR[tensor.bits]}"
@@ -191,10 +227,31 @@ def _check_values(tensor: Tensor, expected: np.ndarray, rule: FormRule) -> None:
         if tensor.scale.size > 1:
             along[tensor.axis] = -1
         steps = float(np.max(error / np.broadcast_to(tensor.scale.reshape(along), error.shape)))
-        if steps > 0.51:
+        if not steps <= 0.51:
             raise CorruptFileError(
                 f"tensor {tensor.name!r} lies up to {steps:.2f} quantization steps from the trained kernel; most: 0.5"
             )
+
+
+def _bias(graph: Graph, operator: Operator) -> Tensor | None:
+    """The stored bias of a layer; None where the converter left out one of zeros."""
+    index = operator.inputs[2] if len(operator.inputs) > 2 else -1
+    return graph.constant(index) if index >= 0 else None
+
+
+def _check_bias(tensor: Tensor | None, expected: np.ndarray, layer: str, rule: FormRule) -> None:
+    if tensor is None:
+        if np.any(expected):
+            raise CorruptFileError(f"the bias of {layer} is missing; the trained one is not zero")
+        return
+    error = np.abs(tensor.dequantized() - expected)
+    # half a step of the integer forms, the rounding of floats
+    allowed = 0.51 * (tensor.scale if tensor.scale.size else 0) + rule.bias_error * np.abs(expected) + 1e-7
+    if not np.all(error <= allowed):
+        raise CorruptFileError(
+            f"tensor {tensor.name!r} lies up to {np.max(error):.2g} from the trained bias; "
+            f"most: {np.max(allowed):.2g}"
+        )
 
 
 def rebuild(graph: Graph, net: keras.Model, pairs: Mapping[str, tuple[Tensor, Operator]]) -> keras.Model:
@@ -207,6 +264,7 @@ def rebuild(graph: Graph, net: keras.Model, pairs: Mapping[str, tuple[Tensor, Op
         kernel, *biases = layer.get_weights()
         weights = [to_keras_layout(tensor.dequantized(), layer, kernel.shape)]
         if biases:
-            weights.append(graph.constant(operator.inputs[2]).dequantized())
+            stored = _bias(graph, operator)
+            weights.append(np.zeros_like(biases[0]) if stored is None else stored.dequantized())
         layer.set_weights(weights)
     return copy

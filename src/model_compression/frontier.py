@@ -1,0 +1,213 @@
+"""The frontier: nets and recipes that trade error for bytes, and the tables they fill.
+
+Every point is a whole coded .tflite file that the stock interpreter runs. Recipes were chosen on
+validation images; the tables report test images.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from . import metrics, tflite
+from .cache import writable_folder, write_atomically
+from .clustering import ClusterConfig
+from .conversion import ExportConfig
+from .data import Dataset, scale
+from .outcomes import Outcome
+from .plots import pareto
+from .pruning import PruneConfig
+from .published import FLOAT_BYTES, PARAMETERS, PUBLISHED
+from .rate_distortion import RateConfig
+from .recipes import Recipe, Step
+from .training import TrainConfig
+
+COLUMNS = ["net", "method", "bytes", "error_pct", "error_sd_pct", "seeds", "counted_as", "source", "file"]
+#: What the rows that were computed here say of their source.
+OURS = "this study"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetPlan:
+    """How one net is trained along the frontier.
+
+    Attributes:
+        first, tuned: epochs of plain training, and of rate-distortion training after it.
+        learning_rate: of both. augment: strength of both, see `training.augment`.
+        prices: of a coded kilobyte; one point of the frontier each.
+    """
+
+    net: str
+    first: int
+    tuned: int
+    learning_rate: float
+    augment: float
+    prices: tuple[float, ...]
+
+    def _train(self, epochs: int) -> TrainConfig:
+        return TrainConfig(epochs=epochs, learning_rate=self.learning_rate, warmup=0.05, augment=self.augment)
+
+    def recipes(self) -> list[Recipe]:
+        """One for each price."""
+        return [
+            Recipe(
+                name=f"{self.net}-price-{price:g}",
+                net=self.net,
+                steps=(
+                    Step(train=self._train(self.first)),
+                    Step(train=self._train(self.tuned), technique=RateConfig(price=price)),
+                ),
+                export=ExportConfig(form="packed_int4"),
+            )
+            for price in self.prices
+        ]
+
+
+#: In the order in which they are computed; the measured cost of each stands in the README.
+PLANS = (
+    NetPlan(net="baseline", first=8, tuned=20, learning_rate=5e-3, augment=0.5, prices=(0.02, 0.05, 0.15)),
+    NetPlan(
+        net="small_12s_24p_24p", first=8, tuned=16, learning_rate=4e-3, augment=1.0, prices=(0.02, 0.05, 0.1)
+    ),
+    NetPlan(net="lenet_300_100", first=8, tuned=20, learning_rate=2e-3, augment=0.5, prices=(0.02, 0.05)),
+    NetPlan(net="lenet_5", first=5, tuned=12, learning_rate=2e-3, augment=0.5, prices=(0.02, 0.05)),
+)
+
+
+def _classic() -> Recipe:
+    """What the usual tools give on the baseline: prune, cluster, int8, stripped."""
+
+    def train(epochs: int) -> TrainConfig:
+        return TrainConfig(epochs=epochs, learning_rate=5e-3)
+
+    return Recipe(
+        name="baseline-pruned-clustered-int8",
+        net="baseline",
+        steps=(
+            Step(train=train(8)),
+            Step(train=train(6), technique=PruneConfig(final_sparsity=0.85, conv_sparsity=0.3)),
+            Step(train=train(3), technique=ClusterConfig(clusters=8, preserve_sparsity=True)),
+        ),
+        export=ExportConfig(form="int8", stripped=True),
+    )
+
+
+def points(nets: Sequence[str] = ()) -> dict[str, Recipe]:
+    """The recipes of the frontier by name, a net's plain training shared.
+
+    Args:
+        nets: only these; `small` stands for all small nets; empty for all.
+    """
+    recipes = [recipe for plan in PLANS for recipe in plan.recipes()]
+    return {recipe.name: recipe for recipe in [*recipes, _classic()] if wanted(recipe.net, nets)}
+
+
+def wanted(net: str, nets: Sequence[str]) -> bool:
+    """Whether a net is among `nets`, by its name or its family's."""
+    return not nets or net in nets or any(net.startswith(f"{name}_") for name in nets if name == "small")
+
+
+def method(recipe: Recipe) -> str:
+    """A recipe's name without its net's."""
+    return recipe.name.removeprefix(f"{recipe.net}-")
+
+
+def median_outcome(outcomes: Sequence[Outcome]) -> Outcome:
+    """The seed whose coded file has the median size; the smaller of two in the middle."""
+    return sorted(outcomes, key=lambda outcome: outcome.record.best_coded_bytes)[(len(outcomes) - 1) // 2]
+
+
+def our_row(recipe: Recipe, outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """One line of the frontier: the median seed's bytes, mean and sample standard deviation of the error."""
+    errors = [100 * (1 - outcome.record.accuracy) for outcome in outcomes]
+    median = median_outcome(outcomes).record
+    return {
+        "net": recipe.net,
+        "method": method(recipe),
+        "bytes": median.best_coded_bytes,
+        "error_pct": float(np.mean(errors)),
+        "error_sd_pct": float(np.std(errors, ddof=1)) if len(errors) > 1 else np.nan,
+        "seeds": len(errors),
+        "counted_as": "measured",
+        "source": OURS,
+        "file": f"{recipe.file_name}.{median.best_coder}",
+    }
+
+
+def published_rows() -> pd.DataFrame:
+    """The published points that state an error, in the columns of the frontier."""
+    rows = [
+        {
+            "net": point.net,
+            "method": point.method,
+            "bytes": point.bytes,
+            "error_pct": point.error_pct,
+            "counted_as": point.counted_as,
+            "source": point.source,
+        }
+        for point in PUBLISHED
+        if point.error_pct is not None
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def merge(
+    before: pd.DataFrame | None, rows: Sequence[Mapping[str, object]], nets: Sequence[str]
+) -> pd.DataFrame:
+    """Our rows, new ones in place of those of the same nets, followed by the published ones.
+
+    `file` stays with the points on our front only.
+    """
+    ours = pd.DataFrame(rows, columns=COLUMNS)
+    if before is not None:
+        old = before[before["counted_as"] == "measured"]
+        ours = pd.concat([old[[not wanted(net, nets) for net in old["net"]]], ours], ignore_index=True)
+    ours = ours.sort_values(["net", "bytes"], ignore_index=True)
+    if len(ours):
+        ours["file"] = ours["file"].where(pareto(ours["bytes"], ours["error_pct"]), other=pd.NA)
+    return pd.concat([ours, published_rows()], ignore_index=True)[COLUMNS]
+
+
+def write_file(outcomes: Sequence[Outcome], name: str, folder: Path, dataset: Dataset) -> None:
+    """Write the median seed's coded file, once it is decoded and its test labels are what was reported.
+
+    Raises:
+        RuntimeError: the decoded file labels the test images otherwise.
+    """
+    outcome = median_outcome(outcomes)
+    coder, coded = metrics.best_coded(outcome.content)
+    decoded = metrics.CODERS[coder].decode(coded)
+    if not np.array_equal(tflite.predict(decoded, scale(dataset.x_test)), outcome.predictions):
+        raise RuntimeError(f"{name}: the decoded file labels the test images otherwise than reported")
+    write_atomically(writable_folder(folder) / name, coded)
+
+
+def literature(frontier: pd.DataFrame) -> pd.DataFrame:
+    """Per net, every published figure with its count, and ours beside them.
+
+    `ratio` is the dense float32 net's bytes over these: as stated, or worked out from the bytes.
+    """
+    ours = frontier[(frontier["counted_as"] == "measured") & frontier["net"].isin(PARAMETERS)]
+    theirs = pd.DataFrame(
+        [
+            {
+                "net": point.net,
+                "method": point.method,
+                "error_pct": point.error_pct,
+                "bytes": point.bytes,
+                "ratio": point.ratio,
+                "counted_as": point.counted_as,
+                "source": point.source,
+            }
+            for point in PUBLISHED
+        ]
+    )
+    columns = [*theirs.columns]
+    mine = ours.reindex(columns=columns)
+    table = pd.concat([theirs, mine], ignore_index=True) if len(mine) else theirs
+    dense = table["net"].map(PARAMETERS) * FLOAT_BYTES
+    table["ratio"] = table["ratio"].astype(float).fillna(dense / table["bytes"])
+    table["ours"] = table["source"] == OURS
+    return table.sort_values(["net", "ours", "bytes"], ascending=[True, True, False], ignore_index=True)

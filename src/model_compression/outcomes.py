@@ -1,0 +1,44 @@
+"""What carrying out a recipe gives."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What one recipe gave with one seed. Sizes in bytes, accuracies as fractions.
+
+    Attributes:
+        best_coded_bytes: the file under the coder that makes it shortest, `best_coder`.
+        entropy_bytes: order-0 entropy of the stored kernels: a floor for a coder without memory.
+        nonzero_weights, weights: of all kernels; biases are not counted.
+        unique_values: distinct stored values of the kernel that has most of them.
+        macs, dense_macs: multiply-adds an image, of non-zero weights and of all.
+    """
+
+    recipe: str
+    file: str
+    seed: int
+    key: str
+    file_bytes: int
+    zip_bytes: int
+    best_coded_bytes: int
+    best_coder: str
+    entropy_bytes: float
+    nonzero_weights: int
+    weights: int
+    unique_values: int
+    macs: int
+    dense_macs: int
+    validation_accuracy: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A record with the file's bytes and the labels that it gave to the test images."""
+
+    record: Record
+    content: bytes
+    predictions: np.ndarray

@@ -1,0 +1,162 @@
+"""The pictures of the study, drawn from arrays and tables only."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import matplotlib.ticker
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .reporting import STYLE, WIDTH
+
+#: Colours that also differ in grey and for most colour-blind readers.
+BLUE, ORANGE, GREEN, GREY = "#0b62a4", "#d1640b", "#2e7d32", "#8a8a8a"
+
+
+def digits(images: np.ndarray, labels: np.ndarray, *, columns: int = 12) -> Figure:
+    """The first images with their labels, a row."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, WIDTH / columns + 0.35))
+        for index, axes in enumerate(figure.subplots(1, columns)):
+            axes.imshow(images[index].squeeze(), cmap="gray_r")
+            axes.set_title(str(labels[index]))
+            axes.axis("off")
+        figure.tight_layout(pad=0.3)
+    return figure
+
+
+def weights_before_after(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> Figure:
+    """Each kernel's weights before and after pruning, zeros of the pruned one counted apart."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 2.6))
+        for axes, name in zip(np.atleast_1d(figure.subplots(1, len(before))), before, strict=True):
+            old, new = before[name].ravel(), after[name].ravel()
+            bins = np.linspace(min(old.min(), new.min()), max(old.max(), new.max()), 60)
+            axes.hist(old, bins, color=GREY, alpha=0.6, label="before")
+            axes.hist(new[new != 0], bins, color=BLUE, alpha=0.8, label="after, non-zero")
+            axes.set(
+                title=f"{name}: {np.mean(new == 0):.1%} zeros",
+                xlabel="weight",
+                ylabel="weights",
+                yscale="log",
+            )
+            axes.legend(fontsize=8)
+        figure.tight_layout()
+    return figure
+
+
+def kernel_images(before: np.ndarray, after: np.ndarray) -> Figure:
+    """A convolution's filters (height, width, inputs, outputs), first input: above before, below after."""
+    filters = before.shape[-1]
+    limit = float(np.abs(before).max())
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 2 * WIDTH / filters + 0.5))
+        grid = figure.subplots(2, filters, squeeze=False)
+        for row, (kernel, title) in enumerate(((before, "before"), (after, "after"))):
+            for index, axes in enumerate(grid[row]):
+                shown = np.where(kernel[:, :, 0, index] == 0, np.nan, kernel[:, :, 0, index])
+                axes.set_facecolor("#eeeeee")
+                axes.imshow(shown, cmap="RdBu", vmin=-limit, vmax=limit)
+                axes.set(xticks=[], yticks=[])
+                axes.grid(visible=False)
+            grid[row][0].set_ylabel(title)
+        figure.tight_layout(pad=0.4)
+    return figure
+
+
+def pareto(bytes_: Sequence[float], errors: Sequence[float]) -> np.ndarray:
+    """Which points no other point beats in both bytes and error, as bools (n,)."""
+    points = np.column_stack([bytes_, errors]).astype(float)
+    beaten = [any(np.all(other <= point) and np.any(other < point) for other in points) for point in points]
+    return ~np.array(beaten)
+
+
+def accuracy_against_bytes(table: pd.DataFrame) -> Figure:
+    """The files of the model comparison: zipped bytes against accuracy."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 4.2))
+        axes = figure.subplots()
+        axes.set(xscale="log", xlabel="bytes of the zipped file", ylabel="accuracy on 10,000 test images, %")
+        axes.set_xlim(right=1.9 * table.zip_bytes.max())
+        axes.scatter(table.zip_bytes, 100 * table.accuracy, color=BLUE, zorder=3)
+        label_points(
+            axes,
+            table.zip_bytes,
+            100 * table.accuracy,
+            [name.removesuffix(".tflite") for name in table.model_file],
+        )
+        axes.set(xscale="log", xlabel="bytes of the zipped file", ylabel="accuracy on 10,000 test images, %")
+        plain_ticks(axes)
+        figure.tight_layout()
+    return figure
+
+
+def error_against_bytes(table: pd.DataFrame) -> Figure:
+    """Every form: best-coded bytes against test error, bars of one sample sd, our Pareto front."""
+    error = 100 * (1 - table.accuracy_mean)
+    front = pareto(table.best_coded_bytes, error)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 5.2))
+        axes = figure.subplots()
+        axes.set(xscale="log", yscale="log", xlabel="bytes of the best-coded file", ylabel="test error, %")
+        axes.set_xlim(right=1.9 * table.best_coded_bytes.max())
+        for role, colour in (("form", BLUE), ("control", ORANGE)):
+            rows = table.role == role
+            axes.errorbar(
+                table.best_coded_bytes[rows],
+                error[rows],
+                yerr=100 * table.accuracy_sd[rows].fillna(0),
+                fmt="o",
+                color=colour,
+                ecolor="#bbbbbb",
+                capsize=2,
+                label=role,
+                zorder=3,
+            )
+        order = np.argsort(table.best_coded_bytes[front])
+        axes.step(
+            table.best_coded_bytes[front].iloc[order],
+            error[front].iloc[order],
+            where="post",
+            color=GREEN,
+            linewidth=1,
+            label="Pareto front",
+        )
+        label_points(axes, table.best_coded_bytes, error, list(table.recipe))
+        plain_ticks(axes)
+        axes.legend()
+        figure.tight_layout()
+    return figure
+
+
+def plain_ticks(axes: Axes) -> None:
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+            axis.set_minor_locator(matplotlib.ticker.NullLocator())
+            axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.5g}"))
+
+
+def label_points(axes: Axes, xs: Sequence[float], ys: Sequence[float], names: Sequence[str]) -> None:
+    """Names beside points, one above the other where points crowd."""
+    axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
+    taken: list[tuple[float, float, float]] = []
+    for x, y, name in sorted(zip(xs, ys, names, strict=True), key=lambda row: (row[1], row[0])):
+        left, bottom = axes.transData.transform((x, y))
+        width, place = 4.6 * len(name) * axes.figure.dpi / 100, bottom
+        while any(
+            abs(place - other) < 10 and left < end and left + width > start for start, end, other in taken
+        ):
+            place += 5
+        taken.append((left, left + width, place))
+        axes.annotate(
+            name,
+            (x, y),
+            xytext=(6, (place - bottom) * 72 / axes.figure.dpi - 2),
+            textcoords="offset points",
+            fontsize=6.5,
+            color="#333333",
+            arrowprops={"arrowstyle": "-", "color": "#cccccc", "linewidth": 0.5} if place > bottom else None,
+        )

@@ -1,0 +1,234 @@
+"""A TFLite Micro (TFLM) interpreter in a process of its own.
+
+TFLM trusts its input: an arena too small for its own bookkeeping, or a damaged file, ends the process. So
+every file runs in a child, whose death is an answer like any other, and whose stderr holds TFLM's reasons.
+
+Source: the `tflite-micro` wheel; its kernels are the reference ones, for this machine.
+"""
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from model_compression import data, tflite
+
+#: TFLM rounds both ends of the arena to this, so its size in bytes matters in steps of it.
+ALIGNMENT = 16
+#: The largest arena tried: more than any microcontroller has.
+MAX_ARENA_BYTES = 16 * 2**20
+#: Images that a child takes at once, and how long it may take over them or over a file, in seconds.
+IMAGES_A_MESSAGE = 250
+TIMEOUT_SECONDS = 120.0
+
+
+class MicroError(RuntimeError):
+    """TFLM cannot load or run a file; the message holds TFLM's own reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ends:
+    """What TFLM says of the input and the output; scale 0 means real values."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
+    output_scale: float
+    output_zero_point: int
+
+
+class Tflm:
+    """A process that loads files into TFLM and runs them; started again after each death."""
+
+    def __enter__(self) -> "Tflm":
+        self._stderr = tempfile.TemporaryFile(buffering=0)
+        self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+        self._stderr.close()
+
+    def _start(self) -> None:
+        self._connection, theirs = Pipe()
+        code = f"from model_compression.tflm import _serve; _serve({theirs.fileno()})"
+        # The child finds the package where this process found it, installed or not.
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._stderr,
+            pass_fds=[theirs.fileno()],
+            env=environment,
+        )
+        theirs.close()
+
+    def _stop(self) -> None:
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _ask(self, request: object) -> object:
+        """The child's answer.
+
+        Raises:
+            MicroError: it refused, died, or took too long.
+        """
+        self._stderr.seek(0)
+        self._stderr.truncate()
+        died = ""
+        try:
+            self._connection.send(request)
+            if self._connection.poll(TIMEOUT_SECONDS):
+                answer = self._connection.recv()
+            else:
+                died = f"it gives no answer within {TIMEOUT_SECONDS:.0f} s"
+        except (EOFError, ConnectionError):
+            died = f"it ends the process with {_status_name(self._process.wait())}"
+        if died:
+            self._stop()
+            self._start()
+            raise MicroError("; ".join(filter(None, (died, self._said()))))
+        if isinstance(answer, Exception):
+            raise MicroError(self._said() or str(answer))
+        return answer
+
+    def _said(self) -> str:
+        """TFLM's first two lines, which name the operator and what is wrong with it."""
+        self._stderr.seek(0)
+        lines = [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines()]
+        said = list(dict.fromkeys(line for line in lines if line))
+        return "; ".join(said[:2])
+
+    def load(self, content: bytes, arena_bytes: int) -> Ends:
+        ends = self._ask((content, arena_bytes))
+        assert isinstance(ends, Ends)
+        return ends
+
+    def run(self, inputs: np.ndarray) -> np.ndarray:
+        """The loaded file's outputs (n, ...), as TFLM stores them."""
+        parts = []
+        for start in range(0, len(inputs), IMAGES_A_MESSAGE):
+            part = self._ask(inputs[start : start + IMAGES_A_MESSAGE])
+            assert isinstance(part, np.ndarray)
+            parts.append(part)
+        return np.concatenate(parts)
+
+    def outputs(self, content: bytes, images: np.ndarray, *, arena_bytes: int) -> np.ndarray:
+        ends = self.load(content, arena_bytes)
+        outputs = self.run(_quantized(images, ends)).astype(np.float32)
+        if ends.output_scale:
+            outputs = (outputs - ends.output_zero_point) * np.float32(ends.output_scale)
+        return outputs
+
+    def smallest_arena(self, content: bytes) -> int:
+        ends = self.load(content, MAX_ARENA_BYTES)
+        probe = random_inputs(ends, 1)
+        expected = self.run(probe)
+
+        def works(arena_bytes: int) -> bool:
+            try:
+                self.load(content, arena_bytes)
+                return np.array_equal(self.run(probe), expected)
+            except MicroError:
+                return False
+
+        too_small, enough = 0, MAX_ARENA_BYTES // ALIGNMENT
+        while enough - too_small > 1:
+            middle = (too_small + enough) // 2
+            if works(middle * ALIGNMENT):
+                enough = middle
+            else:
+                too_small = middle
+        return enough * ALIGNMENT
+
+
+def random_inputs(ends: Ends, images: int) -> np.ndarray:
+    """The same inputs each time, (images, ...): floats from 0 to 1, or integers over their whole range."""
+    generator = np.random.default_rng(0)
+    shape = (images, *ends.shape[1:])
+    if not ends.scale:
+        return generator.random(shape).astype(ends.dtype)
+    limits = np.iinfo(ends.dtype)
+    return generator.integers(limits.min, limits.max, shape, ends.dtype, endpoint=True)
+
+
+def _quantized(images: np.ndarray, ends: Ends) -> np.ndarray:
+    """Images as TFLM's input tensor takes them, shape (n,) + the tensor's."""
+    if ends.shape[:1] != (1,):
+        raise ValueError(f"the input tensor is {ends.shape}: its batch size must be 1")
+    if images.shape[1:] != ends.shape[1:]:
+        raise ValueError(f"the images are {images.shape[1:]}: the input tensor takes {ends.shape[1:]}")
+    real = data.scale(images)
+    if not ends.scale:
+        return real.astype(ends.dtype)
+    return tflite.quantize(real, scale=ends.scale, zero_point=ends.zero_point, dtype=ends.dtype)
+
+
+def _status_name(status: int) -> str:
+    return signal.Signals(-status).name if status < 0 else f"status {status}"
+
+
+def _serve(descriptor: int) -> None:
+    """The child: answers (file, arena bytes) with `Ends`, inputs (n, ...) with outputs (n, ...)."""
+    from tflite_micro.python.tflite_micro import runtime
+
+    connection = Connection(descriptor)
+    interpreter = None
+    while True:
+        try:
+            request = connection.recv()
+        except EOFError:
+            return
+        try:
+            if isinstance(request, tuple):
+                interpreter = None  # frees the arena before the next is made
+                interpreter = runtime.Interpreter.from_bytes(request[0], arena_size=request[1])
+                connection.send(_ends(interpreter))
+            else:
+                connection.send(_run(interpreter, request))
+        except struct.error as error:
+            connection.send(MicroError(f"the file is damaged: {error}"))
+        except Exception as error:
+            connection.send(MicroError(str(error)))
+
+
+def _ends(interpreter: Any) -> Ends:
+    source, target = interpreter.get_input_details(0), interpreter.get_output_details(0)
+    (scale, zero_point), (output_scale, output_zero_point) = map(_quantization, (source, target))
+    return Ends(
+        shape=tuple(int(size) for size in source["shape"]),
+        dtype=np.dtype(source["dtype"]).name,
+        scale=scale,
+        zero_point=zero_point,
+        output_scale=output_scale,
+        output_zero_point=output_zero_point,
+    )
+
+
+def _quantization(details: dict[str, Any]) -> tuple[float, int]:
+    parameters = details["quantization_parameters"]
+    if not len(parameters["scales"]):
+        return 0.0, 0
+    return float(parameters["scales"][0]), int(parameters["zero_points"][0])
+
+
+def _run(interpreter: Any, inputs: np.ndarray) -> np.ndarray:
+    outputs = []
+    for image in inputs:
+        interpreter.set_input(image[None], 0)
+        interpreter.invoke()
+        outputs.append(interpreter.get_output(0)[0])
+    return np.array(outputs)

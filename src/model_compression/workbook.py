@@ -1,0 +1,194 @@
+"""What the notebook's cells call: one object that computes by name and writes what it shows."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from IPython.display import Image
+from matplotlib.figure import Figure
+
+from . import reporting, tflite
+from .cache import writable_folder, write_atomically
+from .catalogue import PUBLISHED, catalogue, control_of
+from .data import Dataset, scale
+from .experiment import Bench
+from .models import kernels
+from .outcomes import Outcome
+from .recipes import Settings
+from .reporting import Form
+from .scheduling import Failure, Study
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class _Lazy(dict[str, Outcome]):
+    """Outcomes of the first seed that are computed when they are looked up."""
+
+    def __init__(self, book: "Workbook") -> None:
+        super().__init__()
+        self.book = book
+
+    def __missing__(self, name: str) -> Outcome:
+        self[name] = self.book.outcome(name)
+        return self[name]
+
+
+class Workbook:
+    """The study of one parameters cell.
+
+    Args:
+        settings: the knobs, already checked.
+        dataset: a name or path that `load_dataset` takes.
+        train_images: the first so many; None for all.
+        results_dir, models_dir, cache_dir, data_dir: folders, made where missing; relative ones count
+            from the top of the repository, wherever the notebook is run from.
+    Raises:
+        NotADirectoryError, PermissionError: a folder that cannot be used, before any training.
+        ValueError: more training images than there are.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        dataset: str,
+        train_images: int | None,
+        results_dir: str,
+        models_dir: str,
+        cache_dir: str,
+        data_dir: str,
+    ) -> None:
+        self.settings = settings
+        self.results, self.models = writable_folder(results_dir), writable_folder(models_dir)
+        cache = writable_folder(cache_dir).resolve()
+        bench = Bench(
+            dataset=dataset,
+            train_images=train_images,
+            cache_dir=str(cache),
+            data_dir=str(Path(data_dir).resolve()),
+        )
+        self.recipes = catalogue(settings)
+        self.study = Study(bench, self.recipes, settings.seeds)
+        _ = self.data
+
+    @property
+    def data(self) -> Dataset:
+        """The images."""
+        return self.study.bench.data
+
+    @property
+    def test_images(self) -> np.ndarray:
+        """float32 (n, ...) as the nets expect them."""
+        return scale(self.data.x_test)
+
+    def start(self) -> None:
+        """Begin to compute everything in the background, in the order of the notebook."""
+        self.study.start()
+
+    def outcome(self, name: str) -> Outcome:
+        """A recipe's outcome with the first seed; its file is written to the models' folder.
+
+        Raises:
+            RuntimeError: the recipe failed: its error.
+        """
+        self.study.wait([name])
+        found = self.study.outcome(name, self.settings.seed)
+        if isinstance(found, Failure):
+            raise RuntimeError(f"{name} failed: {found.error}")
+        write_atomically(self.models / found.record.file, found.content)
+        return found
+
+    def outcomes(self, *names: str) -> dict[str, Outcome]:
+        """Several recipes' outcomes with the first seed, by name."""
+        return {name: self.outcome(name) for name in names}
+
+    def study_outcomes(self) -> dict[str, Outcome]:
+        """Every recipe's outcome with the first seed, looked up (and waited for) when asked."""
+        return _Lazy(self)
+
+    def kernels(self, name: str) -> dict[str, np.ndarray]:
+        """The trained kernels of a recipe's net, first seed, by layer."""
+        recipe = self.recipes[name]
+        self.outcome(name)
+        model = self.study.bench.trained(recipe.net, recipe.steps, self.settings.seed, lambda *progress: None)
+        return {layer: kernel.numpy() for layer, kernel in kernels(model).items()}
+
+    def layers(self, name: str) -> pd.DataFrame:
+        """The account of a file, layer by layer."""
+        rows = tflite.account(tflite.read_graph(self.outcome(name).content))
+        table = pd.DataFrame([asdict(row) for row in rows])
+        table.insert(4, "sparsity", 1 - table.nonzero / table.weights)
+        table["shape"] = [" x ".join(map(str, shape)) for shape in table["shape"]]
+        return table
+
+    def comparison(self, *names: str) -> pd.DataFrame:
+        """The files of the first seed side by side."""
+        found = {outcome.record.file: outcome for outcome in self.outcomes(*names).values()}
+        return reporting.model_comparison(found, PUBLISHED)
+
+    def over_seeds(self, *names: str) -> dict[str, list[Outcome]]:
+        """Every seed's outcome of each recipe, by name; recipes that failed are left out."""
+        found = {name: self.study.outcomes(name) for name in names}
+        return {name: each for name, each in found.items() if len(each) == len(self.settings.seeds)}
+
+    def all_forms(self) -> pd.DataFrame:
+        """One row a form and control, over all seeds; see `reporting.all_forms`."""
+        every = self.over_seeds(*self.recipes)
+        forms = []
+        for name, outcomes in every.items():
+            control = control_of(self.recipes[name], self.recipes)
+            if name.endswith("_h5") or control not in every or "non_quantized" not in every:
+                continue
+            forms.append(
+                Form(
+                    name=name,
+                    is_control=self.recipes[name].is_control,
+                    outcomes=outcomes,
+                    control_name=control,
+                    control=every[control],
+                    float_net=every["non_quantized"],
+                )
+            )
+        return reporting.all_forms(forms, self.data.y_test)
+
+    def records(self) -> pd.DataFrame:
+        """Every record of every seed."""
+        every = self.over_seeds(*self.recipes)
+        names = [name for name, outcomes in every.items() for _ in outcomes]
+        return reporting.records_table([outcome for each in every.values() for outcome in each], names)
+
+    def save(self, table: pd.DataFrame, name: str) -> None:
+        """Write a table as CSV to the results."""
+        reporting.save_csv(table, self.results / f"{name}.csv")
+
+    def show_table(
+        self, table: pd.DataFrame, name: str, title: str, *, note: str = "", whole: pd.DataFrame | None = None
+    ) -> Image:
+        """Write a table as CSV and PNG to the results, and show the PNG.
+
+        Args:
+            whole: what the CSV holds, where the picture shows only some of its rows.
+        """
+        self.save(table if whole is None else whole, name)
+        view = reporting.shown(table) if "accuracy_sd" in table else table
+        return self.show_figure(reporting.table_figure(view, title, note=note), name)
+
+    def show_figure(self, figure: Figure, name: str) -> Image:
+        """Write a figure as PNG to the results, and show it."""
+        path = self.results / f"{name}.png"
+        reporting.save_figure(figure, path)
+        return Image(data=path.read_bytes(), width=int(96 * reporting.WIDTH))
+
+    def finish(self) -> None:
+        """Wait for all that was started.
+
+        Raises:
+            RuntimeError: recipes that failed, each with its error.
+        """
+        self.study.wait()
+        for name in self.recipes:
+            self.study.outcomes(name)
+        if self.study.failures:
+            lines = [f"{each.recipe}, seed {each.seed}: {each.error}" for each in self.study.failures]
+            raise RuntimeError("\n".join(["some recipes failed, the others are done:", *lines]))
