@@ -17,10 +17,10 @@ with warnings.catch_warnings():
 IMAGES = np.kron(np.random.default_rng(1).integers(0, 256, (40, 4, 4), np.uint8), np.ones((4, 4), np.uint8))
 
 
-def _net(*, batch_size: int | None, levels: int | None, unlike_channels: bool) -> keras.Model:
+def _net(*, batch_size: int | None, clustered: bool, unlike_channels: bool) -> keras.Model:
     """Conv2D and Dense on 16x16 images.
 
-    `levels`: distinct weights a channel; None = all. `unlike_channels`: each channel has a range of its own,
+    `clustered`: 7 distinct weights a channel. `unlike_channels`: each channel has a range of its own,
     so that quantization per channel differs from that per tensor.
     """
     model = keras.Sequential(
@@ -37,10 +37,9 @@ def _net(*, batch_size: int | None, levels: int | None, unlike_channels: bool) -
     weights = [generator.uniform(-1, 1, array.shape) for array in model.get_weights()]
     # Without a mean over the 7x7 places, the Dense scores depend on what differs between images.
     places = weights[2].reshape(49, 8, 5)
-    weights[2] = (places - places.mean(axis=0)).reshape(-1, 5)
-    if levels is not None:
-        steps = (levels - 1) / 2
-        weights = [np.round(array * steps) / steps if array.ndim > 1 else array for array in weights]
+    weights[2] = (places - places.mean(axis=0)).clip(-1, 1).reshape(-1, 5)
+    if clustered:
+        weights = [np.round(array * 3) / 3 if array.ndim > 1 else array for array in weights]
     if unlike_channels:
         weights = [array * np.geomspace(1, 3, array.shape[-1]) for array in weights]
     model.set_weights([array.astype(np.float32) for array in weights])
@@ -70,7 +69,7 @@ def tflite_file(form: str) -> bytes:
 def _convert(form: str) -> bytes:
     net = _net(
         batch_size=1 if form == "fixed_batch" else None,
-        levels=8 if form.startswith("clustered") else None,
+        clustered=form.startswith("clustered"),
         unlike_channels=form != "clustered_per_tensor",
     )
     converter = tf.lite.TFLiteConverter.from_keras_model(net)

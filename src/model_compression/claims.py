@@ -22,6 +22,9 @@ def _ratio(name: str, over: str, field: str, outcomes: Outcomes) -> dict[str, ob
     )
     half = stats.t.ppf(0.975, len(logs) - 1) * stats.sem(logs) if len(logs) > 1 else np.nan
     p_value = stats.ttest_1samp(logs, 0.0).pvalue if len(logs) > 1 and np.ptp(logs) > 0 else np.nan
+    if len(logs) > 1 and np.ptp(logs) == 0:
+        # equal sizes for every seed: nothing is left to chance
+        p_value = float(logs[0] == 0)
     mean = float(np.mean(logs))
     return {
         "estimate": np.exp(mean), "low": np.exp(mean - half), "high": np.exp(mean + half), "p_value": p_value,
@@ -65,10 +68,12 @@ def claims(outcomes: Outcomes, labels: np.ndarray) -> pd.DataFrame:
 def shown(table: pd.DataFrame) -> pd.DataFrame:
     """The claims as a reader wants them: estimate and interval in one column."""
     signs = {"pp of accuracy": "+.2f", "times smaller": ".2f"}
-    values = [
-        f"{row.estimate:{signs[row.unit]}}  [{row.low:{signs[row.unit]}}, {row.high:{signs[row.unit]}}] {row.unit}"
-        for row in table.itertuples()
-    ]
+    values = []
+    for row in table.itertuples():
+        sign = signs[row.unit]
+        # one seed's sizes have no spread
+        interval = "" if np.isnan(row.low) else f"  [{row.low:{sign}}, {row.high:{sign}}]"
+        values.append(f"{row.estimate:{sign}}{interval} {row.unit}")
     return pd.DataFrame(
         {
             "claim": table.claim,

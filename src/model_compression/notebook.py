@@ -4,6 +4,7 @@ Progress bars go to the terminal and not into the file; what else the cells prin
 """
 
 import argparse
+import ast
 import os
 import sys
 from pathlib import Path
@@ -16,7 +17,6 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from papermill.utils import nb_kernel_name
 from tqdm import tqdm
-from yaml import safe_load
 
 from .cache import write_atomically
 from .summary import fill
@@ -104,6 +104,14 @@ def _clean(notebook: nbformat.NotebookNode) -> None:
         cell.metadata.pop("execution", None)
 
 
+def _value(text: str) -> Any:
+    """A value as it would stand in the parameters cell (`0.9`, `1e-3`, `None`), words without their quotes."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0 when every cell ran."""
     parser = argparse.ArgumentParser(prog="python -m model_compression.notebook", description=__doc__)
@@ -114,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="where to write it; in place without -p, beside it with a name of its own otherwise",
     )
     chosen = parser.parse_args(arguments)
-    parameters = {name: safe_load(value) for name, value in chosen.parameter}
+    parameters = {name: _value(text) for name, text in chosen.parameter}
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     output = chosen.output or (TWEAKED if parameters else NOTEBOOK)
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-BLOCK = re.compile(r"(<!-- answer -->\n).*?(\n<!-- /answer -->)", flags=re.DOTALL)
+BLOCK = re.compile(r"(<!-- answer -->\n).*?(<!-- /answer -->)", flags=re.DOTALL)
 
 
 def _percent(fraction: float) -> str:
@@ -65,4 +65,4 @@ def fill(text: str, block: str) -> str:
     """
     if not BLOCK.search(text):
         raise ValueError("no answer marks: <!-- answer --> and <!-- /answer --> on lines of their own")
-    return BLOCK.sub(lambda match: match[1] + block + match[2], text)
+    return BLOCK.sub(lambda match: match[1] + block + "\n" + match[2], text)

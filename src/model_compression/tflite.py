@@ -1,5 +1,7 @@
 """Reading and running .tflite files: LiteRT only, no TensorFlow."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -296,33 +298,44 @@ def quantize(values: np.ndarray, *, scale: float, zero_point: int, dtype: str) -
 
 
 def invoke(content: bytes, stored: np.ndarray, *, delegate: bool = True) -> np.ndarray:
-    """Raw outputs (n, ...) for raw inputs (n, ...) of the file's own input type.
+    """Raw outputs (n, outputs) for raw inputs (n, ...) of the file's own input type.
 
     The images are dealt out to one interpreter a core, each of which runs `BATCH` at a time.
     """
-    cores = os.cpu_count() or 1
-    parts = np.array_split(stored, max(1, min(cores, len(stored) // BATCH)))
-    with ThreadPoolExecutor(len(parts)) as pool:
-        return np.concatenate(list(pool.map(lambda part: _invoke(content, part, delegate), parts)))
+    cores = max(1, min(os.cpu_count() or 1, len(stored) // BATCH))
+    # made here: holding back their output is the whole process's business, not a thread's
+    loaded = [_allocated(content, delegate, min(BATCH, len(stored))) for _ in range(cores)]
+    with ThreadPoolExecutor(cores) as pool:
+        return np.concatenate(list(pool.map(_invoke, loaded, np.array_split(stored, cores))))
 
 
-def _invoke(content: bytes, stored: np.ndarray, delegate: bool) -> np.ndarray:
+def _allocated(content: bytes, delegate: bool, batch: int) -> Interpreter:
+    """An interpreter for `batch` images a call, or for one where the file's shapes are fixed."""
     loaded = interpreter(content, delegate=delegate)
     source = loaded.get_input_details()[0]
-    resizable = source["shape_signature"][0] == -1
-    batch = BATCH if resizable else int(source["shape"][0])
+    with quiet():
+        try:
+            loaded.resize_tensor_input(source["index"], (batch, *source["shape"][1:]))
+            loaded.allocate_tensors()
+        except RuntimeError:
+            loaded.resize_tensor_input(source["index"], source["shape"])
+            loaded.allocate_tensors()
+    return loaded
+
+
+def _invoke(loaded: Interpreter, stored: np.ndarray) -> np.ndarray:
+    source, target = loaded.get_input_details()[0], loaded.get_output_details()[0]
+    batch, *shape = source["shape"]
     outputs: list[np.ndarray] = []
-    size = 0
     for start in range(0, len(stored), batch):
         part = stored[start : start + batch]
-        if size != len(part):
-            if resizable:
-                loaded.resize_tensor_input(source["index"], part.shape)
-            loaded.allocate_tensors()
-            size = len(part)
-        loaded.set_tensor(loaded.get_input_details()[0]["index"], part)
+        # the last call is filled up, since another size would have to be allocated anew;
+        # a channel axis of one may stand in the file and not in the images
+        full = np.zeros((batch, *shape), source["dtype"])
+        full[: len(part)] = part.reshape(len(part), *shape)
+        loaded.set_tensor(source["index"], full)
         loaded.invoke()
-        outputs.append(loaded.get_tensor(loaded.get_output_details()[0]["index"]))
+        outputs.append(loaded.get_tensor(target["index"]).reshape(batch, -1)[: len(part)])
     return np.concatenate(outputs)
 
 

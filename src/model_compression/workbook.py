@@ -60,13 +60,14 @@ class Workbook:
         data_dir: str,
     ) -> None:
         self.settings = settings
-        self.results, self.models = writable_folder(results_dir), writable_folder(models_dir)
-        cache = writable_folder(cache_dir).resolve()
+        self.results = writable_folder(REPOSITORY / results_dir)
+        self.models = writable_folder(REPOSITORY / models_dir)
+        cache = writable_folder(REPOSITORY / cache_dir)
         bench = Bench(
             dataset=dataset,
             train_images=train_images,
             cache_dir=str(cache),
-            data_dir=str(Path(data_dir).resolve()),
+            data_dir=str(REPOSITORY / data_dir),
         )
         self.recipes = catalogue(settings)
         self.study = Study(bench, self.recipes, settings.seeds)

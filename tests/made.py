@@ -1,0 +1,97 @@
+"""Outcomes and tables made by hand, for the tests of what is drawn and said from them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from model_compression.outcomes import Outcome, Record
+
+#: 100 images of ten classes.
+LABELS = np.tile(np.arange(10), 10)
+
+
+def predictions(right: int, *, start: int = 0, labels: np.ndarray = LABELS) -> np.ndarray:
+    """Labels of which `right` in a row are right, from image `start` on; all others are wrong."""
+    places = (start + np.arange(right)) % len(labels)
+    predicted = (labels + 1) % 10
+    predicted[places] = labels[places]
+    return predicted
+
+
+def outcome(
+    file: str, predicted: np.ndarray, *, labels: np.ndarray = LABELS, content: bytes = b"", **fields: Any
+) -> Outcome:
+    """An outcome whose accuracy is that of `predicted`; `fields` are set in the record."""
+    record = {
+        "recipe": file.rsplit(".", 1)[0],
+        "file": file,
+        "seed": 100,
+        "key": "0" * 64,
+        "file_bytes": 1000,
+        "zip_bytes": 500,
+        "best_coded_bytes": 400,
+        "best_coder": "br",
+        "entropy_bytes": 320.0,
+        "nonzero_weights": 200,
+        "weights": 200,
+        "unique_values": 100,
+        "macs": 5000,
+        "dense_macs": 5000,
+        "validation_accuracy": 0.5,
+        "accuracy": float(np.mean(predicted == labels)),
+    }
+    return Outcome(record=Record(**{**record, **fields}), content=content, predictions=predicted)
+
+
+def outcomes(file: str, rights: list[int], *, start: int = 0, **fields: list[Any]) -> list[Outcome]:
+    """One outcome a seed: so many right each, and each field a list with a value for each seed."""
+    return [
+        outcome(
+            file,
+            predictions(right, start=start),
+            seed=seed,
+            **{name: values[seed] for name, values in fields.items()},
+        )
+        for seed, right in enumerate(rights)
+    ]
+
+
+#: The columns of `results/all-forms.csv` that the summary and the plots read, one row a form.
+FORMS = pd.DataFrame(
+    [
+        ("non_quantized", "form", 84_848, 77_140, 76_000, 0.98344, 0.0011, 0, 0, 0, 1.0, "no difference shown"),
+        ("int8", "form", 24_296, 21_708, 20_757, 0.98331, 0.0012, -0.013, -0.04, 0.014, 1.0, "no difference shown"),
+        ("pruned_quantized", "form", 24_296, 8_218, 7_300, 0.97012, 0.002, -1.25, -1.5, -1.0, 0.0012, "worse"),
+        ("clustered_8", "form", 24_296, 9_000, 8_100, 0.98, 0.001, -0.3, -0.6, 0.0, 0.5, "no difference shown"),
+        (
+            "sparsity_cluster_preserving_qat", "form", 24_848, 5_125, 4_700, 0.9799, 0.001, -0.4, -0.5, -0.3, 0.04,
+            "worse",
+        ),
+        ("random_pruned", "control", 24_296, 4_000, 3_900, 0.981, 0.01, -9.0, -10.0, -8.0, 1e-30, "worse"),
+    ],
+    columns=[
+        "recipe", "role", "file_bytes", "zip_bytes", "best_coded_bytes", "accuracy_mean", "accuracy_sd", "change_pp",
+        "change_ci_low_pp", "change_ci_high_pp", "mcnemar_p", "verdict",
+    ],
+).assign(seeds=5)  # fmt: skip
+
+CLAIMS = pd.DataFrame(
+    [
+        ("4x smaller by quantization", "int8 against float32", 3.49, 3.48, 3.5, 0.0, "times smaller"),
+        ("... without loss of accuracy", "int8 against float32", -0.013, -0.04, 0.014, 1.0, "pp of accuracy"),
+        ("pruning improves accuracy", "pruned against baseline", 0.43, -0.1, 0.9, 0.3, "pp of accuracy"),
+        ("... at equal training?", "pruned against control", -1.27, -1.55, -0.99, 1e-9, "pp of accuracy"),
+        ("QAT makes no difference", "QAT against int8", 0.065, -0.5, 0.6, 0.75, "pp of accuracy"),
+        ("pruned files compress better", "zipped .h5", 3.19, 3.0, 3.4, 0.01, "times smaller"),
+    ],
+    columns=["claim", "measured", "estimate", "low", "high", "p_value", "unit"],
+)
+
+
+def results_folder(folder: Path, *, forms: pd.DataFrame = FORMS, claims: pd.DataFrame = CLAIMS) -> Path:
+    """A results folder with the two tables that the summary reads."""
+    forms.to_csv(folder / "all-forms.csv", index=False)
+    claims.to_csv(folder / "claims.csv", index=False)
+    return folder

@@ -1,0 +1,176 @@
+"""Rate-distortion training: the price of a byte, the grid, and what strip leaves."""
+
+import numpy as np
+import pytest
+
+from model_compression import models, rate_distortion
+from model_compression.models import keras, tf
+from model_compression.rate_distortion import PRIOR_COUNT, RateConfig
+from model_compression.training import TrainConfig, fit
+
+
+def tiny_net(seed: int = 3) -> keras.Sequential:
+    return models.build("small_4s_6p", input_shape=(8, 8), classes=3, seed=seed)
+
+
+def tiny_images(count: int = 96) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 3, count)
+    images = generator.random((count, 8, 8)).astype(np.float32) / 4
+    images[np.arange(count), 2 * labels] += 0.7
+    return images, labels
+
+
+def trained(price: float, levels: int = 7) -> keras.Model:
+    images, labels = tiny_images()
+    train = TrainConfig(epochs=12, learning_rate=0.01, batch_size=16)
+    wrapped = rate_distortion.wrap(
+        tiny_net(), RateConfig(price=price, levels=levels), steps=train.steps(len(images))
+    )
+    fit(wrapped, images, labels, train, seed=1, progress=lambda done: None)
+    return rate_distortion.strip(wrapped)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("price", -0.1, "price is -0.1; allowed: finite, 0 or more"),
+        ("price", float("inf"), "price is inf; allowed: finite, 0 or more"),
+        ("levels", 0, "levels is 0; allowed: whole numbers from 1 to 7"),
+        ("levels", 8, "levels is 8; allowed: whole numbers from 1 to 7"),
+        ("levels", True, "levels is True; allowed: whole numbers from 1 to 7"),
+        ("ramp", 0.0, "ramp is 0.0; allowed: above 0, up to 1"),
+        ("ramp", 1.1, "ramp is 1.1; allowed: above 0, up to 1"),
+    ],
+)
+def test_config_names_the_field_and_what_is_allowed(field: str, value: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        RateConfig(**({"price": 0.1} | {field: value}))
+
+
+def test_config_takes_the_limits_themselves() -> None:
+    assert RateConfig(price=0, levels=1, ramp=1.0).levels == 1
+    assert RateConfig(price=0, levels=7).levels == 7
+
+
+def test_code_bits_of_grid_points_are_their_code_lengths() -> None:
+    values = np.array([0, 0, 0, 1, -1, 0, 0, 2], np.float32)
+    counts = np.array([0, 1, 5, 1, 1]) + PRIOR_COUNT
+    expected = -np.log2(counts / counts.sum()) @ np.array([0, 1, 5, 1, 1])
+    assert float(rate_distortion.code_bits(tf.constant(values), 2)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_code_bits_between_grid_points_are_interpolated() -> None:
+    values = tf.constant([0.25, 0.0, 0.0, 1.0])
+    counts = np.array([0, 3, 1]) + PRIOR_COUNT
+    lengths = -np.log2(counts / counts.sum())
+    expected = 0.75 * lengths[1] + 0.25 * lengths[2] + 2 * lengths[1] + lengths[2]
+    assert float(rate_distortion.code_bits(values, 1)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_code_bits_pull_a_weight_towards_the_commoner_neighbour() -> None:
+    values = tf.Variable([0.4, 0.0, 0.0, 0.0, 1.0])
+    with tf.GradientTape() as tape:
+        bits = rate_distortion.code_bits(values, 1)
+    assert tape.gradient(bits, values).numpy()[0] > 0
+
+
+def test_code_bits_take_the_largest_grid_point() -> None:
+    assert np.isfinite(float(rate_distortion.code_bits(tf.constant([7.0, -7.0]), 7)))
+
+
+def test_first_scale_ignores_zeros_and_takes_a_kernel_of_zeros() -> None:
+    kernel = np.array([0, 0, 0, 0.7, -0.7], np.float32)
+    assert rate_distortion.first_scale(kernel, 7) == pytest.approx(0.1)
+    assert rate_distortion.first_scale(np.zeros(4, np.float32), 7) == 1.0
+
+
+def test_wrap_leaves_the_model_as_it_was_and_computes_with_the_grid() -> None:
+    net = tiny_net()
+    before = net.get_weights()
+    wrapped = rate_distortion.wrap(net, RateConfig(price=0.1), steps=10)
+    images, _ = tiny_images(8)
+    stripped = rate_distortion.strip(wrapped)
+    np.testing.assert_allclose(
+        wrapped.predict(images, verbose=0), stripped.predict(images, verbose=0), atol=1e-5
+    )
+    for old, new in zip(before, net.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("levels", [1, 7])
+def test_stripped_kernels_lie_exactly_on_a_grid(levels: int) -> None:
+    for kernel in models.kernels(trained(0.5, levels)).values():
+        magnitudes = np.unique(np.abs(kernel.numpy()))
+        positive = magnitudes[magnitudes > 0]
+        assert len(positive) <= levels
+        if len(positive):
+            steps = np.array([positive / (positive[0] / divisor) for divisor in range(1, levels + 1)])
+            assert np.abs(steps - np.rint(steps)).max(axis=1).min() < 1e-4
+
+
+def test_a_higher_price_leaves_less_to_code() -> None:
+    def entropy(model: keras.Model) -> float:
+        bits = 0.0
+        for kernel in models.kernels(model).values():
+            _, counts = np.unique(kernel.numpy(), return_counts=True)
+            bits -= float(np.sum(counts * np.log2(counts / counts.sum())))
+        return bits
+
+    free, dear = entropy(trained(0.0)), entropy(trained(30.0))
+    assert dear < 0.7 * free
+
+
+def test_same_seed_same_weights() -> None:
+    for one, other in zip(trained(0.5).get_weights(), trained(0.5).get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_wrap_refuses_a_net_without_kernels() -> None:
+    net = keras.Sequential([keras.layers.InputLayer((4, 4)), keras.layers.Flatten()])
+    with pytest.raises(ValueError, match="finds no convolution or Dense layer"):
+        rate_distortion.wrap(net, RateConfig(price=0.1), steps=10)
+
+
+def test_canonical_sorts_channels_by_bias_and_keeps_the_function() -> None:
+    net = tiny_net()
+    generator = np.random.default_rng(5)
+    for layer in models.kernel_layers(net):
+        kernel, bias = layer.get_weights()
+        layer.set_weights([kernel, generator.normal(size=bias.shape).astype(np.float32)])
+    images, _ = tiny_images(16)
+    sorted_net = rate_distortion.canonical(net)
+    np.testing.assert_allclose(
+        net.predict(images, verbose=0), sorted_net.predict(images, verbose=0), rtol=1e-4, atol=1e-5
+    )
+    for layer in models.kernel_layers(sorted_net)[:-1]:
+        bias = layer.get_weights()[1]
+        assert (np.diff(bias) >= 0).all()
+        assert len(np.unique(bias)) == len(bias)
+
+
+def test_canonical_silences_dead_channels() -> None:
+    net = tiny_net()
+    first, second, last = models.kernel_layers(net)
+    kernel, bias = first.get_weights()
+    kernel[..., 1], bias[1] = 0, -1  # always 0 behind the ReLU
+    first.set_weights([kernel, bias])
+    weights, bias = last.get_weights()
+    unread = weights.reshape(-1, 6, 3)
+    unread[:, 4] = 0  # nobody reads channel 4 of the second layer
+    last.set_weights([unread.reshape(weights.shape), bias])
+    second_kernel, second_bias = second.get_weights()
+    second_bias[4] = 2
+    second.set_weights([second_kernel, second_bias])
+    images, _ = tiny_images(16)
+    silenced = rate_distortion.canonical(net)
+    np.testing.assert_allclose(
+        net.predict(images, verbose=0), silenced.predict(images, verbose=0), rtol=1e-4, atol=1e-5
+    )
+    one, two, three = models.kernel_layers(silenced)
+    assert (np.abs(one.get_weights()[0]).sum(axis=(0, 1, 2)) == 0).sum() == 1
+    assert (one.get_weights()[1] >= 0).all()
+    assert (np.abs(two.get_weights()[0]).sum(axis=(0, 1, 3)) == 0).sum() == 1
+    assert (np.abs(two.get_weights()[0]).sum(axis=(0, 1, 2)) == 0).sum() == 1
+    assert (np.abs(three.get_weights()[0].reshape(-1, 6, 3)).sum(axis=(0, 2)) == 0).sum() == 1
+    assert two.get_weights()[1].max() == 0
