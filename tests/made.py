@@ -5,6 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from model_compression.outcomes import Outcome, Record
 
@@ -95,3 +99,21 @@ def results_folder(folder: Path, *, forms: pd.DataFrame = FORMS, claims: pd.Data
     forms.to_csv(folder / "all-forms.csv", index=False)
     claims.to_csv(folder / "claims.csv", index=False)
     return folder
+
+
+class Drawn:
+    """A figure as it is drawn, to measure where things lie: pixels from the lower left."""
+
+    def __init__(self, figure: Figure) -> None:
+        self.figure, canvas = figure, FigureCanvasAgg(figure)
+        canvas.draw()
+        self.renderer = canvas.get_renderer()
+
+    def extent(self, artist: Artist) -> Bbox:
+        return artist.get_window_extent(self.renderer)
+
+    def overhang(self) -> float:
+        """Pixels by which something drawn leaves the figure; below 0 where all of it lies inside."""
+        box, dpi = self.figure.get_tightbbox(self.renderer), self.figure.dpi
+        width, height = self.figure.bbox.size
+        return max(-dpi * box.x0, -dpi * box.y0, dpi * box.x1 - width, dpi * box.y1 - height)

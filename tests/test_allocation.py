@@ -80,8 +80,18 @@ def test_unknown_strategy_and_impossible_sparsity_are_named() -> None:
         allocate(kernels(4, 4), 0.99, "global", seed=0)
 
 
-@pytest.mark.parametrize("schedule", ["polynomial", "constant", "one_shot"])
-@pytest.mark.parametrize("strategy", ["uniform", "global", "lamp", "erdos_renyi_kernel", "random"])
+@pytest.mark.parametrize(
+    ("schedule", "strategy"),
+    [
+        ("polynomial", "uniform"),
+        ("polynomial", "global"),
+        ("polynomial", "erdos_renyi_kernel"),
+        ("polynomial", "random"),
+        ("constant", "lamp"),
+        ("one_shot", "lamp"),
+        ("one_shot", "uniform"),
+    ],
+)
 def test_training_ends_with_exactly_the_zeros_asked_for(schedule: str, strategy: str) -> None:
     net = models.build("small_4s_6p", input_shape=(8, 8), classes=3, seed=0)
     generator = np.random.default_rng(0)
@@ -103,7 +113,7 @@ def test_training_ends_with_exactly_the_zeros_asked_for(schedule: str, strategy:
 
 
 def test_one_shot_keeps_the_first_choice() -> None:
-    net = models.build("small_d9", input_shape=(4, 4), classes=3, seed=0)
+    net = models.build("small_d10", input_shape=(4, 4), classes=3, seed=0)
     generator = np.random.default_rng(0)
     images, labels = generator.random((64, 4, 4)).astype(np.float32), generator.integers(0, 3, 64)
     train = TrainConfig(epochs=4, learning_rate=0.05, batch_size=8)

@@ -51,10 +51,9 @@ def test_baseline_is_unchanged_by_wrapping_and_fine_tuning(nets: Nets) -> None:
 def test_training_starts_from_the_baseline(nets: Nets) -> None:
     with models.quiet():
         wrapped = wrap(nets["baseline"], QuantizeConfig())
-    agreement = training.predict(wrapped, nets.validation) == training.predict(
-        nets["baseline"], nets.validation
-    )
-    assert np.mean(agreement) > 0.8
+    held = [weights for layer in wrapped.layers for weights in layer.get_weights()]
+    for weights in nets["baseline"].get_weights():
+        assert any(np.array_equal(weights, other) for other in held)
 
 
 def stored_kernels(nets: Nets, name: str) -> list[tflite.Tensor]:

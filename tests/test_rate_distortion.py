@@ -117,7 +117,7 @@ def test_a_higher_price_leaves_less_to_code() -> None:
             bits -= float(np.sum(counts * np.log2(counts / counts.sum())))
         return bits
 
-    free, dear = entropy(trained(0.0)), entropy(trained(30.0))
+    free, dear = entropy(trained(0.0)), entropy(trained(3000.0))
     assert dear < 0.7 * free
 
 

@@ -91,14 +91,15 @@ class Bench:
         modules = [training, *(_MODULES[type(step.technique)] if step.technique else ())]
         parents = [self.training_key(net, needed, seed) for needed in requirements(steps)]
         root = {} if len(steps) > 1 else {"data": self.data.fingerprint, "libraries": versions()}
+        architecture = _architecture(net, self.data.input_shape, self.data.classes)
         return make_key(
-            net=net,
+            architecture=architecture,
             seed=seed,
             train=step.train,
             technique=_own(step.technique),
             parents=parents,
             depth=len(steps),
-            code=_digest(models, *modules),
+            code=_digest(*modules),
             **root,
         )
 
@@ -300,6 +301,12 @@ def _counts(
 def _own(technique: Technique | None) -> object:
     """A technique without the steps that it points to: their key stands among the parents."""
     return "mask" if isinstance(technique, MaskConfig) and technique.like else technique
+
+
+@functools.cache
+def _architecture(net: str, input_shape: tuple[int, ...], classes: int) -> str:
+    """The net as Keras describes it: what else `models` holds must not cost a training."""
+    return models.build(net, input_shape=input_shape, classes=classes, seed=0).to_json()
 
 
 @functools.cache

@@ -106,7 +106,8 @@ def _constant(config: PruneConfig, final: float, steps: int) -> object:
 
 
 def _one_shot(config: PruneConfig, final: float, steps: int) -> object:
-    return tfmot.sparsity.keras.ConstantSparsity(final, begin_step=0, end_step=0, frequency=1)
+    # TFMOT counts from 1: this is the first step, before any update of the weights
+    return tfmot.sparsity.keras.ConstantSparsity(final, begin_step=0, end_step=1, frequency=1)
 
 
 #: When a kernel's zeros are chosen: (config, its final sparsity, steps of the fit) -> TFMOT's schedule.

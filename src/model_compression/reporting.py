@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 
 from . import metrics
 from .cache import writable_folder, write_atomically
-from .outcomes import Outcome
+from .outcomes import Outcome, Record
 
 #: Width of every picture in inches; at 150 dots an inch it fills the column of a README.
 WIDTH = 9.0
@@ -37,7 +37,6 @@ class Form:
     Attributes:
         outcomes, control, float_net: in the order of the seeds, equally many.
         control_name: what it is compared with.
-        control_is_self: whether the form is its own control.
     """
 
     name: str
@@ -52,9 +51,14 @@ def _stack(outcomes: Sequence[Outcome]) -> np.ndarray:
     return np.stack([outcome.predictions for outcome in outcomes])
 
 
+def _median_record(outcomes: Sequence[Outcome], field: str) -> Record:
+    """The record whose `field` is the median over the seeds, the lower one of two: sizes stay whole bytes."""
+    records = sorted((outcome.record for outcome in outcomes), key=lambda record: getattr(record, field))
+    return records[(len(records) - 1) // 2]
+
+
 def _middle(outcomes: Sequence[Outcome], field: str) -> float:
-    """The median over the seeds, an element of the list: sizes stay whole bytes."""
-    return sorted(getattr(outcome.record, field) for outcome in outcomes)[(len(outcomes) - 1) // 2]
+    return getattr(_median_record(outcomes, field), field)
 
 
 def all_forms(forms: Sequence[Form], labels: np.ndarray) -> pd.DataFrame:
@@ -84,7 +88,7 @@ def all_forms(forms: Sequence[Form], labels: np.ndarray) -> pd.DataFrame:
                 "file_bytes": _middle(form.outcomes, "file_bytes"),
                 "zip_bytes": _middle(form.outcomes, "zip_bytes"),
                 "best_coded_bytes": best,
-                "best_coder": form.outcomes[0].record.best_coder,
+                "best_coder": _median_record(form.outcomes, "best_coded_bytes").best_coder,
                 "entropy_bytes": round(entropy),
                 "above_entropy": best / entropy,
                 "nonzero_weights": _middle(form.outcomes, "nonzero_weights"),

@@ -8,42 +8,25 @@ Source: the `tflite-micro` wheel; its kernels are the reference ones, for this m
 
 import os
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Pipe
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
 from model_compression import data, tflite
+from model_compression.tflm_child import Ends, MicroError
 
 #: TFLM rounds both ends of the arena to this, so its size in bytes matters in steps of it.
 ALIGNMENT = 16
-#: The largest arena tried: more than any microcontroller has.
+#: The first arena tried, doubled until it is enough, and the largest: more than any microcontroller has.
+FIRST_ARENA_BYTES = 4 * 2**10
 MAX_ARENA_BYTES = 16 * 2**20
 #: Images that a child takes at once, and how long it may take over them or over a file, in seconds.
 IMAGES_A_MESSAGE = 250
 TIMEOUT_SECONDS = 120.0
-
-
-class MicroError(RuntimeError):
-    """TFLM cannot load or run a file; the message holds TFLM's own reason."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ends:
-    """What TFLM says of the input and the output; scale 0 means real values."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    scale: float
-    zero_point: int
-    output_scale: float
-    output_zero_point: int
 
 
 class Tflm:
@@ -62,7 +45,7 @@ class Tflm:
 
     def _start(self) -> None:
         self._connection, theirs = Pipe()
-        code = f"from model_compression.tflm import _serve; _serve({theirs.fileno()})"
+        code = f"from model_compression.tflm_child import serve; serve({theirs.fileno()})"
         # The child finds the package where this process found it, installed or not.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._process = subprocess.Popen(
@@ -145,7 +128,9 @@ class Tflm:
             except MicroError:
                 return False
 
-        too_small, enough = 0, MAX_ARENA_BYTES // ALIGNMENT
+        too_small, enough = 0, FIRST_ARENA_BYTES // ALIGNMENT
+        while enough * ALIGNMENT < MAX_ARENA_BYTES and not works(enough * ALIGNMENT):
+            too_small, enough = enough, enough * 2
         while enough - too_small > 1:
             middle = (too_small + enough) // 2
             if works(middle * ALIGNMENT):
@@ -179,56 +164,3 @@ def _quantized(images: np.ndarray, ends: Ends) -> np.ndarray:
 
 def _status_name(status: int) -> str:
     return signal.Signals(-status).name if status < 0 else f"status {status}"
-
-
-def _serve(descriptor: int) -> None:
-    """The child: answers (file, arena bytes) with `Ends`, inputs (n, ...) with outputs (n, ...)."""
-    from tflite_micro.python.tflite_micro import runtime
-
-    connection = Connection(descriptor)
-    interpreter = None
-    while True:
-        try:
-            request = connection.recv()
-        except EOFError:
-            return
-        try:
-            if isinstance(request, tuple):
-                interpreter = None  # frees the arena before the next is made
-                interpreter = runtime.Interpreter.from_bytes(request[0], arena_size=request[1])
-                connection.send(_ends(interpreter))
-            else:
-                connection.send(_run(interpreter, request))
-        except struct.error as error:
-            connection.send(MicroError(f"the file is damaged: {error}"))
-        except Exception as error:
-            connection.send(MicroError(str(error)))
-
-
-def _ends(interpreter: Any) -> Ends:
-    source, target = interpreter.get_input_details(0), interpreter.get_output_details(0)
-    (scale, zero_point), (output_scale, output_zero_point) = map(_quantization, (source, target))
-    return Ends(
-        shape=tuple(int(size) for size in source["shape"]),
-        dtype=np.dtype(source["dtype"]).name,
-        scale=scale,
-        zero_point=zero_point,
-        output_scale=output_scale,
-        output_zero_point=output_zero_point,
-    )
-
-
-def _quantization(details: dict[str, Any]) -> tuple[float, int]:
-    parameters = details["quantization_parameters"]
-    if not len(parameters["scales"]):
-        return 0.0, 0
-    return float(parameters["scales"][0]), int(parameters["zero_points"][0])
-
-
-def _run(interpreter: Any, inputs: np.ndarray) -> np.ndarray:
-    outputs = []
-    for image in inputs:
-        interpreter.set_input(image[None], 0)
-        interpreter.invoke()
-        outputs.append(interpreter.get_output(0)[0])
-    return np.array(outputs)
