@@ -75,7 +75,6 @@ class Nets:
             "qat4": ("baseline", quantize(weight_bits=4)),
             "plain qat of pruned": ("pruned", quantize()),
             "pqat": ("pruned", quantize(preserve="sparsity")),
-            "cqat": ("clustered", quantize(preserve="clusters")),
             "pcqat": ("pruned clustered", quantize(preserve="sparsity and clusters")),
         }
         self._trained: dict[str, Any] = {}

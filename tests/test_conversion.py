@@ -94,16 +94,6 @@ def test_dense_has_one_scale_unless_asked(nets: Nets) -> None:
     assert scales == [4, 1]
 
 
-def test_one_scale_a_channel_splits_clusters(nets: Nets) -> None:
-    config = ExportConfig(form="int8", per_channel_dense=True)
-    channels = export(nets["clustered"], config, representative=nets.images[:100])
-
-    def unique(content: bytes) -> int:
-        return len(np.unique(read_graph(content).kernels()[1][0].values))
-
-    assert unique(nets.file("clustered", "int8")) <= 8 < unique(channels)
-
-
 def test_stripped_file_is_smaller_and_answers_alike(nets: Nets) -> None:
     config = ExportConfig(form="float32", stripped=True)
     stripped = export(nets["baseline"], config, representative=None)

@@ -123,9 +123,7 @@ def predictions(both: int, only_one: int, only_other: int, neither: int) -> tupl
 
 
 @pytest.mark.parametrize(("only_one", "only_other"), [(0, 1), (5, 0), (3, 3), (10, 2), (40, 61)])
-def test_mcnemar_is_a_binomial_test_of_the_images_that_one_gets_right(
-    only_one: int, only_other: int
-) -> None:
+def test_mcnemar_is_a_binomial_test_of_the_images_that_one_gets_right(only_one: int, only_other: int) -> None:
     expected = binomtest(only_one, only_one + only_other, 0.5).pvalue
     labels, one, other = predictions(100, only_one, only_other, 7)
     assert mcnemar_p(labels, one, other) == pytest.approx(expected)

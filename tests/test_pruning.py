@@ -146,7 +146,9 @@ def test_random_masks_drop_the_same_share_of_every_kernel(nets: Nets) -> None:
 
 def test_random_masks_follow_the_seed_and_not_the_weights(nets: Nets) -> None:
     def flat(seed: int) -> np.ndarray:
-        return np.concatenate([mask.ravel() for mask in random_masks(nets["baseline"], 0.5, seed=seed).values()])
+        return np.concatenate(
+            [mask.ravel() for mask in random_masks(nets["baseline"], 0.5, seed=seed).values()]
+        )
 
     np.testing.assert_array_equal(flat(0), flat(0))
     assert not np.array_equal(flat(0), flat(1))

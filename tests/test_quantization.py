@@ -92,15 +92,10 @@ def test_zeros_are_lost_by_plain_qat_and_kept_by_pqat(nets: Nets) -> None:
     assert zeros("plain qat of pruned")[1] < 0.9 * pruned[1]
 
 
-def test_clusters_are_kept_by_cqat(nets: Nets) -> None:
-    # the Dense kernel has one scale, so that one centroid stays one value
-    dense = stored_kernels(nets, "cqat")[1]
-    assert len(np.unique(dense.dequantized())) <= 8
-    assert len(np.unique(stored_kernels(nets, "qat")[1].dequantized())) > 30
-
-
 def test_zeros_and_clusters_are_kept_by_pcqat(nets: Nets) -> None:
+    # the Dense kernel has one scale, so that one centroid stays one value
     dense = stored_kernels(nets, "pcqat")[1].dequantized()
     asked = int(np.sum(kernels_of(nets["pruned clustered"]).popitem()[1] == 0))
     assert len(np.unique(dense)) <= 8
     assert np.sum(dense == 0) >= asked
+    assert len(np.unique(stored_kernels(nets, "qat")[1].dequantized())) > 30

@@ -206,6 +206,9 @@ def test_a_run_writes_tables_pictures_and_files_that_decode_to_what_was_reported
         content = metrics.CODERS[row.file.rpartition(".")[2]].decode(coded)
         labels = tflite.predict(content, scale(bench.data.x_test))
         assert labels.shape == bench.data.y_test.shape
+    parts = pd.read_csv(results / "frontier-bytes.csv")
+    assert (parts["entropy_bytes"] + parts["graph_bytes"] + parts["rest_bytes"] == parts["bytes"]).all()
+    assert (parts["graph_bytes"] > 100).all()
     for name in ("frontier", "literature"):
         assert (results / f"{name}.png").stat().st_size > 10_000
     assert not (results / "sparsity-sweep.csv").exists()

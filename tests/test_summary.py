@@ -84,7 +84,8 @@ def test_fill_twice_is_fill_once() -> None:
 
 def test_fill_takes_the_block_literally() -> None:
     block = r"\1 \g<0> \n"
-    assert fill("<!-- answer -->\nx\n<!-- /answer -->", block) == f"<!-- answer -->\n{block}\n<!-- /answer -->"
+    filled = fill("<!-- answer -->\nx\n<!-- /answer -->", block)
+    assert filled == f"<!-- answer -->\n{block}\n<!-- /answer -->"
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,7 @@ def test_zero_point_is_subtracted_without_overflow() -> None:
 def test_one_scale_a_channel_goes_along_its_axis(
     axis: int, scale: list[float], expected: list[list[float]]
 ) -> None:
-    channels = tensor(
-        axis=axis, scale=np.array(scale, np.float32), zero_point=np.zeros(len(scale), np.int64)
-    )
+    channels = tensor(axis=axis, scale=np.array(scale, np.float32), zero_point=np.zeros(len(scale), np.int64))
     np.testing.assert_array_equal(channels.dequantized(), expected)
 
 
@@ -210,9 +208,7 @@ def test_inputs_are_quantized_and_never_cast(nets: Nets) -> None:
 
 
 @pytest.mark.parametrize("images", [1, 99, 100, 101, 250])
-def test_answers_do_not_depend_on_the_batch(
-    nets: Nets, monkeypatch: pytest.MonkeyPatch, images: int
-) -> None:
+def test_answers_do_not_depend_on_the_batch(nets: Nets, monkeypatch: pytest.MonkeyPatch, images: int) -> None:
     content = nets.file("baseline", "int8")
     expected = tflite.logits(content, nets.validation)[:images]
     monkeypatch.setattr(tflite, "BATCH", 100)

@@ -89,12 +89,13 @@ def test_a_scale_for_each_output_splits_clusters(three_values: Any, nets: Nets) 
 def test_cast_input_scores_near_chance_and_rounded_input_scores_best(nets: Nets) -> None:
     images, labels = scale(nets.data.x_test), nets.data.y_test
     content = nets.file("baseline", "int8")
-    table = traps.input_cast({"int8": outcome("int8.tflite", predictions(1), content=content)}, images, labels)
+    int8 = outcome("int8.tflite", predictions(1), content=content)
+    table = traps.input_cast({"int8": int8}, images, labels)
     cast, truncated, rounded = table.accuracy
     assert rounded == metrics.accuracy(labels, tflite.predict(content, images))
     assert cast < 0.3 < 0.6 < rounded
     assert abs(truncated - rounded) < 0.05
-    # the scale is 1/255 and the zero point -128: pixel p is stored as p - 128, and a cast gives 0, or 1 for p = 255
+    # scale 1/255, zero point -128: pixel p is stored as p - 128, and a cast gives 0, or 1 for p = 255
     pixels = nets.data.x_test
     wrong = np.sum((pixels == 255).astype(int) != pixels.astype(int) - 128)
     assert table.wrong_pixels[0] == wrong

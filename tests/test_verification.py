@@ -94,9 +94,7 @@ def test_bias_of_zeros_that_the_converter_leaves_out_is_no_fault(nets: Nets) -> 
 
 @pytest.mark.parametrize("layer", [CONV, DENSE])
 @pytest.mark.parametrize("change", [np.negative, np.flip], ids=["sign", "order"])
-def test_flipped_kernel_is_named(
-    nets: Nets, layer: int, change: Callable[[np.ndarray], np.ndarray]
-) -> None:
+def test_flipped_kernel_is_named(nets: Nets, layer: int, change: Callable[[np.ndarray], np.ndarray]) -> None:
     good = nets.file("baseline", "int8")
     bad = edited(good, kernel_index(good, layer), stored(change))
     found = f"^tensor '{name_of(good, layer)}' lies .* from the trained kernel; most for 8 bits: 0.08$"
@@ -177,7 +175,9 @@ def test_bias_left_out_is_named(nets: Nets) -> None:
     operator = next(each for each in model.subgraphs[0].operators if len(each.inputs) == 3)
     operator.inputs[2] = -1
     layer = models.kernel_layers(nets["baseline"])[CONV].name
-    with pytest.raises(CorruptFileError, match=f"^the bias of {layer} is missing; the trained one is not zero$"):
+    with pytest.raises(
+        CorruptFileError, match=f"^the bias of {layer} is missing; the trained one is not zero$"
+    ):
         check(nets, "baseline", bytes(flatbuffer_utils.convert_object_to_bytearray(model)), "float32")
 
 
@@ -237,14 +237,14 @@ def test_split_cluster_is_named(nets: Nets) -> None:
 
     layer = models.kernel_layers(nets["clustered"])[DENSE].name
     bad = edited(good, kernel_index(good, DENSE), stored(split))
-    message = f"tensor '{name_of(good, DENSE)}' has {len(values) + 1} distinct values; promised: {len(values)}"
+    message = (
+        f"tensor '{name_of(good, DENSE)}' has {len(values) + 1} distinct values; promised: {len(values)}"
+    )
     with pytest.raises(CorruptFileError, match=exactly(message)):
         check(nets, "clustered", bad, "int8", unique_values={layer: len(values)})
 
 
-@pytest.mark.parametrize(
-    ("form", "dtype", "bits"), [("float32", "float32", 32), ("float16", "float16", 16)]
-)
+@pytest.mark.parametrize(("form", "dtype", "bits"), [("float32", "float32", 32), ("float16", "float16", 16)])
 def test_unquantized_file_passed_as_int8_is_named(nets: Nets, form: str, dtype: str, bits: int) -> None:
     content = nets.file("baseline", form)
     message = f"tensor '{name_of(content, CONV)}' is {dtype}, {bits} bits; promised: [8]"

@@ -111,9 +111,9 @@ def test_folder_that_nobody_can_make_is_refused(tmp_path: Path, few_file: Path) 
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (0, "train_images is 0; allowed: whole numbers from 1 to 2000, or None for all"),
-        (2001, "train_images is 2001; allowed: whole numbers from 1 to 2000, or None for all"),
-        (1.5, "train_images is 1.5; allowed: whole numbers from 1 to 2000, or None for all"),
+        (0, "train_images is 0: allowed are 1 to 1800, or None for all 1800"),
+        (1801, "train_images is 1801: allowed are 1 to 1800, or None for all 1800"),
+        (1.5, "train_images is 1.5: allowed are 1 to 1800, or None for all 1800"),
     ],
 )
 def test_as_many_images_as_there_are_not_is_refused(
@@ -124,7 +124,7 @@ def test_as_many_images_as_there_are_not_is_refused(
 
 
 def test_missing_data_is_found_before_anything_is_trained(tmp_path: Path, few_file: Path) -> None:
-    with pytest.raises((FileNotFoundError, ValueError), match="nowhere.npz"):
+    with pytest.raises((FileNotFoundError, ValueError), match=r"nowhere\.npz"):
         open_book(tmp_path, few_file, dataset=str(tmp_path / "nowhere.npz"))
 
 

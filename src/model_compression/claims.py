@@ -13,7 +13,7 @@ Outcomes = Mapping[str, Sequence[Outcome]]
 
 
 def _ratio(name: str, over: str, field: str, outcomes: Outcomes) -> dict[str, object]:
-    """How many times smaller `name` is than `over`: geometric mean over the seeds, t interval, paired t test."""
+    """How many times smaller `name` is than `over`: geometric mean over the seeds, t interval, paired t."""
     logs = np.log(
         [
             getattr(large.record, field) / getattr(small.record, field)
@@ -51,13 +51,26 @@ def claims(outcomes: Outcomes, labels: np.ndarray) -> pd.DataFrame:
         outcomes: by recipe name, one a seed.
         labels: of the test images, (n,).
     """
+
+    def ratio(name: str, over: str, field: str) -> dict[str, object]:
+        return _ratio(name, over, field, outcomes)
+
+    def change(name: str, against: str) -> dict[str, object]:
+        return _change(name, against, outcomes, labels)
+
     rows = [
-        ("4x smaller by quantization", "int8 against float32, file bytes", _ratio("int8", "non_quantized", "file_bytes", outcomes)),
-        ("... without loss of accuracy", "int8 against float32", _change("int8", "non_quantized", outcomes, labels)),
-        ("pruning improves accuracy", "pruned against the baseline (unfair: it trained longer)", _change("pruned", "non_quantized", outcomes, labels)),
-        ("... at equal training?", "pruned against longer_trained", _change("pruned", "longer_trained", outcomes, labels)),
-        ("QAT makes no difference", "QAT against int8 of the net trained as long", _change("quantization_aware_trained", "longer_trained_quantized", outcomes, labels)),
-        ("pruned files compress better", "zipped .h5, pruned against baseline", _ratio("pruned_h5", "non_quantized_h5", "zip_bytes", outcomes)),
+        ("4x smaller by quantization", "int8 against float32, file bytes",
+         ratio("int8", "non_quantized", "file_bytes")),
+        ("... without loss of accuracy", "int8 against float32",
+         change("int8", "non_quantized")),
+        ("pruning improves accuracy", "pruned against the baseline (unfair: it trained longer)",
+         change("pruned", "non_quantized")),
+        ("... at equal training?", "pruned against longer_trained",
+         change("pruned", "longer_trained")),
+        ("QAT makes no difference", "QAT against int8 of the net trained as long",
+         change("quantization_aware_trained", "longer_trained_quantized")),
+        ("pruned files compress better", "zipped .h5, pruned against baseline",
+         ratio("pruned_h5", "non_quantized_h5", "zip_bytes")),
     ]  # fmt: skip
     table = pd.DataFrame([{"claim": claim, "measured": measured, **row} for claim, measured, row in rows])
     known = table.p_value.notna()

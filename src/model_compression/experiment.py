@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +15,9 @@ from . import (
     allocation,
     clustering,
     conversion,
-    data,
+    graphs,
+    keras_files,
+    keras_reader,
     metrics,
     models,
     packing,
@@ -23,6 +26,8 @@ from . import (
     rate_distortion,
     tflite,
     training,
+    user_models,
+    verification,
 )
 from .cache import Store, code_digest, make_key, versions
 from .clustering import ClusterConfig
@@ -87,13 +92,14 @@ class Bench:
 
     def training_key(self, net: str, steps: tuple[Step, ...], seed: int) -> str:
         """The hash of all that makes a trained net: chained, so that equal beginnings are shared."""
+        if not steps:
+            return self._identity(net)
         step = steps[-1]
         modules = [training, *(_MODULES[type(step.technique)] if step.technique else ())]
         parents = [self.training_key(net, needed, seed) for needed in requirements(steps)]
         root = {} if len(steps) > 1 else {"data": self.data.fingerprint, "libraries": versions()}
-        architecture = _architecture(net, self.data.input_shape, self.data.classes)
         return make_key(
-            architecture=architecture,
+            architecture=self._identity(net),
             seed=seed,
             train=step.train,
             technique=_own(step.technique),
@@ -105,7 +111,8 @@ class Bench:
 
     def record_key(self, recipe: Recipe, seed: int) -> str:
         """The hash of all that makes a record."""
-        code = _digest(conversion, packing, metrics, tflite, data)
+        packed = (packing,) if recipe.export.form.startswith("packed") else ()
+        code = _digest(conversion, metrics, tflite, verification, *packed)
         trained = self.training_key(recipe.net, recipe.steps, seed)
         return make_key(
             recipe=recipe.name, export=recipe.export, trained=trained, code=code, libraries=versions()
@@ -113,26 +120,52 @@ class Bench:
 
     def trained(self, net: str, steps: tuple[Step, ...], seed: int, report: Report) -> models.keras.Model:
         """The net after `steps`, from the store or trained now; what it starts from likewise."""
+        if not steps:
+            return self._build(net, seed)
         key = self.training_key(net, steps, seed)
         step = steps[-1]
         files = self.store.get(key)
         if files is not None and not isinstance(step.technique, QuantizeConfig):
             return self._load(net, seed, files["weights.npz"])
         models.keras.backend.clear_session()
-        if len(steps) > 1:
-            parent = self.trained(net, steps[:-1], seed, report)
-        else:
-            parent = self._build(net, seed)
+        parent = self.trained(net, steps[:-1], seed, report)
         like = getattr(step.technique, "like", ())
         masks = pruning.nonzero_masks(self.trained(net, like, seed, report)) if like else None
-        title = f"{net}, {_title(step)}, seed {seed}"
+        title = f"{Path(net).stem}, {_title(step)}, seed {seed}"
         progress = functools.partial(report, key, title)
         model = self._run(parent, step, masks, _seed_of(seed, len(steps)), progress)
         if not isinstance(step.technique, QuantizeConfig):
             self.store.put(key, {"weights.npz": _pack(model)})
         return model
 
+    def _identity(self, net: str) -> str:
+        """What stands for a net in keys: its architecture, or the hash of all that makes a saved model."""
+        if not user_models.is_path(net):
+            return _architecture(net, self.data.input_shape, self.data.classes)
+        code = _digest(user_models, keras_files, graphs, keras_reader)
+        content, seen = user_models.digest(net), self.data.fingerprint
+        return make_key(model=content, data=seen, code=code, libraries=versions())
+
+    def user_model(self, path: str) -> user_models.Fitted:
+        """A saved model fitted to the data, read once and kept in the store.
+
+        Raises:
+            UnsupportedModelError: it cannot be taken, or not with these data.
+        """
+        key = self._identity(path)
+        files = self.store.get(key)
+        if files is None:
+            fitted = user_models.fit_to(user_models.load(path), self.data)
+            self.store.put(key, {"fitted.npz": user_models.pack(fitted)})
+            return fitted
+        return user_models.unpack(files["fitted.npz"])
+
     def _build(self, net: str, seed: int) -> models.keras.Model:
+        if user_models.is_path(net):
+            fitted = self.user_model(net)
+            models.keras.backend.clear_session()
+            models.keras.utils.set_random_seed(seed)
+            return user_models.to_keras(fitted.net)
         return models.build(net, input_shape=self.data.input_shape, classes=self.data.classes, seed=seed)
 
     def _load(self, net: str, seed: int, packed: bytes) -> models.keras.Model:
@@ -266,7 +299,7 @@ def promise_of(recipe: Recipe, net: models.keras.Model) -> Promise:
     if recipe.quantization_aware and getattr(recipe.steps[-1].technique, "weight_bits", 8) == 4:
         rule = RULES["int4_qat"]
     zeros, unique = _counts(recipe.steps, models.kernel_layers(net))
-    return Promise(rule=rule, zeros=zeros, unique_values=unique)
+    return Promise(rule=rule, zeros=zeros, unique_values=unique, by_scores=user_models.is_path(recipe.net))
 
 
 def _counts(

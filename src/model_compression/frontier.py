@@ -34,14 +34,19 @@ class NetPlan:
     """How one net is trained along the frontier.
 
     Attributes:
-        first, tuned: epochs of plain training, and of rate-distortion training after it.
-        learning_rate: of both. augment: strength of both, see `training.augment`.
-        prices: of a coded kilobyte; one point of the frontier each.
+        first, pruned, tuned: epochs of plain training, of pruning where a net has far more weights than
+            it needs, and of rate-distortion training.
+        learning_rate: of all. augment: strength in all, see `training.augment`.
+        prices: of a coded kilobyte; one point of the frontier each. levels: see `RateConfig`.
+        sparsity: in all, where the net is pruned; shared out by LAMP scores.
     """
 
     net: str
     first: int
     tuned: int
+    pruned: int = 0
+    sparsity: float = 0.0
+    levels: int = 7
     learning_rate: float
     augment: float
     prices: tuple[float, ...]
@@ -51,13 +56,20 @@ class NetPlan:
 
     def recipes(self) -> list[Recipe]:
         """One for each price."""
+        steps: tuple[Step, ...] = (Step(train=self._train(self.first)),)
+        if self.pruned:
+            prune = PruneConfig(final_sparsity=self.sparsity, allocation="lamp")
+            steps += (Step(train=self._train(self.pruned), technique=prune),)
         return [
             Recipe(
                 name=f"{self.net}-price-{price:g}",
                 net=self.net,
                 steps=(
-                    Step(train=self._train(self.first)),
-                    Step(train=self._train(self.tuned), technique=RateConfig(price=price)),
+                    *steps,
+                    Step(
+                        train=self._train(self.tuned),
+                        technique=RateConfig(price=price, levels=self.levels),
+                    ),
                 ),
                 export=ExportConfig(form="packed_int4"),
             )
@@ -65,14 +77,33 @@ class NetPlan:
         ]
 
 
-#: In the order in which they are computed; the measured cost of each stands in the README.
+#: In the order in which they are computed.
 PLANS = (
-    NetPlan(net="baseline", first=8, tuned=20, learning_rate=5e-3, augment=0.5, prices=(0.02, 0.05, 0.15)),
+    NetPlan(net="baseline", first=8, tuned=20, learning_rate=5e-3, augment=0.5, prices=(0.02, 0.05)),
+    NetPlan(net="small_12s_24p_24p", first=8, tuned=16, learning_rate=4e-3, augment=1.0, prices=(0.05, 0.12)),
+    NetPlan(net="small_16s_32p_48p", first=8, tuned=20, learning_rate=4e-3, augment=1.0, prices=(0.015,)),
     NetPlan(
-        net="small_12s_24p_24p", first=8, tuned=16, learning_rate=4e-3, augment=1.0, prices=(0.02, 0.05, 0.1)
+        net="lenet_300_100",
+        first=6,
+        pruned=4,
+        sparsity=0.95,
+        tuned=14,
+        levels=3,
+        learning_rate=2e-3,
+        augment=0.5,
+        prices=(0.02, 0.05),
     ),
-    NetPlan(net="lenet_300_100", first=8, tuned=20, learning_rate=2e-3, augment=0.5, prices=(0.02, 0.05)),
-    NetPlan(net="lenet_5", first=5, tuned=12, learning_rate=2e-3, augment=0.5, prices=(0.02, 0.05)),
+    NetPlan(
+        net="lenet_5",
+        first=3,
+        pruned=3,
+        sparsity=0.97,
+        tuned=8,
+        levels=3,
+        learning_rate=2e-3,
+        augment=0.5,
+        prices=(0.03, 0.06),
+    ),
 )
 
 
@@ -168,6 +199,29 @@ def merge(
     if len(ours):
         ours["file"] = ours["file"].where(pareto(ours["bytes"], ours["error_pct"]), other=pd.NA)
     return pd.concat([ours, published_rows()], ignore_index=True)[COLUMNS]
+
+
+def anatomy(recipe: Recipe, outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """Where the bytes of the median seed's coded file go.
+
+    `entropy_bytes` is the order-0 entropy of the weights, a floor for a coder without memory;
+    `graph_bytes` the coded file with every constant zeroed; `rest_bytes` is what remains: biases, and
+    what the coder needs above the entropy.
+    """
+    outcome = median_outcome(outcomes)
+    size, entropy = outcome.record.best_coded_bytes, round(outcome.record.entropy_bytes)
+    graph = len(metrics.best_coded(tflite.zeroed(outcome.content))[1])
+    return {
+        "net": recipe.net,
+        "method": method(recipe),
+        "bytes": size,
+        "entropy_bytes": entropy,
+        "graph_bytes": graph,
+        "rest_bytes": size - entropy - graph,
+        "above_entropy": size / entropy,
+        "nonzero_weights": outcome.record.nonzero_weights,
+        "weights": outcome.record.weights,
+    }
 
 
 def write_file(outcomes: Sequence[Outcome], name: str, folder: Path, dataset: Dataset) -> None:

@@ -37,7 +37,7 @@ def frontier(table: pd.DataFrame) -> Figure:
     """
     ours = table[table["counted_as"] == "measured"]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 6.2))
+        figure = Figure(figsize=(WIDTH, 7.0))
         axes = figure.subplots()
         for counted, (marker, words) in COUNTED.items():
             for _, row in table[table["counted_as"] == counted].iterrows():
@@ -53,14 +53,21 @@ def frontier(table: pd.DataFrame) -> Figure:
             yscale="log",
             xlabel="bytes",
             ylabel="test error on MNIST, %",
-            title="Bytes against error: five-seed means, bars of one sample standard deviation",
+            title=f"Bytes against error: {_seeds(ours)}bars of one sample standard deviation",
         )
         plain_ticks(axes)
         names = [_short(net, method) for net, method in zip(table["net"], table["method"], strict=True)]
+        low, high = axes.get_xlim()
+        axes.set_xlim(low, 1.7 * high)  # room for the names on the right
         label_points(axes, table["bytes"], table["error_pct"], names)
-        axes.legend(fontsize=7, loc="upper right", ncols=2)
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=4)
         figure.tight_layout()
     return figure
+
+
+def _seeds(ours: pd.DataFrame) -> str:
+    counts = sorted({int(count) for count in ours["seeds"].dropna()})
+    return f"means of {' or '.join(map(str, counts))} seeds, " if counts else ""
 
 
 def _mark(axes: Axes, size: float, error: float, counted: str, colour: str) -> None:
@@ -84,8 +91,9 @@ def _front(axes: Axes, ours: pd.DataFrame) -> None:
         front["bytes"],
         front["error_pct"],
         where="post",
-        color="black",
-        linewidth=1.2,
+        color="#555555",
+        linewidth=1.0,
+        alpha=0.6,
         label="our Pareto front",
         zorder=2,
     )
@@ -109,10 +117,7 @@ def literature(table: pd.DataFrame) -> Figure:
             "bytes": [_number(value, "{:,.0f}") for value in table["bytes"]],
             "times smaller": [_number(value, "{:.0f}") for value in table["ratio"]],
             "counted as": table["counted_as"],
-            "source": table["source"]
-            .str.split(":")
-            .str[0]
-            .where(~table["source"].str.startswith("arXiv"), table["source"]),
+            "source": table["source"],
         }
     )
     note = (

@@ -170,7 +170,7 @@ def affine(name: str, source: str, scale: float, offset: float, shape: tuple[int
 def as_scores(net: Net) -> tuple[Net, tuple[str, ...]]:
     """The net with one unbounded score a class as its output, and what was changed, in words.
 
-    A softmax or sigmoid at the end is dropped, which keeps the order of the scores; a single score becomes two.
+    A softmax or sigmoid at the end is dropped, which keeps the scores' order; a single score becomes two.
 
     Raises:
         UnsupportedModelError: the output is not one row of scores an image.
@@ -209,8 +209,8 @@ def as_scores(net: Net) -> tuple[Net, tuple[str, ...]]:
 def fold(net: Net) -> Net:
     """The same function with every node that only scales and shifts folded into kernels.
 
-    Into the kernel before it, where nothing else reads that; else into all kernels that read it; else it stands
-    as a depthwise 1 x 1 convolution. What has no height and width to convolve over stays a batch normalization.
+    Into the kernel before it, where nothing else reads that; else into all kernels that read it; else it
+    stands as a depthwise 1 x 1 convolution. What has no height and width stays a batch normalization.
     """
     net = _split_separable(_drop_idle(net))
     for node in net.nodes:
@@ -269,9 +269,7 @@ def _split_separable(net: Net) -> Net:
             "use_bias": bool(bias),
             "activation": node.config.get("activation", "linear"),
         }
-        second = replace(
-            node, kind="Conv2D", config=config, inputs=(first.name,), weights=(pointwise, *bias)
-        )
+        second = replace(node, kind="Conv2D", config=config, inputs=(first.name,), weights=(pointwise, *bias))
         nodes += [first, second]
     return replace(net, nodes=tuple(nodes))
 

@@ -105,7 +105,7 @@ def _clean(notebook: nbformat.NotebookNode) -> None:
 
 
 def _value(text: str) -> Any:
-    """A value as it would stand in the parameters cell (`0.9`, `1e-3`, `None`), words without their quotes."""
+    """A value as in the parameters cell (`0.9`, `1e-3`, `None`); words need no quotes."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):

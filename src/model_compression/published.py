@@ -75,7 +75,7 @@ def _file(
 
 
 _DEEP = "arXiv:1510.00149, tables 1 and 2"
-_BITNET = "github.com/cpldcpu/BitNetMCU, documentation_cnn.md: weights in firmware, no program"
+_BITNET = "github.com/cpldcpu/BitNetMCU: weights in firmware"
 
 #: Figures by method, oldest first.
 PUBLISHED: tuple[Published, ...] = (
@@ -122,7 +122,7 @@ PUBLISHED: tuple[Published, ...] = (
     ),
     _file("Entropy-penalised reparametrisation", "lenet_300_100", 1.9, 8_560, "arXiv:1906.06624", 124),
     _file("Entropy-penalised reparametrisation", "lenet_5", 1.0, 2_840, "arXiv:1906.06624", 606),
-    _file("TFMOT pruning tutorial", "baseline", 2.57, 8_219, "run by a third party, quoted: zipped .tflite"),
+    _file("TFMOT pruning tutorial", "baseline", 2.57, 8_219, "as a third party ran it, quoted"),
     *(
         Published(
             method="BitNetMCU",

@@ -197,6 +197,30 @@ def strip(model: keras.Model) -> keras.Model:
     return canonical(stripped)
 
 
+#: Layers that keep channels apart and in their order.
+_CHANNELWISE = (
+    keras.layers.MaxPool2D,
+    keras.layers.AveragePooling2D,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.Flatten,
+    keras.layers.Dropout,
+)
+
+
+def _is_chain(model: keras.Model) -> bool:
+    """Whether each kernel's channels are read by the next kernel alone, through ReLU, pools or nothing."""
+    layers = kernel_layers(model)
+    if not isinstance(model, keras.Sequential) or not layers:
+        return False
+    between = model.layers[model.layers.index(layers[0]) :]
+    pointwise = (keras.activations.relu, keras.activations.linear)
+    return all(
+        isinstance(layer, _CHANNELWISE)
+        or (takes(layer) and layer.use_bias and (layer is layers[-1] or layer.activation in pointwise))
+        for layer in between
+    )
+
+
 def canonical(model: keras.Model) -> keras.Model:
     """The same function with its hidden channels in an order that codes well, dead ones silenced.
 
@@ -205,11 +229,11 @@ def canonical(model: keras.Model) -> keras.Model:
     the same; outputs up to the rounding of sums in another order.
 
     Args:
-        model: a sequential net of convolutions, Dense layers, pools and reshapes.
+        model: any net; one that is no plain chain of convolutions, Dense layers and pools stays as it is.
     """
     copy = clone(model)
     layers = kernel_layers(copy)
-    if not all(takes(layer) and layer.use_bias for layer in layers):
+    if not _is_chain(copy):
         return copy
     for layer, reader in reversed(list(itertools.pairwise(layers))):
         kernel, bias = layer.get_weights()

@@ -13,6 +13,7 @@ from .pruning import PruneConfig, magnitude_mask
 from .quantization import QuantizeConfig
 from .rate_distortion import RateConfig
 from .training import TrainConfig
+from .user_models import digest, is_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +50,23 @@ class Step:
     technique: Technique | None = None
 
 
+def check_net(net: str) -> None:
+    """Raise ValueError unless `net` is a name that `models.build` knows or the path of a file that exists."""
+    if is_path(net):
+        digest(net)
+    else:
+        parse_net(net)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """All that makes a file, but for the seed and the data.
 
     Args:
         name: the file's name without its ending.
-        net: a name that `models.build` knows.
-        steps: the training; each step starts from what the one before left.
+        net: a name that `models.build` knows, or the path of a saved model, which starts as it was trained.
+        steps: the training; each step starts from what the one before left. None at all for a saved model
+            as it is.
         export: the kind of file.
         is_control: whether it is there to compare others with.
     Raises:
@@ -70,15 +80,16 @@ class Recipe:
     is_control: bool = False
 
     def __post_init__(self) -> None:
-        parse_net(self.net)
-        if not self.steps:
+        check_net(self.net)
+        if not self.steps and not is_path(self.net):
             raise ValueError(f"{self.name}: steps is empty; allowed: at least one step of training")
         for index, step in enumerate(self.steps):
             before = [earlier.technique for earlier in self.steps[:index]]
             self._check_order(step.technique, before)
         if self.quantization_aware and self.export.form != "int8":
             raise ValueError(
-                f"{self.name}: form is {self.export.form!r}; allowed after quantization-aware training: 'int8'"
+                f"{self.name}: form is {self.export.form!r}; "
+                "allowed after quantization-aware training: 'int8'"
             )
         if self.quantization_aware and self.export.per_channel_dense:
             raise ValueError(
@@ -101,13 +112,14 @@ class Recipe:
                 )
             if "clusters" in technique.preserve and not clustered:
                 raise ValueError(
-                    f"{self.name}: preserve is {technique.preserve!r}; allowed: only right after a clustering step"
+                    f"{self.name}: preserve is {technique.preserve!r}; "
+                    "allowed: only right after a clustering step"
                 )
 
     @property
     def quantization_aware(self) -> bool:
         """Whether the last step is quantization-aware training."""
-        return isinstance(self.steps[-1].technique, QuantizeConfig)
+        return bool(self.steps) and isinstance(self.steps[-1].technique, QuantizeConfig)
 
     @property
     def file_name(self) -> str:
@@ -128,7 +140,7 @@ def requirements(steps: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
     """The trainings that the last of `steps` starts from."""
     if len(steps) > 1:
         yield steps[:-1]
-    if isinstance(steps[-1].technique, MaskConfig) and steps[-1].technique.like:
+    if steps and isinstance(steps[-1].technique, MaskConfig) and steps[-1].technique.like:
         yield steps[-1].technique.like
 
 
@@ -143,7 +155,7 @@ class Settings:
         batch_size: images a step, at least 1.
         learning_rate: Adam's peak for batches of 128; scales with `batch_size`.
         initial_sparsity, final_sparsity: of pruning, fractions in [0, 1).
-        net: a name that `models.build` knows.
+        net: a name that `models.build` knows, or the path of a saved model.
     Raises:
         ValueError: a value out of range: what was given and what is allowed.
     """
@@ -169,7 +181,8 @@ class Settings:
             or self.fine_tune_epochs < 1
         ):
             raise ValueError(f"fine_tune_epochs is {self.fine_tune_epochs!r}; allowed: whole numbers from 1")
-        _ = self.first_fit, self.prune, parse_net(self.net)
+        check_net(self.net)
+        _ = self.first_fit, self.prune
 
     @property
     def seeds(self) -> list[int]:

@@ -238,7 +238,7 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 #: Columns of words: set flush left.
-LEFT = ("verdict", "change", "measured", "estimate_and_interval", "compared_with")
+LEFT = ("method", "source", "verdict", "change", "measured", "estimate_and_interval", "compared_with")
 
 
 def _text(value: object, form: str) -> str:

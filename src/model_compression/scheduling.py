@@ -6,6 +6,7 @@ only the task that it was at is run again.
 """
 
 import functools
+import gc
 import os
 import threading
 import time
@@ -38,11 +39,13 @@ def _train(bench: Bench, net: str, steps: tuple[Step, ...], seed: int, *needed: 
     # TensorFlow's random state belongs to the process, whatever threads a cluster gives us
     with _one_at_a_time, quiet():
         bench.trained(net, steps, seed, _report)
+        gc.collect()  # a Keras model is a cycle of references, and holds its training functions
 
 
 def _run(bench: Bench, recipe: Recipe, seed: int, *needed: None) -> None:
     with _one_at_a_time, quiet():
         bench.run(recipe, seed, _report)
+        gc.collect()
 
 
 @functools.cache
@@ -54,11 +57,14 @@ def connect(n_workers: int | None = None) -> Client:
     """
     if dask.config.get("scheduler-address", None):
         return Client()
-    workers = (
-        n_workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cluster = LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs="ERROR"
+        n_workers=n_workers or cores,
+        threads_per_worker=1,
+        processes=True,
+        # None would still take port 8787, and warn where another cluster has it
+        dashboard_address="127.0.0.1:0",
+        silence_logs="ERROR",
     )
     return Client(cluster)
 
@@ -122,7 +128,8 @@ class Study:
             return
         aware = recipe.quantization_aware
         # quantization-aware nets are trained where they are exported
-        needed = requirements(recipe.steps) if aware else [recipe.steps]
+        # a saved model as it is has no steps, and nothing to train
+        needed = requirements(recipe.steps) if aware or not recipe.steps else [recipe.steps]
         priority = self._priority(recipe, seed)
         futures = [self._submit_training(recipe.net, steps, seed, priority) for steps in needed]
         if aware:
@@ -133,9 +140,7 @@ class Study:
             _run, self.bench, recipe, seed, *futures, key=key, priority=priority, pure=False
         )
 
-    def _submit_training(
-        self, net: str, steps: tuple[Step, ...], seed: int, priority: int
-    ) -> Future | None:
+    def _submit_training(self, net: str, steps: tuple[Step, ...], seed: int, priority: int) -> Future | None:
         key = self.bench.training_key(net, steps, seed)
         if key not in self._futures:
             if self.bench.store.has(key):
@@ -174,12 +179,11 @@ class Study:
             return failure
         return self.bench.run(recipe, seed, lambda key, title, done: None)
 
-    def wait(self, names: Iterable[str] | None = None) -> None:
-        """Until the recipes, or all of them, are carried out or have failed."""
+    def wait(self, names: Iterable[str] | None = None, seeds: Iterable[int] | None = None) -> None:
+        """Until the recipes with the seeds, all where none are named, are carried out or have failed."""
         recipes = [self.recipes[name] for name in (self.recipes if names is None else names)]
-        keys = {
-            self.bench.record_key(recipe, seed): (recipe, seed) for recipe in recipes for seed in self.seeds
-        }
+        wanted = self.seeds if seeds is None else list(seeds)
+        keys = {self.bench.record_key(recipe, seed): (recipe, seed) for recipe in recipes for seed in wanted}
         waiting = {key: self._futures[key] for key in keys if key in self._futures}
         if all(future.done() for future in waiting.values()):
             return

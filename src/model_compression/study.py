@@ -12,6 +12,7 @@ import pandas as pd
 
 from . import frontier, frontier_plots, sweep
 from .experiment import Bench
+from .outcomes import Outcome
 from .recipes import Recipe, Settings
 from .reporting import save_csv
 from .scheduling import Study
@@ -80,7 +81,7 @@ def run(
 
 def _write_frontier(
     recipes: dict[str, Recipe],
-    outcomes: dict[str, list],
+    outcomes: dict[str, list[Outcome]],
     nets: Sequence[str],
     bench: Bench,
     results: Path,
@@ -97,7 +98,18 @@ def _write_frontier(
         if old.name not in files:
             old.unlink()
     save_csv(table, path)
+    found = [frontier.anatomy(recipes[name], outcomes[name]) for name in rows]
+    save_csv(_merged(results / "frontier-bytes.csv", found, nets), results / "frontier-bytes.csv")
     save_csv(frontier.literature(table), results / "literature.csv")
+
+
+def _merged(path: Path, rows: list[dict[str, object]], nets: Sequence[str]) -> pd.DataFrame:
+    """A table by net with `rows` in place of those of the same nets."""
+    table = pd.DataFrame(rows)
+    if path.exists():
+        old = pd.read_csv(path)
+        table = pd.concat([old[[not frontier.wanted(net, nets) for net in old["net"]]], table])
+    return table.sort_values(["net", "bytes"], ignore_index=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

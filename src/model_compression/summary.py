@@ -32,20 +32,23 @@ def answer(results: Path) -> str:
     both = forms.loc["sparsity_cluster_preserving_qat"]
     naive, fair, qat = claims.iloc[2], claims.iloc[3], claims.iloc[4]
     lines = [
-        f"Test accuracy is the mean of {seeds} seed{'s' * (seeds > 1)} on 10,000 images; a change is against the "
-        "float net trained for as long, with its 95 % interval and McNemar's p.",
+        f"Test accuracy is the mean of {seeds} seed{'s' * (seeds > 1)} on 10,000 images; a change is against "
+        "the float net trained for as long, with its 95 % interval and McNemar's p.",
         "",
-        f"- **Baseline:** {baseline.file_bytes:,.0f} bytes as float32 .tflite, {_percent(baseline.accuracy_mean)}.",
-        f"- **Quantized to int8:** {int8.file_bytes:,.0f} bytes, {baseline.file_bytes / int8.file_bytes:.2f} times "
-        f"smaller. {_change(int8)}.",
-        f"- **Pruned, then int8:** the file is as large as before ({pruned.file_bytes:,.0f} bytes); zipped it has "
-        f"{pruned.zip_bytes:,.0f} instead of {int8.zip_bytes:,.0f}. {_change(pruned)}.",
+        f"- **Baseline:** {baseline.file_bytes:,.0f} bytes as float32 .tflite, "
+        f"{_percent(baseline.accuracy_mean)}.",
+        f"- **Quantized to int8:** {int8.file_bytes:,.0f} bytes, "
+        f"{baseline.file_bytes / int8.file_bytes:.2f} times smaller. {_change(int8)}.",
+        f"- **Pruned, then int8:** the file is as large as before ({pruned.file_bytes:,.0f} bytes); zipped "
+        f"it has {pruned.zip_bytes:,.0f} instead of {int8.zip_bytes:,.0f}. {_change(pruned)}.",
         f"- **Pruned, clustered and quantization-aware (PCQAT):** {both.zip_bytes:,.0f} bytes zipped, "
         f"{baseline.zip_bytes / both.zip_bytes:.1f} times fewer than the zipped baseline. {_change(both)}.",
-        f"- **Does pruning improve accuracy?** Beside the baseline it seems to change it by {naive.estimate:+.2f} pp; "
-        f"beside a net trained for as long, by {fair.estimate:+.2f} pp [{fair.low:+.2f}, {fair.high:+.2f}].",
-        f"- **Does quantization-aware training matter here?** {qat.estimate:+.2f} pp [{qat.low:+.2f}, {qat.high:+.2f}] "
-        f"beside quantizing a net trained for as long (p = {qat.p_value:.2g}).",
+        "- **Does pruning improve accuracy?** Beside the baseline it seems to change it by "
+        f"{naive.estimate:+.2f} pp; beside a net trained for as long, by {fair.estimate:+.2f} pp "
+        f"[{fair.low:+.2f}, {fair.high:+.2f}].",
+        f"- **Does quantization-aware training matter here?** {qat.estimate:+.2f} pp "
+        f"[{qat.low:+.2f}, {qat.high:+.2f}] beside quantizing a net trained for as long "
+        f"(p = {qat.p_value:.2g}).",
     ]
     good = forms[(forms.accuracy_mean >= 0.98) & (forms.role == "form")]
     if len(good):

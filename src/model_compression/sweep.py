@@ -20,8 +20,8 @@ NET = "baseline"
 SPARSITIES = (0.5, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 #: Epochs of the trained net that all start from, and of each recipe after it.
 FIRST_EPOCHS, EPOCHS = 5, 3
-BATCH = 256
-LEARNING_RATE = 2e-3
+BATCH = 512
+LEARNING_RATE = 1e-3
 #: The strategy under which schedules are compared; strategies are compared at "polynomial, 3".
 COMMON_STRATEGY = "lamp"
 EXPORT = ExportConfig(form="packed_int8")

@@ -1,29 +1,27 @@
 """A user's own model: from a saved file to a float Keras 2 net with logits, which the methods can take.
 
-The file is read as plain nodes (`graphs`), by Keras 2 here or by Keras 3 in a process of its own. What is built
-from them has to answer what the file's own Keras answers. Nothing of a file is run as Python code: Lambda
-layers and custom classes are refused.
+The file is read as plain nodes (`graphs`), by Keras 2 here or by Keras 3 in a process of its own. What is
+built from them has to answer what the file's own Keras answers.
 """
 
 import functools
-import hashlib
+import inspect
+import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 
 from . import graphs, keras_reader
 from .data import Dataset, scale
 from .graphs import Net, Node, UnsupportedModelError
+from .keras_files import SAVE_AGAIN, check_config, digest, identify, is_path
 from .models import KERNEL_LAYERS, keras, kernel_layers, quiet
 
 __all__ = [
@@ -37,7 +35,6 @@ __all__ = [
     "to_keras",
 ]
 
-SUFFIXES = (".keras", ".h5", ".hdf5")
 #: How far, relative to the largest, answers may lie apart that should be the same.
 TOLERANCE = 1e-4
 #: The same for a model in half precision, which is built in single precision here.
@@ -46,18 +43,6 @@ HALF_TOLERANCE = 2e-2
 TIMEOUT_SECONDS = 600.0
 #: Images of the validation split that decide how pixels are scaled.
 DECIDING_IMAGES = 2000
-SAVE_AGAIN = "save the whole model with model.save('model.keras')"
-
-_NETS = ("Sequential", "Functional", "Model")
-_REFUSED = {
-    "Lambda": "holds Python code, which is not run; write it with layers of Keras",
-    "Conv2DTranspose": "is no layer of a classifier that the methods know; remove it",
-    "RNN": "cannot be compressed here; use convolutions",
-    "LSTM": "cannot be compressed here; use convolutions",
-    "GRU": "cannot be compressed here; use convolutions",
-    "Bidirectional": "cannot be compressed here; use convolutions",
-    "TimeDistributed": "cannot be compressed here; use convolutions",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,169 +60,14 @@ class UserModel:
     notes: tuple[str, ...] = ()
 
 
-def is_path(net: str) -> bool:
-    """Whether `net` can only be a path: it has a suffix of `SUFFIXES` or a separator, or it exists."""
-    return net.lower().endswith(SUFFIXES) or os.sep in net or os.path.exists(net)
-
-
-@functools.lru_cache(maxsize=8)
-def _digest(path: str, stamp: tuple[tuple[str, int, int], ...]) -> str:
-    found = hashlib.sha256()
-    for file in _files(Path(path)):
-        found.update(f"{file.relative_to(path)}\n".encode())
-        found.update(hashlib.sha256(file.read_bytes()).digest())
-    return found.hexdigest()
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-
-
-def digest(path: str | Path) -> str:
-    """SHA-256 (hex) of a saved model's bytes, those of all its files for a SavedModel.
-
-    Raises:
-        UnsupportedModelError: there is no such file.
-    """
-    _check_exists(Path(path))
-    stamp = tuple(
-        (str(f), status.st_size, status.st_mtime_ns) for f in _files(Path(path)) if (status := f.stat())
-    )
-    return _digest(str(path), stamp)
-
-
-# What a file is, told from its bytes
-
-
-def _check_exists(path: Path) -> None:
-    if not path.exists():
-        raise UnsupportedModelError(f"there is no file {path}; give the path of a saved Keras model")
-
-
-def _inspect(path: Path) -> tuple[str, Mapping[str, Any]]:
-    """The Keras version that wrote a file, and the config of its model ({} for a SavedModel).
-
-    Raises:
-        UnsupportedModelError: it is no saved Keras model, and what it is instead.
-    """
-    _check_exists(path)
-    try:
-        if path.is_dir():
-            return _inspect_folder(path)
-        if zipfile.is_zipfile(path):
-            return _inspect_zip(path)
-        if h5py.is_hdf5(path):
-            return _inspect_hdf5(path)
-        with path.open("rb") as file:
-            start = file.read(8)
-    except UnsupportedModelError:
-        raise
-    # all that zipfile, h5py, json and the file system raise for a damaged file
-    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
-        raise UnsupportedModelError(f"{path} cannot be read ({error}); {SAVE_AGAIN}") from error
-    if start[4:] == b"TFL3":
-        raise UnsupportedModelError(
-            f"{path} is a .tflite file, which cannot be trained; give the Keras model it was made from"
-        )
-    raise UnsupportedModelError(f"{path} is no saved Keras model; {SAVE_AGAIN}")
-
-
-def _inspect_folder(path: Path) -> tuple[str, Mapping[str, Any]]:
-    if not (path / "saved_model.pb").exists():
-        raise UnsupportedModelError(f"{path} is a folder without a saved_model.pb; {SAVE_AGAIN}")
-    if not (path / "keras_metadata.pb").exists():
-        raise UnsupportedModelError(
-            f"{path} is a SavedModel without Keras layers (made by model.export or TensorFlow alone); {SAVE_AGAIN}"
-        )
-    from tf_keras.protobuf import saved_metadata_pb2
-
-    metadata = saved_metadata_pb2.SavedMetadata()
-    try:
-        metadata.ParseFromString((path / "keras_metadata.pb").read_bytes())
-    except Exception as error:  # protobuf's DecodeError is not a public class
-        raise UnsupportedModelError(f"{path} has a damaged keras_metadata.pb; {SAVE_AGAIN}") from error
-    for node in metadata.nodes:
-        described = json.loads(node.metadata)
-        if node.node_path == "root":
-            _check_is_net(described.get("class_name", ""), path, has_layers="config" in described)
-        elif node.identifier in ("_tf_keras_layer", "_tf_keras_input_layer"):
-            _check_layer(described)
-    return "2 (SavedModel)", {}
-
-
-def _inspect_zip(path: Path) -> tuple[str, Mapping[str, Any]]:
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        if "config.json" not in names or "metadata.json" not in names:
-            held = ", ".join(names[:3]) or "nothing"
-            raise UnsupportedModelError(
-                f"{path} is a zip archive without a Keras config (it holds {held}); {SAVE_AGAIN}"
-            )
-        version = json.loads(archive.read("metadata.json"))["keras_version"]
-        return str(version), json.loads(archive.read("config.json"))
-
-
-def _inspect_hdf5(path: Path) -> tuple[str, Mapping[str, Any]]:
-    with h5py.File(path, "r") as file:
-        if "model_config" not in file.attrs:
-            raise UnsupportedModelError(
-                f"{path} holds weights only, and no layers that they belong to; {SAVE_AGAIN}"
-            )
-        version = file.attrs.get("keras_version", b"2")
-        config = file.attrs["model_config"]
-    text, found = (value.decode() if isinstance(value, bytes) else str(value) for value in (config, version))
-    return found, json.loads(text)
-
-
-def _check_config(config: Mapping[str, Any], path: Path) -> None:
-    """Refuse what cannot be rebuilt from its config, before anything is loaded."""
-    layers = config.get("config", {}).get("layers") if isinstance(config.get("config"), dict) else None
-    _check_is_net(str(config.get("class_name")), path, has_layers=layers is not None)
-    for layer in layers or ():
-        if layer.get("class_name") in _NETS and "layers" in layer.get("config", {}):
-            _check_config(layer, path)
-        else:
-            _check_layer(layer)
-
-
-def _check_is_net(class_name: str, path: Path, *, has_layers: bool) -> None:
-    if class_name not in _NETS or not has_layers:
-        raise UnsupportedModelError(
-            f"{path} is a subclassed model ({class_name}), which only its own Python code can rebuild; "
-            "rebuild it with the functional API (keras.Model(inputs, outputs)) and save that"
-        )
-
-
-def _check_layer(layer: Mapping[str, Any]) -> None:
-    kind = str(layer.get("class_name", "")).rpartition(">")[2]
-    name = layer.get("config", {}).get("name", "?")
-    if kind in _REFUSED:
-        raise UnsupportedModelError(f"layer {name!r} ({kind}) {_REFUSED[kind]}")
-    registered = layer.get("registered_name")
-    module = str(layer.get("module") or "keras")
-    own = ">" in str(layer.get("class_name", "")) or (registered and registered != kind)
-    operation = kind in ("TFOpLambda", "SlicingOpLambda") or "ops" in module or "inbound_nodes" in layer
-    unknown = not hasattr(keras.layers, kind) and kind not in ("TFOpLambda", "SlicingOpLambda")
-    if own or not module.startswith(("keras", "tf_keras")) or (unknown and not _is_operation(kind, operation)):
-        raise UnsupportedModelError(
-            f"layer {name!r} ({kind}) is a custom layer, or one that Keras 2 does not have; "
-            "write it with layers that Keras 2 has, and save the model again"
-        )
-
-
-def _is_operation(kind: str, possible: bool) -> bool:
-    """Whether `kind` may be a bare operator of Keras 3, which `keras_reader` names better."""
-    return possible and kind in ("TrueDivide", "GetItem", "Negative", "Absolute", "Clip", "Relu6", "Power")
-
-
 # Loading
 
 
 @functools.lru_cache(maxsize=4)
 def _load(path: str, content: str) -> UserModel:
-    version, config = _inspect(Path(path))
+    version, config = identify(Path(path))
     if config:
-        _check_config(config, Path(path))
+        check_config(config, Path(path))
     if version.startswith("3"):
         net, answers = _read_keras_3(path)
     else:
@@ -248,8 +78,8 @@ def _load(path: str, content: str) -> UserModel:
     error = _relative_error(built, answers)
     if not error <= (HALF_TOLERANCE if half else TOLERANCE):
         raise UnsupportedModelError(
-            f"{path}: rebuilt from its layers, the model gives other scores (error {error:.2g}): one of its layers "
-            "computes differently in Keras 2; " + _suspects(net)
+            f"{path}: rebuilt from its layers, the model gives other scores (error {error:.2g}): one of its "
+            "layers computes differently in Keras 2; " + _suspects(net)
         )
     net, notes = graphs.as_scores(net)
     return UserModel(path=Path(path), net=net, keras_version=version, notes=notes)
@@ -257,7 +87,9 @@ def _load(path: str, content: str) -> UserModel:
 
 def _suspects(net: Net) -> str:
     functions = {str(node.config["activation"]) for node in net.nodes if "activation" in node.config}
-    return f"its activations are {', '.join(sorted(functions)) or 'none'}; relu and relu6 are the same in both"
+    return (
+        f"its activations are {', '.join(sorted(functions)) or 'none'}; relu and relu6 are the same in both"
+    )
 
 
 def _relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -312,7 +144,9 @@ def _read_keras_3(path: str) -> tuple[Net, np.ndarray]:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise UnsupportedModelError(f"{path}: Keras 3 takes longer than {TIMEOUT_SECONDS:.0f} s") from error
+            raise UnsupportedModelError(
+                f"{path}: Keras 3 takes longer than {TIMEOUT_SECONDS:.0f} s"
+            ) from error
         if (folder / "error.txt").exists():
             raise UnsupportedModelError(f"{path}: {(folder / 'error.txt').read_text()}")
         if done.returncode or not (folder / "answers.npy").exists():
@@ -402,11 +236,10 @@ def _arguments(kind: type) -> frozenset[str]:
 
     def names() -> Iterator[str]:
         for each in kind.__mro__:
-            code = getattr(each.__dict__.get("__init__"), "__wrapped__", each.__dict__.get("__init__"))
-            if hasattr(code, "__code__"):
-                yield from code.__code__.co_varnames[: code.__code__.co_argcount + code.__code__.co_kwonlyargcount]
+            if "__init__" in vars(each):
+                yield from inspect.signature(vars(each)["__init__"]).parameters
 
-    return frozenset(names())
+    return frozenset(names()) - {"self", "args", "kwargs"}
 
 
 def fold_batch_norm(model: keras.Model) -> keras.Model:
@@ -437,6 +270,26 @@ class Fitted:
     validation_accuracy: float
 
 
+def pack(fitted: Fitted) -> bytes:
+    """An .npz file; `unpack` reads it."""
+    file = io.BytesIO()
+    said = {"notes": fitted.notes, "validation_accuracy": fitted.validation_accuracy}
+    np.savez(
+        file,
+        allow_pickle=False,
+        net=np.frombuffer(graphs.pack(fitted.net), np.uint8),
+        said=np.frombuffer(json.dumps(said).encode(), np.uint8),
+    )
+    return file.getvalue()
+
+
+def unpack(content: bytes) -> Fitted:
+    """What `pack` wrote."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        net, said = graphs.unpack(arrays["net"].tobytes()), json.loads(arrays["said"].tobytes())
+    return Fitted(net=net, notes=tuple(said["notes"]), validation_accuracy=said["validation_accuracy"])
+
+
 #: What a model may have been trained on, as (scale, offset) of pixels from 0 to 1.
 _PIXELS = {
     "pixels from 0 to 1": (1.0, 0.0),
@@ -449,8 +302,8 @@ def fit_to(model: UserModel, data: Dataset) -> Fitted:
     """The model with the preprocessing that its data need, read from both.
 
     uint8 images are divided by 255 for every net. A model that begins with its own Rescaling or Normalization
-    gets its pixels from 0 to 255 back by a factor that is folded into its first kernel; without one, the model
-    gets what it scores best on (validation images; 0 to 1 where equal). Floats go in as they are.
+    gets its pixels from 0 to 255 back by a factor that is folded into its first kernel; without one, the
+    model gets what it scores best on (validation images; 0 to 1 where equal). Floats go in as they are.
 
     Raises:
         UnsupportedModelError: images or classes that do not fit the model.
@@ -534,18 +387,6 @@ def _shaped(net: Net, shape: tuple[int, ...]) -> Net:
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[:-1] if shape[-1] == 1 else shape
-
-
-def build(path: str | Path, *, input_shape: tuple[int, ...], classes: int) -> keras.Model:
-    """A saved model as it is, with logits, everything folded; for what needs no data.
-
-    Raises:
-        UnsupportedModelError: see `load`; or another number of classes.
-    """
-    net = _shaped(load(path).net, input_shape)
-    if net.output_shape != (classes,):
-        raise UnsupportedModelError(f"the model gives {net.output_shape[0]} scores; wanted: {classes}")
-    return to_keras(graphs.fold(net), input_shape)
 
 
 def frozen_layers(model: keras.Model) -> list[str]:

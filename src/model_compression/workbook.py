@@ -8,7 +8,7 @@ import pandas as pd
 from IPython.display import Image
 from matplotlib.figure import Figure
 
-from . import reporting, tflite
+from . import frontier_plots, reporting, tflite
 from .cache import writable_folder, write_atomically
 from .catalogue import PUBLISHED, catalogue, control_of
 from .data import Dataset, scale
@@ -93,7 +93,7 @@ class Workbook:
         Raises:
             RuntimeError: the recipe failed: its error.
         """
-        self.study.wait([name])
+        self.study.wait([name], [self.settings.seed])
         found = self.study.outcome(name, self.settings.seed)
         if isinstance(found, Failure):
             raise RuntimeError(f"{name} failed: {found.error}")
@@ -180,6 +180,14 @@ class Workbook:
         path = self.results / f"{name}.png"
         reporting.save_figure(figure, path)
         return Image(data=path.read_bytes(), width=int(96 * reporting.WIDTH))
+
+    def study_picture(self, name: str) -> Image | None:
+        """The picture of a table that `make study` left, drawn anew; None before it has run."""
+        path = REPOSITORY / "results" / f"{name}.csv"
+        if not path.exists():
+            print(f"results/{name}.csv is not there yet: run make study")
+            return None
+        return self.show_figure(frontier_plots.PICTURES[name](pd.read_csv(path)), name)
 
     def finish(self) -> None:
         """Wait for all that was started.

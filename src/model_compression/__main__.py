@@ -1,0 +1,105 @@
+"""Compress your own model: `python -m model_compression --model my.keras --data my.npz --max-drop 0.5pp`.
+
+Ends with 0 when a form within the limits was written, 1 when nothing fits (it says what came closest), and 2
+for bad input, in one line.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from .units import parse_bytes, parse_microseconds, parse_points
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line on bad input, where argparse prints its usage too."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def _checked(parse: Callable[[str], float]) -> Callable[[str], float]:
+    """A parser whose message argparse shows as it is."""
+
+    def typed(text: str) -> float:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return typed
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def typed(text: str) -> int:
+        if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r}: allowed are whole numbers from {least} to {most}")
+        return int(text)
+
+    return typed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m model_compression",
+        description="Write the smallest form of a Keras model within limits: file, C++ source, report.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--model", required=True, type=Path, help="saved Keras model: .keras, .h5 or a SavedModel")
+    add("--data", required=True, help="mnist, fashion_mnist, or an .npz of x_train, y_train, x_test, y_test")
+    add("--max-drop", required=True, type=_checked(parse_points), help="accuracy you can lose, such as 0.5pp")
+    add("--max-flash", type=_checked(parse_bytes), help="such as 16KB or 16KiB")
+    add("--max-arena", type=_checked(parse_bytes), help="RAM on TFLite Micro, such as 32KiB")
+    add("--max-latency", type=_checked(parse_microseconds), help="LiteRT on this machine, such as 250us")
+    add("--runtime", choices=("litert", "tflm"), default="litert", help="what has to run it")
+    add("--output", type=Path, default=Path("compressed"), help="folder of the answer")
+    add("--cache", type=Path, default=Path("cache"), help="folder that keeps what was computed")
+    add("--epochs", type=_whole(1, 10_000), help="of each step of fine-tuning; default: by the images")
+    add("--seed", type=_whole(0, 2**32 - 1), default=0)
+    add("--workers", type=_whole(0, 1024), help="processes; 0 for none but this one; default: one a core")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out the command; the exit status."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.max_arena is not None and given.runtime != "tflm":
+        parser.error("--max-arena goes with --runtime tflm")
+    if given.max_latency is not None and given.runtime != "litert":
+        parser.error("--max-latency goes with --runtime litert: this machine says nothing of a device's time")
+    # TensorFlow takes seconds to import: bad arguments are told before
+    from . import answer_report, command
+    from .data import DataUnavailableError
+
+    request = command.Request(
+        model=given.model,
+        data=given.data,
+        max_drop=given.max_drop,
+        max_flash=given.max_flash,
+        max_arena=given.max_arena,
+        max_latency_us=given.max_latency,
+        runtime=given.runtime,
+        output=given.output,
+        cache=given.cache,
+        epochs=given.epochs,
+        seed=given.seed,
+        workers=given.workers,
+    )
+    try:
+        answer = command.run(request)
+        parts = command.parts(answer, request)
+        report = answer_report.report(answer, request, list(parts))
+        command.write({**parts, "report.md": report.encode()}, request.output)
+    except (ValueError, OSError, DataUnavailableError) as error:
+        parser.error(" ".join(str(error).split()))
+    print(answer_report.sentence(answer, given.output, list(parts)))
+    print(f"report: {given.output / 'report.md'}")
+    return 0 if answer.choice.fits else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""The answer: which form is the smallest that keeps every limit. Pure logic over measured figures."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Runtime = Literal["litert", "tflm"]
+RUNTIMES: tuple[Runtime, ...] = ("litert", "tflm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One form with what was measured of it.
+
+    Attributes:
+        validation_accuracy: fraction, of validation images; the test set plays no part in choosing.
+        baseline_accuracy: the same of the float net.
+        flash_bytes: of the file, which is the model array on a device.
+        zip_bytes: of the file zipped: decides between forms of equal flash.
+        arena_bytes, latency_us: None where not measured; a form without a figure breaks a limit on it.
+        runs_on_litert, runs_on_tflm: False also where a runtime computes wrongly. why_not: the reason.
+    """
+
+    name: str
+    validation_accuracy: float
+    baseline_accuracy: float
+    flash_bytes: int
+    zip_bytes: int
+    arena_bytes: int | None = None
+    latency_us: float | None = None
+    runs_on_litert: bool = True
+    runs_on_tflm: bool = True
+    why_not: str = ""
+
+    @property
+    def drop(self) -> float:
+        """How much accuracy it loses on validation images, a fraction; below 0 is a gain."""
+        return self.baseline_accuracy - self.validation_accuracy
+
+    def runs_on(self, runtime: Runtime) -> bool:
+        """Whether the runtime runs it and computes it right."""
+        return self.runs_on_tflm if runtime == "tflm" else self.runs_on_litert
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A limit that a form breaks.
+
+    Attributes:
+        limit: "max_drop", "max_flash", "max_arena" or "max_latency_us".
+        value, allowed: a fraction, bytes or microseconds; value is None where it was not measured.
+    """
+
+    limit: str
+    value: float | None
+    allowed: float
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"{_WORDS[self.limit]} was not measured, allowed {_shown(self.limit, self.allowed)}"
+        value, allowed = _shown(self.limit, self.value), _shown(self.limit, self.allowed)
+        return f"{_WORDS[self.limit]} {value}, allowed {allowed}"
+
+    @property
+    def excess(self) -> float:
+        """By how much it is broken, as a part of what is allowed (of 1 pp or more, for accuracy)."""
+        if self.value is None:
+            return float("inf")
+        least = 0.01 if self.limit == "max_drop" else 1.0
+        return (self.value - self.allowed) / max(abs(self.allowed), least)
+
+
+_WORDS = {
+    "max_drop": "accuracy drop",
+    "max_flash": "flash",
+    "max_arena": "arena",
+    "max_latency_us": "latency",
+}
+
+
+def _shown(limit: str, value: float) -> str:
+    if limit == "max_drop":
+        return f"{100 * value:.2f} pp"
+    return f"{value:,.1f} us" if limit == "max_latency_us" else f"{value:,.0f} bytes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What `smallest` found.
+
+    Attributes:
+        form: the smallest form within the limits; else the one that came closest; None when none runs.
+        broken: the limits that `form` breaks; empty when it fits.
+        fitting: how many forms fit.
+    """
+
+    form: Candidate | None
+    broken: tuple[Broken, ...] = ()
+    fitting: int = 0
+
+    @property
+    def fits(self) -> bool:
+        """Whether a form was found within all limits."""
+        return self.form is not None and not self.broken
+
+    def __str__(self) -> str:
+        if self.form is None:
+            return "no form runs on this runtime"
+        if self.fits:
+            return f"{self.form.name}: {self.form.flash_bytes:,} bytes"
+        return f"nothing fits; {self.form.name} comes closest: {'; '.join(map(str, self.broken))}"
+
+
+def smallest(
+    forms: Iterable[Candidate],
+    *,
+    max_drop: float,
+    max_flash: float | None = None,
+    max_arena: float | None = None,
+    max_latency_us: float | None = None,
+    runtime: Runtime = "litert",
+) -> Choice:
+    """The smallest form within every limit, chosen on validation accuracy.
+
+    Fewest bytes of flash; among equals the fewest zipped, then the most accurate, then the first name. Where
+    nothing fits, the closest is the form with the fewest broken limits, and of those the one whose worst
+    excess is the least.
+
+    Args:
+        forms: with different names.
+        max_drop: most accuracy lost, a fraction; 0.005 is 0.5 percentage points. Below 0 asks for a gain.
+        max_flash, max_arena: bytes; None for no limit. max_latency_us: microseconds an image.
+        runtime: forms that do not run there are left out.
+    Raises:
+        ValueError: a limit out of range, an unknown runtime, or two forms of one name.
+    """
+    if runtime not in RUNTIMES:
+        raise ValueError(f"runtime is {runtime!r}; allowed: {', '.join(RUNTIMES)}")
+    if not -1 <= max_drop <= 1:
+        raise ValueError(f"max_drop is {max_drop!r}; allowed: -1 to 1 (0.005 is 0.5 percentage points)")
+    limits = {"max_flash": max_flash, "max_arena": max_arena, "max_latency_us": max_latency_us}
+    for name, limit in limits.items():
+        if limit is not None and not 0 < limit < float("inf"):
+            raise ValueError(f"{name} is {limit!r}; allowed: above 0, or None")
+    given = list(forms)
+    if len({form.name for form in given}) < len(given):
+        raise ValueError("two forms have the same name; allowed: a name each")
+    runnable = [form for form in given if form.runs_on(runtime)]
+    if not runnable:
+        return Choice(form=None)
+
+    def broken(form: Candidate) -> tuple[Broken, ...]:
+        values = {
+            "max_flash": form.flash_bytes,
+            "max_arena": form.arena_bytes,
+            "max_latency_us": form.latency_us,
+        }
+        found = (
+            [Broken(limit="max_drop", value=form.drop, allowed=max_drop)]
+            if _exceeds(form.drop, max_drop)
+            else []
+        )
+        for name, limit in limits.items():
+            value = values[name]
+            if limit is not None and (value is None or value > limit):
+                found.append(Broken(limit=name, value=value, allowed=limit))
+        return tuple(found)
+
+    fitting = [form for form in runnable if not broken(form)]
+    if fitting:
+        return Choice(form=min(fitting, key=_size), fitting=len(fitting))
+    closest = min(
+        runnable, key=lambda form: (len(broken(form)), max(b.excess for b in broken(form)), _size(form))
+    )
+    return Choice(form=closest, broken=broken(closest))
+
+
+def _exceeds(drop: float, max_drop: float) -> bool:
+    # differences of fractions are rounded: 0.98 - 0.975 must not exceed 0.005
+    return drop > max_drop + 1e-9
+
+
+def _size(form: Candidate) -> tuple[int, int, float, str]:
+    return form.flash_bytes, form.zip_bytes, -form.validation_accuracy, form.name
