@@ -1,7 +1,7 @@
 """Small trained models of a user's own, made with Keras 2 here and with Keras 3 in a process of its own.
 
-As a program, `python saved_models.py FOLDER`, it is that process: it builds the same nets, gives them the weights
-that Keras 2 trained, and saves them. So both Keras must come out as one and the same net.
+As a program, `python saved_models.py FOLDER`, it is that process: it builds the same nets, gives them the
+weights that Keras 2 trained, and saves them. So both Keras must come out as one and the same net.
 """
 
 import os

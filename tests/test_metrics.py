@@ -232,5 +232,6 @@ def test_metrics_need_no_tensorflow() -> None:
     import subprocess
     import sys
 
-    code = "import sys, model_compression.metrics, model_compression.cache; assert 'tensorflow' not in sys.modules"
+    modules = "model_compression.metrics, model_compression.cache"
+    code = f"import sys, {modules}; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

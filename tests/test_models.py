@@ -35,8 +35,10 @@ def test_small_net_can_end_in_a_mean() -> None:
 
 @pytest.mark.parametrize(
     "net",
-    ["", "lenet", "baseline_", "baseline_0", "baseline_x", "lenet_5_3", "small", "small_", "small_0"]
-    + ["small_d3_4", "small_4_g_d3", "small_4x"],
+    [
+        *("", "lenet", "baseline_", "baseline_0", "baseline_x", "lenet_5_3"),
+        *("small", "small_", "small_0", "small_d3_4", "small_4_g_d3", "small_4x"),
+    ],
 )
 def test_unknown_net_is_refused_with_those_that_are_known(net: str) -> None:
     with pytest.raises(ValueError, match=f"^net is {net!r}; allowed: baseline, lenet_300_100, lenet_5, "):

@@ -1,4 +1,5 @@
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -7,6 +8,7 @@ from made import FORMS, Drawn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 
 from model_compression import plots
 from model_compression.reporting import WIDTH
@@ -174,23 +176,53 @@ def test_error_plot_of_one_seed_has_points_without_bars() -> None:
     assert len(labels_of(figure)) == len(FORMS)
 
 
-@pytest.mark.parametrize("name", ["accuracy", "error"])
-def test_labels_do_not_cover_each_other(name: str) -> None:
-    drawn = Drawn(FIGURES[name]())
-    # the text alone, without the line to its point
-    boxes = {
+def names_of(drawn: Drawn) -> dict[str, Bbox]:
+    """Where each name lies, without the line to its point."""
+    return {
         text: super(Annotation, label).get_window_extent(drawn.renderer)
         for text, label in labels_of(drawn.figure).items()
     }
+
+
+@pytest.mark.parametrize("name", ["accuracy", "error"])
+def test_names_lie_inside_the_axes_and_apart(name: str) -> None:
+    drawn = Drawn(FIGURES[name]())
+    boxes, inside = names_of(drawn), drawn.figure.axes[0].bbox
+    assert [text for text, box in boxes.items() if not (inside.x0 <= box.x0 and box.x1 <= inside.x1)] == []
+    assert [text for text, box in boxes.items() if not (inside.y0 <= box.y0 and box.y1 <= inside.y1)] == []
     covered = [
         (one, other)
         for one, box in boxes.items()
         for other, second in boxes.items()
         if one < other
-        and min(box.x1, second.x1) - max(box.x0, second.x0) > 0
+        and min(box.x1, second.x1) > max(box.x0, second.x0)
         and min(box.y1, second.y1) - max(box.y0, second.y0) > 0.2 * min(box.height, second.height)
     ]
     assert covered == []
+
+
+@pytest.mark.parametrize("name", ["accuracy", "error"])
+def test_points_spread_over_the_axes_and_tick_labels_lie_apart(name: str) -> None:
+    drawn = Drawn(FIGURES[name]())
+    (axes,) = drawn.figure.axes
+    points = np.array([label.xy[0] for label in labels_of(drawn.figure).values()])
+    left, right = axes.get_xlim()
+    assert (points.min() / left, right / points.max()) == (pytest.approx(1.2), pytest.approx(1.9))
+    ticks = [drawn.extent(text) for text in axes.get_xticklabels() if left < text.get_position()[0] < right]
+    assert len(ticks) >= 3
+    assert all(one.x1 < other.x0 for one, other in pairwise(ticks))
+
+
+def test_a_name_is_drawn_on_its_points_height_where_there_is_room() -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set(xlim=(0, 10), ylim=(0, 10))
+    plots.label_points(axes, [1, 1, 5], [5, 5, 2], ["first", "second", "alone"])
+    heights = {text: label.xyann[1] for text, label in labels_of(figure).items()}
+    assert heights["alone"] == -2
+    assert heights["first"] == -2
+    # 10 pixels of 100 dots an inch are 7.2 points
+    assert abs(heights["second"] + 2) == pytest.approx(7.2)
 
 
 def test_log_axes_are_labelled_in_plain_numbers() -> None:

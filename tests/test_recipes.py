@@ -70,7 +70,7 @@ def test_recipe_without_training_is_refused() -> None:
 
 
 def test_recipe_of_an_unknown_net_is_refused() -> None:
-    with pytest.raises(ValueError, match="^net is 'resnet'; allowed: "):
+    with pytest.raises(ValueError, match=r"^net is 'resnet'; allowed: "):
         recipe(None, net="resnet")
 
 
@@ -171,7 +171,7 @@ def test_setting_out_of_range_is_refused_by_name(field: str, value: object, allo
 
 
 def test_setting_of_an_unknown_net_is_refused() -> None:
-    with pytest.raises(ValueError, match="^net is 'resnet'; allowed: "):
+    with pytest.raises(ValueError, match=r"^net is 'resnet'; allowed: "):
         replace(SETTINGS, net="resnet")
 
 
@@ -208,7 +208,7 @@ def test_catalogue_holds_the_forms_and_controls_that_the_issue_asks_for() -> Non
     controls = [name for name, each in recipes.items() if each.is_control]
     assert len(recipes) - len(controls) >= 18
     assert {"longer_trained", "random_pruned", "pruned_from_scratch", "small_dense"} <= set(controls)
-    assert list(recipes)[0] == "non_quantized_h5"
+    assert next(iter(recipes)) == "non_quantized_h5"
 
 
 def test_catalogue_names_every_file_of_the_comparison() -> None:

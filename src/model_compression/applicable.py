@@ -10,7 +10,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit i
 from . import clustering, pruning, rate_distortion
 from .clustering import ClusterConfig
 from .conversion import ExportConfig
-from .models import keras, kernel_layers, quiet
+from .models import keras, kernel_layers, kernel_size, quiet
 from .pruning import PruneConfig
 from .quantization import QuantizeConfig
 from .rate_distortion import RateConfig
@@ -107,11 +107,25 @@ def applicable(net: keras.Model, recipes: Mapping[str, Recipe]) -> tuple[dict[st
     return kept, {name: reason for name, reason in reasons.items() if reason}
 
 
-def candidates(net: str, train: TrainConfig, *, dynamic: bool) -> dict[str, Recipe]:
+def sparse_clusters(net: keras.Model, prune: PruneConfig, *, most: int = 16) -> int:
+    """How many clusters a pruned net can have: no more than the fewest weights that a clustered kernel keeps.
+
+    TFMOT fails where a kernel has fewer weights than clusters.
+    """
+    zeros = pruning.promised_zeros(net.layers, prune)
+    for clusters in range(most, 4, -1):
+        config = ClusterConfig(clusters=clusters, preserve_sparsity=True)
+        taken = [layer for layer in kernel_layers(net) if clustering.takes(layer, config)]
+        if all(kernel_size(layer) - zeros.get(layer.name, 0) >= clusters for layer in taken):
+            return clusters
+    return 4
+
+
+def candidates(path: str, net: keras.Model, train: TrainConfig, *, dynamic: bool) -> dict[str, Recipe]:
     """The forms among which the command chooses: float, int8, pruned, clustered, and their combinations.
 
     Args:
-        net: the path of a saved model. train: of each step of fine-tuning.
+        path: of a saved model. net: what it is read as. train: of each step of fine-tuning.
         dynamic: whether to offer dynamic range, which TFLite Micro does not run.
     """
 
@@ -119,7 +133,8 @@ def candidates(net: str, train: TrainConfig, *, dynamic: bool) -> dict[str, Reci
         return tuple(Step(train=train, technique=technique) for technique in techniques)
 
     half, most = PruneConfig(final_sparsity=HALF), PruneConfig(final_sparsity=MOST, initial_sparsity=HALF)
-    cluster, sparse = ClusterConfig(clusters=16), ClusterConfig(clusters=16, preserve_sparsity=True)
+    cluster = ClusterConfig(clusters=16)
+    sparse = ClusterConfig(clusters=sparse_clusters(net, most), preserve_sparsity=True)
     forms: dict[str, tuple[tuple[Step, ...], ExportConfig]] = {
         "float32": ((), ExportConfig(form="float32", stripped=True)),
         "int8": ((), INT8),
@@ -140,6 +155,6 @@ def candidates(net: str, train: TrainConfig, *, dynamic: bool) -> dict[str, Reci
     if dynamic:
         forms["dynamic_range"] = ((), ExportConfig(form="dynamic_range", stripped=True))
     return {
-        name: Recipe(name=name, net=net, steps=steps, export=export)
+        name: Recipe(name=name, net=path, steps=steps, export=export)
         for name, (steps, export) in forms.items()
     }

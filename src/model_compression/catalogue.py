@@ -9,6 +9,7 @@ from .pruning import PruneConfig
 from .quantization import QuantizeConfig
 from .rate_distortion import RateConfig
 from .recipes import MaskConfig, Recipe, Settings, Step, Technique, equal_size_filters
+from .user_models import is_path
 
 #: What the original study published for its files: test accuracy, one epoch, one seed.
 PUBLISHED = {
@@ -48,10 +49,11 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
 
     `non_quantized_h5` and `pruned_h5` are Keras files; the names of all others are their files'.
     """
-    base = Step(train=settings.first_fit)
+    # a saved model has been trained: its baseline is the model as it is
+    base = () if is_path(settings.net) else (Step(train=settings.first_fit),)
 
     def tuned(*techniques: Technique | None) -> tuple[Step, ...]:
-        return (base, *(Step(train=settings.fine_tune, technique=technique) for technique in techniques))
+        return (*base, *(Step(train=settings.fine_tune, technique=technique) for technique in techniques))
 
     prune = settings.prune
     cluster_16, cluster_8 = ClusterConfig(clusters=16), ClusterConfig(clusters=8)
@@ -82,7 +84,7 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
         "pruned_clustered": (tuned(prune, sparse_cluster), INT8),
         "rate_distortion": (
             (
-                base,
+                *base,
                 Step(
                     train=replace(settings.fine_tune, epochs=3 * settings.fine_tune_epochs),
                     technique=RateConfig(price=RATE_PRICE),
@@ -96,11 +98,8 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
         ),
     }
     found = [
-        Recipe(name="non_quantized", net=settings.net, steps=(base,), export=ExportConfig(form="h5")),
-        *(
-            Recipe(name=n, net=settings.net, steps=(base,), export=export)
-            for n, export in POST_TRAINING.items()
-        ),
+        Recipe(name="non_quantized", net=settings.net, steps=base, export=ExportConfig(form="h5")),
+        *(Recipe(name=n, net=settings.net, steps=base, export=export) for n, export in POST_TRAINING.items()),
         *(Recipe(name=n, net=settings.net, steps=steps, export=e) for n, (steps, e) in trained.items()),
         Recipe(name="pruned", net=settings.net, steps=pruned, export=ExportConfig(form="h5")),
         *_controls(settings, base, pruned),
@@ -121,7 +120,7 @@ def control_of(recipe: Recipe, recipes: Mapping[str, Recipe]) -> str | None:
     """
     steps = recipe.control_steps()
     if steps == recipe.steps and recipe.net == recipes_net(recipes):
-        steps = steps[:1]
+        steps = () if is_path(recipe.net) else steps[:1]
     for name, other in recipes.items():
         if other.steps == steps and other.net == recipes_net(recipes) and other.export.form == "float32":
             return name
@@ -133,27 +132,28 @@ def recipes_net(recipes: Mapping[str, Recipe]) -> str:
     return next(iter(recipes.values())).net
 
 
-def _controls(settings: Settings, base: Step, pruned: tuple[Step, ...]) -> list[Recipe]:
+def _controls(settings: Settings, base: tuple[Step, ...], pruned: tuple[Step, ...]) -> list[Recipe]:
     """What the techniques have to beat, each trained for as long as the pruned net."""
     longer = Step(train=settings.fine_tune)
     random = MaskConfig(random_sparsity=settings.final_sparsity)
     mask = MaskConfig(like=pruned)
     steps = {
-        "longer_trained": (base, longer),
-        "longer_trained_twice": (base, longer, longer),
-        "longer_trained_thrice": (base, longer, longer, longer),
+        "longer_trained": (*base, longer),
+        "longer_trained_twice": (*base, longer, longer),
+        "longer_trained_thrice": (*base, longer, longer, longer),
     }
     controls = [
         Recipe(name=name, net=settings.net, steps=each, export=FLOAT, is_control=True)
         for name, each in steps.items()
     ]
     masked = {
-        "random_pruned": (base, Step(train=settings.fine_tune, technique=random)),
-        "pruned_from_scratch": (
+        "random_pruned": (*base, Step(train=settings.fine_tune, technique=random)),
+    }
+    if base:
+        masked["pruned_from_scratch"] = (
             Step(train=settings.first_fit, technique=mask),
             Step(train=settings.fine_tune, technique=mask),
-        ),
-    }
+        )
     controls += [
         Recipe(name=name, net=settings.net, steps=each, export=INT8, is_control=True)
         for name, each in masked.items()
@@ -161,13 +161,13 @@ def _controls(settings: Settings, base: Step, pruned: tuple[Step, ...]) -> list[
     if settings.net == "baseline":
         small = f"baseline_{equal_size_filters(12, settings.final_sparsity)}"
         controls.append(
-            Recipe(name="small_dense", net=small, steps=(base, longer), export=INT8, is_control=True)
+            Recipe(name="small_dense", net=small, steps=(*base, longer), export=INT8, is_control=True)
         )
     controls.append(
         Recipe(
             name="longer_trained_quantized",
             net=settings.net,
-            steps=(base, longer),
+            steps=(*base, longer),
             export=INT8,
             is_control=True,
         )

@@ -114,7 +114,7 @@ def run(request: Request) -> Answer:
     writable_folder(request.output)
     net = bench.trained(path, (), request.seed, _no_report)
     train = train_config(len(bench.data.x_train), request.epochs)
-    wanted = candidates(path, train, dynamic=request.runtime == "litert")
+    wanted = candidates(path, net, train, dynamic=request.runtime == "litert")
     recipes, skipped = applicable(net, wanted)
     alone = {name: found for name, recipe in recipes.items() if (found := left_alone(net, recipe))}
     parameters = int(net.count_params())

@@ -226,6 +226,32 @@ def fold(net: Net) -> Net:
     for node in net.nodes:
         if node.kind == AFFINE:
             net = _with(net, _standing(net, node))
+    for name in [node.name for node in net.nodes if node.kind in ("ReLU", "Activation")]:
+        net = _tidy_relu(net, net.node(name))
+    return net
+
+
+def _tidy_relu(net: Net, node: Node) -> Net:
+    """ReLU as a part of the layer before it, and ReLU6 as an Activation.
+
+    TFMOT 0.8 takes a ReLU layer right behind a kernel for a reason not to quantize that kernel in training, and
+    so loses the zeros and the clusters that it should keep; and it knows ReLU6 as an Activation only.
+    """
+    config = node.config
+    if node.kind == "ReLU":
+        if config.get("negative_slope") or config.get("threshold"):
+            return net
+        most = config.get("max_value")
+        activation = "relu" if most is None else "relu6" if most == 6 else None
+    else:
+        activation = config.get("activation")
+    (source,) = node.inputs
+    before = next((other for other in net.nodes if other.name == source), None)
+    if activation == "relu" and before and _is_linear(before) and len(net.readers(source)) == 1:
+        fused = replace(before, config={**before.config, "activation": "relu"})
+        return _without(_with(net, fused), node)
+    if activation == "relu6":
+        return _with(net, replace(node, kind="Activation", config={"activation": "relu6"}))
     return net
 
 

@@ -79,17 +79,15 @@ def accuracy_against_bytes(table: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(WIDTH, 4.2))
         axes = figure.subplots()
         axes.set(xscale="log", xlabel="bytes of the zipped file", ylabel="accuracy on 10,000 test images, %")
-        axes.set_xlim(right=1.9 * table.zip_bytes.max())
         axes.scatter(table.zip_bytes, 100 * table.accuracy, color=BLUE, zorder=3)
+        make_room(axes, table.zip_bytes)
+        figure.tight_layout()
         label_points(
             axes,
             table.zip_bytes,
             100 * table.accuracy,
             [name.removesuffix(".tflite") for name in table.model_file],
         )
-        axes.set(xscale="log", xlabel="bytes of the zipped file", ylabel="accuracy on 10,000 test images, %")
-        plain_ticks(axes)
-        figure.tight_layout()
     return figure
 
 
@@ -101,7 +99,6 @@ def error_against_bytes(table: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(WIDTH, 5.2))
         axes = figure.subplots()
         axes.set(xscale="log", yscale="log", xlabel="bytes of the best-coded file", ylabel="test error, %")
-        axes.set_xlim(right=1.9 * table.best_coded_bytes.max())
         for role, colour in (("form", BLUE), ("control", ORANGE)):
             rows = table.role == role
             axes.errorbar(
@@ -124,11 +121,17 @@ def error_against_bytes(table: pd.DataFrame) -> Figure:
             linewidth=1,
             label="Pareto front",
         )
-        label_points(axes, table.best_coded_bytes, error, list(table.recipe))
-        plain_ticks(axes)
-        axes.legend()
+        make_room(axes, table.best_coded_bytes)
+        axes.legend(loc="upper right")
         figure.tight_layout()
+        label_points(axes, table.best_coded_bytes, error, list(table.recipe))
     return figure
+
+
+def make_room(axes: Axes, bytes_: Sequence[float]) -> None:
+    """Limits of a logarithmic axis of bytes that leave room for names right of the points."""
+    axes.set_xlim(min(bytes_) / 1.2, 1.9 * max(bytes_))
+    plain_ticks(axes)
 
 
 def plain_ticks(axes: Axes) -> None:
@@ -136,21 +139,29 @@ def plain_ticks(axes: Axes) -> None:
         if axis.get_scale() == "log":
             axis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
             axis.set_minor_locator(matplotlib.ticker.NullLocator())
-            axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.5g}"))
+            axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
 def label_points(axes: Axes, xs: Sequence[float], ys: Sequence[float], names: Sequence[str]) -> None:
-    """Names beside points, one above the other where points crowd."""
+    """Names right of their points; where points crowd, at the nearest free height, with a line."""
     axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
-    taken: list[tuple[float, float, float]] = []
-    for x, y, name in sorted(zip(xs, ys, names, strict=True), key=lambda row: (row[1], row[0])):
-        left, bottom = axes.transData.transform((x, y))
-        width, place = 4.6 * len(name) * axes.figure.dpi / 100, bottom
-        while any(
-            abs(place - other) < 10 and left < end and left + width > start for start, end, other in taken
-        ):
-            place += 5
-        taken.append((left, left + width, place))
+    pixels = axes.transData.transform(np.column_stack([xs, ys]))
+    taken = [(left - 5, left + 5, bottom) for left, bottom in pixels]
+    offset, lowest, highest = 8 * axes.figure.dpi / 100, axes.bbox.y0 + 8, axes.bbox.y1 - 12
+    for (x, y), name, (point, bottom) in sorted(
+        zip(zip(xs, ys, strict=True), names, pixels, strict=True), key=lambda row: (row[0][1], row[0][0])
+    ):
+        left, right = point + offset, point + offset + 4.9 * len(name) * axes.figure.dpi / 100
+        heights = bottom + np.array(sorted(range(-400, 401, 5), key=abs))
+        free = [
+            height
+            for height in heights[(heights >= lowest) & (heights <= highest)]
+            if not any(
+                abs(height - other) < 10 and left < end and right > start for start, end, other in taken
+            )
+        ]
+        place = free[0] if free else bottom
+        taken.append((left, right, place))
         axes.annotate(
             name,
             (x, y),
@@ -158,5 +169,5 @@ def label_points(axes: Axes, xs: Sequence[float], ys: Sequence[float], names: Se
             textcoords="offset points",
             fontsize=6.5,
             color="#333333",
-            arrowprops={"arrowstyle": "-", "color": "#cccccc", "linewidth": 0.5} if place > bottom else None,
+            arrowprops={"arrowstyle": "-", "color": "#cccccc", "linewidth": 0.5} if place != bottom else None,
         )
