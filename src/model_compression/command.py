@@ -108,6 +108,7 @@ def run(request: Request) -> Answer:
     bench = Bench(dataset=dataset, cache_dir=cache_dir, data_dir=data_dir)
     path = os.path.abspath(request.model)
     # bad input is found before any folder is made
+    user_models.digest(request.model)
     user_models.load(path)
     _ = bench.data
     fitted = bench.user_model(path)

@@ -28,6 +28,8 @@ __all__ = [
 MIN_AGREEMENT = 0.99
 #: The same for the scores: 0.003 in int8 files that compute right, 0.4 in weight-only int8.
 MAX_OUTPUT_ERROR = 0.1
+#: What precedes a kernel's tables.
+HEADER_BYTES = 16
 #: Random images on which look-up tables are checked.
 CHECKED_IMAGES = 64
 
@@ -205,7 +207,7 @@ def _table_spec(kernel: tflite.Tensor) -> _TableSpec | None:
     if bits > 7:
         return None
     table_bytes = entries * len(slices) * kernel.values.itemsize
-    saved_bytes = kernel.values.nbytes - -(-kernel.values.size * bits // 8) - table_bytes
+    saved_bytes = kernel.values.nbytes - -(-kernel.values.size * bits // 8) - table_bytes - HEADER_BYTES
     return _TableSpec(bits=bits, axis=axis, saved_bytes=saved_bytes) if saved_bytes > 0 else None
 
 

@@ -102,6 +102,8 @@ class Study:
         self._trainings: dict[str, float] = {}
         self._done: dict[str, float] = {}
         self._title = ""
+        self._keys: dict[tuple[str, str, int], str] = {}
+        self._found: dict[str, Outcome] = {}
         self._client: Client | None = None
 
     def start(self) -> "Study":
@@ -123,7 +125,7 @@ class Study:
         self._title = str(message["title"])
 
     def _submit(self, recipe: Recipe, seed: int) -> None:
-        key = self.bench.record_key(recipe, seed)
+        key = self._key(recipe, seed)
         if key in self._futures or self.bench.store.has(key):
             return
         aware = recipe.quantization_aware
@@ -152,6 +154,13 @@ class Study:
             )
         return self._futures[key]
 
+    def _key(self, recipe: Recipe, seed: int) -> str:
+        """`bench.record_key`, worked out once."""
+        place = (recipe.name, recipe.export.form, seed)
+        if place not in self._keys:
+            self._keys[place] = self.bench.record_key(recipe, seed)
+        return self._keys[place]
+
     def _priority(self, recipe: Recipe, seed: int) -> int:
         """Whole seeds one after the other, each in the order of the recipes: highest first."""
         place = list(self.recipes.values()).index(recipe)
@@ -171,19 +180,22 @@ class Study:
     def outcome(self, name: str, seed: int) -> Outcome | Failure:
         """What a recipe gave with one seed; the caller has waited for it."""
         recipe = self.recipes[name]
-        future = self._futures.get(self.bench.record_key(recipe, seed))
+        future = self._futures.get(self._key(recipe, seed))
         if future is not None and future.status != "finished":
             failure = Failure(recipe=name, seed=seed, error=str(future.exception() or future.status))
             if failure not in self.failures:
                 self.failures.append(failure)
             return failure
-        return self.bench.run(recipe, seed, lambda key, title, done: None)
+        key = self._key(recipe, seed)
+        if key not in self._found:
+            self._found[key] = self.bench.run(recipe, seed, lambda key, title, done: None)
+        return self._found[key]
 
     def wait(self, names: Iterable[str] | None = None, seeds: Iterable[int] | None = None) -> None:
         """Until the recipes with the seeds, all where none are named, are carried out or have failed."""
         recipes = [self.recipes[name] for name in (self.recipes if names is None else names)]
         wanted = self.seeds if seeds is None else list(seeds)
-        keys = {self.bench.record_key(recipe, seed): (recipe, seed) for recipe in recipes for seed in wanted}
+        keys = {self._key(recipe, seed): (recipe, seed) for recipe in recipes for seed in wanted}
         waiting = {key: self._futures[key] for key in keys if key in self._futures}
         if all(future.done() for future in waiting.values()):
             return

@@ -24,9 +24,10 @@ ALIGNMENT = 16
 #: The first arena tried, doubled until it is enough, and the largest: more than any microcontroller has.
 FIRST_ARENA_BYTES = 4 * 2**10
 MAX_ARENA_BYTES = 16 * 2**20
-#: Images that a child takes at once, and how long it may take over them or over a file, in seconds.
+#: Images that a child takes at once, and how long it may take over them or over a file: seconds of its own
+#: processor time, since those of the clock would make the answer depend on what else the machine does.
 IMAGES_A_MESSAGE = 250
-TIMEOUT_SECONDS = 120.0
+CPU_SECONDS = 120.0
 
 
 class Tflm:
@@ -45,7 +46,7 @@ class Tflm:
 
     def _start(self) -> None:
         self._connection, theirs = Pipe()
-        code = f"from model_compression.tflm_child import serve; serve({theirs.fileno()})"
+        code = f"from model_compression.tflm_child import serve; serve({theirs.fileno()}, {CPU_SECONDS})"
         # The child finds the package where this process found it, installed or not.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._process = subprocess.Popen(
@@ -74,12 +75,9 @@ class Tflm:
         died = ""
         try:
             self._connection.send(request)
-            if self._connection.poll(TIMEOUT_SECONDS):
-                answer = self._connection.recv()
-            else:
-                died = f"it gives no answer within {TIMEOUT_SECONDS:.0f} s"
+            answer = self._connection.recv()
         except (EOFError, ConnectionError):
-            died = f"it ends the process with {_status_name(self._process.wait())}"
+            died = _death(self._process.wait())
         if died:
             self._stop()
             self._start()
@@ -162,5 +160,7 @@ def _quantized(images: np.ndarray, ends: Ends) -> np.ndarray:
     return tflite.quantize(real, scale=ends.scale, zero_point=ends.zero_point, dtype=ends.dtype)
 
 
-def _status_name(status: int) -> str:
-    return signal.Signals(-status).name if status < 0 else f"status {status}"
+def _death(status: int) -> str:
+    if status == -signal.SIGPROF:
+        return f"it takes more than {CPU_SECONDS:g} s of processor time"
+    return f"it ends the process with {signal.Signals(-status).name if status < 0 else f'status {status}'}"

@@ -3,6 +3,7 @@
 It imports little, since it is started often.
 """
 
+import signal
 import struct
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -28,8 +29,11 @@ class Ends:
     output_zero_point: int
 
 
-def serve(descriptor: int) -> None:
-    """The child: answers (file, arena bytes) with `Ends`, inputs (n, ...) with outputs (n, ...)."""
+def serve(descriptor: int, cpu_seconds: float) -> None:
+    """Answer (file, arena bytes) with `Ends`, and inputs (n, ...) with outputs (n, ...).
+
+    An answer that takes more processor time than `cpu_seconds` ends the process with SIGPROF.
+    """
     connection = Connection(descriptor)
     interpreter = None
     while True:
@@ -37,6 +41,7 @@ def serve(descriptor: int) -> None:
             request = connection.recv()
         except EOFError:
             return
+        signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
         try:
             if isinstance(request, tuple):
                 interpreter = None  # frees the arena before the next is made
