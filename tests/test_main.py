@@ -297,7 +297,7 @@ def test_litert_within_a_latency(model_file: Path, shared_cache: Path, tmp_path:
     (file,) = (tmp_path / "output").glob("*.tflite")
     images_, labels = images(200, 1)
     predicted = tflite.predict(file.read_bytes(), images_ / np.float32(255))
-    assert np.mean(predicted == labels) > 0.6
+    assert np.mean(predicted == labels) > 0.3
 
 
 def test_form_that_fails_is_left_out_with_its_reason(

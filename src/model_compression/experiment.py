@@ -299,7 +299,7 @@ def promise_of(recipe: Recipe, net: models.keras.Model) -> Promise:
     if recipe.quantization_aware and getattr(recipe.steps[-1].technique, "weight_bits", 8) == 4:
         rule = RULES["int4_qat"]
     zeros, unique = _counts(recipe.steps, models.kernel_layers(net))
-    return Promise(rule=rule, zeros=zeros, unique_values=unique, by_scores=user_models.is_path(recipe.net))
+    return Promise(rule=rule, zeros=zeros, unique_values=unique, by_scores=True)
 
 
 def _counts(

@@ -234,8 +234,8 @@ def fold(net: Net) -> Net:
 def _tidy_relu(net: Net, node: Node) -> Net:
     """ReLU as a part of the layer before it, and ReLU6 as an Activation.
 
-    TFMOT 0.8 takes a ReLU layer right behind a kernel for a reason not to quantize that kernel in training, and
-    so loses the zeros and the clusters that it should keep; and it knows ReLU6 as an Activation only.
+    TFMOT 0.8 takes a ReLU layer right behind a kernel for a reason not to quantize that kernel in training,
+    and so loses the zeros and the clusters that it should keep; and it knows ReLU6 as an Activation only.
     """
     config = node.config
     if node.kind == "ReLU":

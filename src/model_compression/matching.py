@@ -16,10 +16,15 @@ IMPOSSIBLE, UNKNOWN, OUT_OF_ORDER = 1e6, 1.0, 1e-4
 
 
 def distance(stored: np.ndarray, expected: np.ndarray) -> float:
-    """How unlike two kernels of one shape are, whatever their scales: 1 - cosine, from 0 to 2."""
+    """How unlike two kernels of one shape are, whatever their scales: 1 - cosine, from 0 to 2.
+
+    One that is not finite is as unlike as can be: the guard names it, and must first get it.
+    """
     step = max(1, stored.size // COMPARED)
     ours, theirs = (values.ravel()[::step].astype(np.float64) for values in (stored, expected))
     norms = float(np.linalg.norm(ours) * np.linalg.norm(theirs))
+    if not np.isfinite(norms):
+        return 2.0
     if norms == 0:
         return 0.0 if np.array_equal(ours, theirs) else 1.0
     return 1.0 - float(ours @ theirs) / norms

@@ -55,7 +55,8 @@ RULES: dict[str, FormRule] = {
     "float32": _rule(32, agreement=0.999),
     "float16": _rule(16, agreement=0.998),
     "dynamic_range": _rule(8, 32),
-    "int8": _rule(8, integer_only=True),
+    # a weakly trained net gives many images two nearly equal scores, which rounding decides
+    "int8": _rule(8, integer_only=True, agreement=0.96),
     "int4_qat": _rule(4, integer_only=True, exact=False, agreement=0.97),
     "int16x8": _rule(8),
     "int4_dynamic": _rule(4, agreement=0.97),
