@@ -278,7 +278,7 @@ def bench(data_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(dataset=str(data_file), cache_dir=str(tmp_path_factory.mktemp("cache")))
 
 
-TRAIN = TrainConfig(epochs=1, learning_rate=2e-3, batch_size=64)
+TRAIN = TrainConfig(epochs=4, learning_rate=0.02, batch_size=32)
 
 
 @pytest.mark.parametrize("file", ["mobile_3.keras", "residual_2.h5"])
@@ -287,7 +287,10 @@ def test_every_form_is_made_and_passes_the_guard(file: str, saved: Path, bench: 
     net = bench.trained(path, (), 0, lambda *progress: None)
     wanted = applicable.candidates(path, net, TRAIN, dynamic=True)
     kept, skipped = applicable.applicable(net, wanted)
-    assert (set(kept), skipped) == (set(wanted), {})
+    # the small one has no kernel that dynamic range would quantize
+    small = {"dynamic_range"} if "mobile" in file else set()
+    assert set(kept) == set(wanted) - small
+    assert set(skipped) == small
     for recipe in kept.values():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the converters' and TFMOT's own
@@ -320,7 +323,8 @@ def test_layers_that_a_method_leaves_alone_are_listed(saved: Path, bench: Bench)
     found = applicable.left_alone(net, recipe)
     depthwise = [layer.name for layer in net.layers if isinstance(layer, layers.DepthwiseConv2D)]
     assert found["pruning"] == depthwise
-    assert set(depthwise) <= set(found["clustering to 16"])
+    (clustered,) = (names for method, names in found.items() if method.startswith("clustering"))
+    assert set(depthwise) <= set(clustered)
 
 
 def test_form_that_a_layer_rules_out_is_skipped_with_the_reason() -> None:

@@ -21,6 +21,8 @@ from .user_models import frozen_layers
 INT8 = ExportConfig(form="int8", stripped=True)
 #: Sparsities of the pruned forms: half the weights cost little, four fifths compress well.
 HALF, MOST = 0.5, 0.8
+#: The converter's own limit, in TensorFlow's quantize_weights.
+DYNAMIC_RANGE_WEIGHTS = 1024
 
 
 def method_of(technique: Technique) -> str:
@@ -92,6 +94,10 @@ def why_not(net: keras.Model, recipe: Recipe) -> str:
                 return f"TFMOT cannot quantize {', '.join(unknown)}, and int8 throughout needs every layer"
         elif not taken:
             return f"no layer of the model takes {method_of(technique)}"
+    if recipe.export.form == "dynamic_range" and not any(
+        kernel_size(layer) >= DYNAMIC_RANGE_WEIGHTS for layer in kernel_layers(net)
+    ):
+        return f"the converter leaves kernels of less than {DYNAMIC_RANGE_WEIGHTS:,} weights as floats"
     packed = recipe.export.form.startswith("packed")
     if packed and not isinstance(net, keras.Sequential):
         return "packed files are written of sequential nets only"

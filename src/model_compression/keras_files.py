@@ -171,19 +171,11 @@ def _check_layer(layer: Mapping[str, Any]) -> None:
     registered = layer.get("registered_name")
     module = str(layer.get("module") or "keras")
     own = ">" in str(layer.get("class_name", "")) or (registered and registered != kind)
-    operation = kind in ("TFOpLambda", "SlicingOpLambda") or "ops" in module or "inbound_nodes" in layer
-    unknown = not hasattr(keras.layers, kind) and kind not in ("TFOpLambda", "SlicingOpLambda")
-    if (
-        own
-        or not module.startswith(("keras", "tf_keras"))
-        or (unknown and not _is_operation(kind, operation))
-    ):
+    # bare operators pass: `keras_reader` makes layers of those it knows and names the others
+    operation = kind in ("TFOpLambda", "SlicingOpLambda") or module.startswith("keras.src.ops")
+    unknown = not hasattr(keras.layers, kind) and not operation
+    if own or unknown or not module.startswith(("keras", "tf_keras")):
         raise UnsupportedModelError(
             f"layer {name!r} ({kind}) is a custom layer, or one that Keras 2 does not have; "
             "write it with layers that Keras 2 has, and save the model again"
         )
-
-
-def _is_operation(kind: str, possible: bool) -> bool:
-    """Whether `kind` may be a bare operator of Keras 3, which `keras_reader` names better."""
-    return possible and kind in ("TrueDivide", "GetItem", "Negative", "Absolute", "Clip", "Relu6", "Power")

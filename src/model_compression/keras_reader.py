@@ -192,7 +192,7 @@ def _operation(name: str, symbol: str, call: Any, sources: list[str], shape: tup
             "subtract": (1.0, -number) if tensor_first else (-1.0, number),
         }
         if tensor_first and number:
-            found |= dict.fromkeys(("truediv", "divide", "true_divide"), (1 / number, 0.0))
+            found |= dict.fromkeys(("truediv", "divide", "truedivide"), (1 / number, 0.0))
         if symbol in found:
             node = affine(name, sources[0], *found[symbol], shape)
             config = {"scale": found[symbol][0], "offset": found[symbol][1]}
