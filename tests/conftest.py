@@ -15,7 +15,7 @@ DATA_DIR = Path(__file__).parents[1] / "data"
 
 
 #: The longest files, so that no process ends with one of them while the others wait.
-FIRST = ["test_notebook", "test_user_models", "test_experiment", "test_quantization", "test_main", "test_study"]
+FIRST = ["test_notebook", "test_user_models", "test_experiment", "test_quantization", "test_main"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,7 +4,7 @@ from conftest import Nets, exactly
 
 from model_compression import tflite, training
 from model_compression.conversion import FORMS, REFUSED, ExportConfig, export
-from model_compression.models import keras
+from model_compression.models import keras, quiet, tf
 from model_compression.tflite import read_graph
 
 
@@ -115,3 +115,17 @@ def test_export_leaves_the_net_alone(nets: Nets) -> None:
     nets.file("baseline", "int8")
     for now, then in zip(nets["baseline"].get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("net", ["baseline", "qat"])
+def test_file_is_what_from_keras_model_writes(nets: Nets, net: str) -> None:
+    with quiet():
+        converter = tf.lite.TFLiteConverter.from_keras_model(nets[net])
+        if net == "qat":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.inference_input_type = converter.inference_output_type = tf.int8
+        theirs = converter.convert()
+    ours = nets.file(net, "int8" if net == "qat" else "float32")
+    # the metadata name the kind of model that was converted: one byte
+    assert len(ours) == len(theirs)
+    assert sum(a != b for a, b in zip(ours, theirs, strict=True)) <= 1

@@ -73,7 +73,19 @@ Export = Callable[[keras.Model, np.ndarray | None, ExportConfig], bytes]
 
 
 def _converter(model: keras.Model) -> tf.lite.TFLiteConverter:
-    return tf.lite.TFLiteConverter.from_keras_model(model)
+    """What `from_keras_model` gives, in a third of its time: that saves the model first, layer by layer."""
+    (image,) = model.inputs
+    (output,) = model.output_names
+
+    def call(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {output: model(images, training=False)}
+
+    spec = tf.TensorSpec(image.shape, image.dtype, name=image.name.split(":")[0])
+    function = tf.function(call, input_signature=[spec], autograph=False).get_concrete_function()
+    # what the function reads, and nothing that Keras would save beside it
+    holder = tf.Module()
+    holder.variables_ = model.variables
+    return tf.lite.TFLiteConverter.from_concrete_functions([function], holder)
 
 
 def _h5(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
