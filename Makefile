@@ -13,6 +13,10 @@ help: ## list the targets
 results: env ## run the notebook, write results/   (PARAMETERS="-p FINAL_SPARSITY 0.9")
 	$(PY) -m model_compression.notebook $(PARAMETERS)
 
+fashion: env ## the same study on Fashion-MNIST, into results/fashion_mnist
+	$(PY) -m model_compression.notebook -p DATASET fashion_mnist -p RESULTS_DIR results/fashion_mnist \
+		-p MODELS_DIR models/fashion_mnist $(PARAMETERS)
+
 test: env ## ruff, mypy, pytest
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
@@ -37,4 +41,4 @@ lock: ## renew Pipfile.lock from Pipfile, hashes kept, addresses left out
 clean: ## remove .venv and the tools' caches (never data, models or results)
 	rm -rf .venv .venv-unfinished .pipenv .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
 
-.PHONY: help results test lab study bench env lock clean
+.PHONY: help results fashion test lab study bench env lock clean

@@ -14,6 +14,13 @@ def test_clusters_outside_2_to_256_are_refused(clusters: object) -> None:
         ClusterConfig(clusters=clusters)  # type: ignore[arg-type]
 
 
+def test_sparse_clusters_start_at_three() -> None:
+    message = "clusters is 2; allowed: whole numbers from 3 to 256"
+    with pytest.raises(ValueError, match=exactly(message)):
+        ClusterConfig(clusters=2, preserve_sparsity=True)
+    assert ClusterConfig(clusters=3, preserve_sparsity=True).clusters == 3
+
+
 @pytest.mark.parametrize("clusters", [2, 256])
 def test_bounds_are_allowed(clusters: int) -> None:
     assert ClusterConfig(clusters=clusters).clusters == clusters
@@ -60,6 +67,36 @@ def test_clustering_keeps_zeros_where_asked(nets: Nets) -> None:
     for name, kernel in clustered.items():
         assert np.all(kernel[pruned[name] == 0] == 0)
         assert 4 <= len(np.unique(kernel)) <= 8
+
+
+def sparse(nets: Nets, kept: list[float]) -> keras.Model:
+    """The baseline, its convolution's kernel zero but for `kept`."""
+    net = models.clone(nets["baseline"])
+    layer = models.kernel_layers(net)[0]
+    kernel, bias = layer.get_weights()
+    flat = np.zeros_like(kernel).ravel()
+    flat[: len(kept)] = kept
+    layer.set_weights([flat.reshape(kernel.shape), bias])
+    return net
+
+
+@pytest.mark.parametrize("kept", [[0.1, -0.2], [0.1, 0.2], [0.1, 0.2, 0.3, 0.4, 0.5, -0.1], [0.3] * 7])
+def test_kernel_that_keeps_fewer_weights_than_clusters_gets_fewer(nets: Nets, kept: list[float]) -> None:
+    with models.quiet():
+        wrapped = wrap(sparse(nets, kept), ClusterConfig(clusters=16, preserve_sparsity=True))
+    values = kernels_of(clustering.strip(wrapped))
+    convolution, dense = values.values()
+    assert np.count_nonzero(convolution) == len(kept)
+    assert len(np.unique(convolution)) <= len(kept) + 1
+    assert 8 < len(np.unique(dense)) <= 16
+
+
+def test_kernel_that_keeps_one_weight_cannot_be_clustered(nets: Nets) -> None:
+    net = sparse(nets, [0.1])
+    name = models.kernel_layers(net)[0].name
+    message = f"{name} keeps 1 weights other than zero; allowed for sparse clusters: 2 or more"
+    with pytest.raises(ValueError, match=exactly(message)):
+        wrap(net, ClusterConfig(clusters=16, preserve_sparsity=True))
 
 
 def test_strip_gives_back_the_plain_layers(nets: Nets) -> None:

@@ -121,6 +121,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(notebook, "NOTEBOOK", tmp_path / "small.ipynb")
     monkeypatch.setattr(notebook, "TWEAKED", tmp_path / "small.tweaked.ipynb")
     monkeypatch.setattr(notebook, "README", tmp_path / "README.md")
+    monkeypatch.setattr(notebook, "REPOSITORY", tmp_path)
     nbformat.write(small(*SAYS), tmp_path / "small.ipynb")
     (tmp_path / "README.md").write_text("# Title\n<!-- answer -->\n<!-- /answer -->\nend\n")
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")

@@ -41,6 +41,7 @@ def trained(price: float, levels: int = 7) -> keras.Model:
         ("levels", True, "levels is True; allowed: whole numbers from 1 to 7"),
         ("ramp", 0.0, "ramp is 0.0; allowed: above 0, up to 1"),
         ("ramp", 1.1, "ramp is 1.1; allowed: above 0, up to 1"),
+        ("first_nonzero", 0, "first_nonzero is 0; allowed: None, or finite and above 0"),
     ],
 )
 def test_config_names_the_field_and_what_is_allowed(field: str, value: float, message: str) -> None:
@@ -81,8 +82,19 @@ def test_code_bits_take_the_largest_grid_point() -> None:
 
 def test_first_scale_ignores_zeros_and_takes_a_kernel_of_zeros() -> None:
     kernel = np.array([0, 0, 0, 0.7, -0.7], np.float32)
-    assert rate_distortion.first_scale(kernel, 7) == pytest.approx(0.1)
-    assert rate_distortion.first_scale(np.zeros(4, np.float32), 7) == 1.0
+    config = RateConfig(price=0.1)
+    assert rate_distortion.first_scale(kernel, config) == pytest.approx(0.1)
+    assert rate_distortion.first_scale(np.zeros(4, np.float32), config) == 1.0
+
+
+def test_few_weights_start_away_from_zero_where_asked() -> None:
+    kernel = np.random.default_rng(0).normal(size=(100, 100)).astype(np.float32)
+    config = RateConfig(price=0.1, levels=3, first_nonzero=5)
+    away = np.count_nonzero(np.rint(kernel / rate_distortion.first_scale(kernel, config)))
+    assert away == pytest.approx(500, abs=2)
+    free = RateConfig(price=0.1, levels=3, first_nonzero=1e6)
+    all_of_them = RateConfig(price=0.1, levels=3)
+    assert rate_distortion.first_scale(kernel, free) == rate_distortion.first_scale(kernel, all_of_them)
 
 
 def test_wrap_leaves_the_model_as_it_was_and_computes_with_the_grid() -> None:

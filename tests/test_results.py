@@ -110,6 +110,13 @@ def test_answer_is_the_same_in_results_notebook_and_readme() -> None:
     assert block in README.read_text()
 
 
+def test_comparison_of_the_datasets_is_that_of_their_tables() -> None:
+    said = summary.compared(RESULTS, RESULTS / notebook.OTHER, ("MNIST", "Fashion-MNIST"))
+    assert f"<!-- datasets -->\n{said}\n<!-- /datasets -->" in README.read_text()
+    for folder in (RESULTS, RESULTS / notebook.OTHER):
+        assert pd.read_csv(folder / "records.csv")["seed"].nunique() == 5
+
+
 def test_pictures_of_the_notebook_are_those_in_results() -> None:
     shown = [output.data["image/png"] for output in outputs() if "image/png" in output.get("data", {})]
     there = {path.read_bytes(): path.name for path in RESULTS.glob("*.png")}

@@ -4,7 +4,7 @@ import pytest
 from conftest import exactly
 from made import CLAIMS, FORMS, results_folder
 
-from model_compression.summary import answer, fill
+from model_compression.summary import answer, compared, fill
 
 
 def lines(folder: Path) -> dict[str, str]:
@@ -95,3 +95,26 @@ def test_fill_without_marks_raises(text: str) -> None:
     message = "no answer marks: <!-- answer --> and <!-- /answer --> on lines of their own"
     with pytest.raises(ValueError, match=exactly(message)):
         fill(text, "new")
+
+
+def test_conclusion_holds_where_both_datasets_say_the_same(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    first = results_folder(tmp_path)
+    forms = FORMS.copy()
+    changed = forms.recipe == "int8"
+    forms.loc[changed, ["verdict", "change_pp"]] = ["worse", -9.87]
+    second = results_folder(tmp_path / "other", forms=forms)
+    rows = compared(first, second, ("A", "B")).splitlines()
+    assert rows[0] == "| | A | B | holds |"
+    (int8,) = (row for row in rows if row.startswith("| int8, against float32 |"))
+    assert "-9.87 pp" in int8
+    assert "-9.87 pp" not in int8.split("|")[2]
+    assert int8.endswith("| **no** |")
+    (pruned,) = (row for row in rows if row.startswith("| pruned and int8"))
+    assert pruned.endswith("| yes |")
+    assert sum("pruning improves accuracy" in row for row in rows) == 1
+
+
+def test_other_blocks_are_filled_by_their_name() -> None:
+    text = "<!-- answer -->\nx\n<!-- /answer -->\n<!-- datasets -->\n<!-- /datasets -->"
+    assert fill(text, "new", "datasets") == text.replace("<!-- /datasets", "new\n<!-- /datasets")

@@ -15,6 +15,7 @@ from .pruning import PruneConfig
 from .quantization import QuantizeConfig
 from .rate_distortion import RateConfig
 from .recipes import Recipe, Step, Technique
+from .shrinkage import ShrinkConfig
 from .training import TrainConfig
 from .user_models import frozen_layers
 
@@ -36,6 +37,8 @@ def method_of(technique: Technique) -> str:
             return "quantization-aware training"
         case RateConfig():
             return "rate-distortion training"
+        case ShrinkConfig():
+            return "training with a price on magnitudes"
         case _:
             return "masking"
 
@@ -113,20 +116,6 @@ def applicable(net: keras.Model, recipes: Mapping[str, Recipe]) -> tuple[dict[st
     return kept, {name: reason for name, reason in reasons.items() if reason}
 
 
-def sparse_clusters(net: keras.Model, prune: PruneConfig, *, most: int = 16) -> int:
-    """How many clusters a pruned net can have: no more than the fewest weights that a clustered kernel keeps.
-
-    TFMOT fails where a kernel has fewer weights than clusters.
-    """
-    zeros = pruning.promised_zeros(net.layers, prune)
-    for clusters in range(most, 4, -1):
-        config = ClusterConfig(clusters=clusters, preserve_sparsity=True)
-        taken = [layer for layer in kernel_layers(net) if clustering.takes(layer, config)]
-        if all(kernel_size(layer) - zeros.get(layer.name, 0) >= clusters for layer in taken):
-            return clusters
-    return 4
-
-
 def candidates(path: str, net: keras.Model, train: TrainConfig, *, dynamic: bool) -> dict[str, Recipe]:
     """The forms among which the command chooses: float, int8, pruned, clustered, and their combinations.
 
@@ -140,7 +129,7 @@ def candidates(path: str, net: keras.Model, train: TrainConfig, *, dynamic: bool
 
     half, most = PruneConfig(final_sparsity=HALF), PruneConfig(final_sparsity=MOST, initial_sparsity=HALF)
     cluster = ClusterConfig(clusters=16)
-    sparse = ClusterConfig(clusters=sparse_clusters(net, most), preserve_sparsity=True)
+    sparse = ClusterConfig(clusters=16, preserve_sparsity=True)
     forms: dict[str, tuple[tuple[Step, ...], ExportConfig]] = {
         "float32": ((), ExportConfig(form="float32", stripped=True)),
         "int8": ((), INT8),

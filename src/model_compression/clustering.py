@@ -15,7 +15,8 @@ class ClusterConfig:
     """How many values a kernel may take.
 
     Args:
-        clusters: centroids a kernel, 2 to 256 (more would not fit int8).
+        clusters: most centroids a kernel, 2 to 256 (more would not fit int8); with sparsity preserved from 3,
+            and fewer for a kernel that keeps fewer weights than that.
         preserve_sparsity: keep zeros where they are; zero is then one of the centroids.
     Raises:
         ValueError: a field out of range.
@@ -28,9 +29,16 @@ class ClusterConfig:
         if (
             isinstance(self.clusters, bool)
             or not isinstance(self.clusters, int)
-            or not 2 <= self.clusters <= 256
+            or not self.fewest <= self.clusters <= 256
         ):
-            raise ValueError(f"clusters is {self.clusters!r}; allowed: whole numbers from 2 to 256")
+            raise ValueError(
+                f"clusters is {self.clusters!r}; allowed: whole numbers from {self.fewest} to 256"
+            )
+
+    @property
+    def fewest(self) -> int:
+        """Centroids: one for zero and one for each sign, where zeros are kept."""
+        return 3 if self.preserve_sparsity else 2
 
 
 def takes(layer: keras.layers.Layer, config: ClusterConfig) -> bool:
@@ -45,7 +53,7 @@ def wrap(model: keras.Model, config: ClusterConfig) -> keras.Model:
     """A copy of `model` whose kernels are clustered while it trains.
 
     Raises:
-        ValueError: no kernel has more weights than `config.clusters`.
+        ValueError: no kernel has more weights than `config.clusters`, or a sparse one keeps fewer than two.
     """
     copy = clone(model)
     targets = [layer for layer in copy.layers if takes(layer, config)]
@@ -57,12 +65,32 @@ def wrap(model: keras.Model, config: ClusterConfig) -> keras.Model:
             return layer
         return cluster_weights(
             layer,
-            number_of_clusters=config.clusters,
+            number_of_clusters=_centroids(layer, config),
             cluster_centroids_init=CentroidInitialization.KMEANS_PLUS_PLUS,
             preserve_sparsity=config.preserve_sparsity,
         )
 
     return keras.models.clone_model(copy, clone_function=wrap_layer)
+
+
+def _centroids(layer: keras.layers.Layer, config: ClusterConfig) -> int:
+    """How many centroids a kernel can have.
+
+    With sparsity preserved, TFMOT shares all but the one for zero out to the negative and the positive
+    weights, by their numbers, and fails where either has fewer weights than centroids.
+    """
+    if not config.preserve_sparsity:
+        return config.clusters
+    values = layer.kernel.numpy()
+    negative, positive = int((values < 0).sum()), int((values > 0).sum())
+    for clusters in range(config.clusters, config.fewest - 1, -1):
+        below = round((clusters - 1) * negative / max(negative + positive, 1))
+        if below <= negative and clusters - 1 - below <= positive:
+            return clusters
+    raise ValueError(
+        f"{layer.name} keeps {negative + positive} weights other than zero; "
+        "allowed for sparse clusters: 2 or more"
+    )
 
 
 def strip(model: keras.Model) -> keras.Model:

@@ -24,6 +24,7 @@ from . import (
     pruning,
     quantization,
     rate_distortion,
+    shrinkage,
     tflite,
     training,
     user_models,
@@ -37,6 +38,7 @@ from .pruning import PruneConfig
 from .quantization import QuantizeConfig
 from .rate_distortion import RateConfig
 from .recipes import MaskConfig, Recipe, Step, Technique, requirements
+from .shrinkage import ShrinkConfig
 from .verification import RULES, Promise, check_file
 
 #: Called with a training's key, its title and the epochs done so far.
@@ -51,6 +53,7 @@ _MODULES: dict[type, tuple[ModuleType, ...]] = {
     ClusterConfig: (clustering,),
     QuantizeConfig: (quantization,),
     RateConfig: (rate_distortion,),
+    ShrinkConfig: (shrinkage,),
     MaskConfig: (pruning,),
 }
 
@@ -198,6 +201,8 @@ class Bench:
             elif isinstance(technique, RateConfig):
                 model = rate_distortion.wrap(parent, technique, steps=step.train.steps(len(images)))
                 strip = rate_distortion.strip
+            elif isinstance(technique, ShrinkConfig):
+                model, strip = shrinkage.wrap(parent, technique), shrinkage.strip
             elif isinstance(technique, MaskConfig):
                 if masks is None:
                     masks = pruning.random_masks(parent, technique.random_sparsity or 0.0, seed=seed)
@@ -326,7 +331,7 @@ def _counts(
                 unique = unique if "clusters" in preserve else {}
             case RateConfig(levels=levels):
                 zeros, unique = {}, {layer.name: 2 * levels + 1 for layer in layers}
-            case None:
+            case ShrinkConfig() | None:
                 zeros, unique = {}, {}
     return zeros, unique
 

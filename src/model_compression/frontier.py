@@ -22,6 +22,7 @@ from .pruning import PruneConfig
 from .published import FLOAT_BYTES, PARAMETERS, PUBLISHED
 from .rate_distortion import RateConfig
 from .recipes import Recipe, Step
+from .shrinkage import ShrinkConfig
 from .training import TrainConfig
 
 COLUMNS = ["net", "method", "bytes", "error_pct", "error_sd_pct", "seeds", "counted_as", "source", "file"]
@@ -34,19 +35,18 @@ class NetPlan:
     """How one net is trained along the frontier.
 
     Attributes:
-        first, pruned, tuned: epochs of plain training, of pruning where a net has far more weights than
-            it needs, and of rate-distortion training.
-        learning_rate: of all. augment: strength in all, see `training.augment`.
-        prices: of a coded kilobyte; one point of the frontier each. levels: see `RateConfig`.
-        sparsity: in all, where the net is pruned; shared out by LAMP scores.
+        first, tuned: epochs of plain and of rate-distortion training.
+        learning_rate: of both. augment: strength in both, see `training.augment`.
+        prices: of a coded kilobyte; one point of the frontier each. levels, first_nonzero: see `RateConfig`.
+        l1: of the plain training of a net that has far more weights than it needs, see `ShrinkConfig`.
     """
 
     net: str
     first: int
     tuned: int
-    pruned: int = 0
-    sparsity: float = 0.0
+    l1: float | None = None
     levels: int = 7
+    first_nonzero: float | None = None
     learning_rate: float
     augment: float
     prices: tuple[float, ...]
@@ -56,21 +56,18 @@ class NetPlan:
 
     def recipes(self) -> list[Recipe]:
         """One for each price."""
-        steps: tuple[Step, ...] = (Step(train=self._train(self.first)),)
-        if self.pruned:
-            prune = PruneConfig(final_sparsity=self.sparsity, allocation="lamp")
-            steps += (Step(train=self._train(self.pruned), technique=prune),)
+        shrink = None if self.l1 is None else ShrinkConfig(l1=self.l1)
+        first = Step(train=self._train(self.first), technique=shrink)
+
+        def priced(price: float) -> Step:
+            rate = RateConfig(price=price, levels=self.levels, first_nonzero=self.first_nonzero)
+            return Step(train=self._train(self.tuned), technique=rate)
+
         return [
             Recipe(
                 name=f"{self.net}-price-{price:g}",
                 net=self.net,
-                steps=(
-                    *steps,
-                    Step(
-                        train=self._train(self.tuned),
-                        technique=RateConfig(price=price, levels=self.levels),
-                    ),
-                ),
+                steps=(first, priced(price)),
                 export=ExportConfig(form="packed_int4"),
             )
             for price in self.prices
@@ -84,22 +81,22 @@ PLANS = (
     NetPlan(net="small_16s_32p_48p", first=8, tuned=20, learning_rate=4e-3, augment=1.0, prices=(0.015,)),
     NetPlan(
         net="lenet_300_100",
-        first=6,
-        pruned=4,
-        sparsity=0.95,
-        tuned=14,
+        first=8,
+        tuned=20,
+        l1=4e-6,
         levels=3,
+        first_nonzero=40,
         learning_rate=2e-3,
         augment=0.5,
         prices=(0.02, 0.05),
     ),
     NetPlan(
         net="lenet_5",
-        first=3,
-        pruned=3,
-        sparsity=0.97,
-        tuned=8,
+        first=4,
+        tuned=10,
+        l1=4e-6,
         levels=3,
+        first_nonzero=40,
         learning_rate=2e-3,
         augment=0.5,
         prices=(0.03, 0.06),

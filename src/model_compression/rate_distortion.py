@@ -38,6 +38,9 @@ class RateConfig:
         levels: kernels take whole multiples of their scale from -levels to levels; 1 to 7, so that
             4 bits hold them.
         ramp: part of the training over which the price rises from 0, in (0, 1].
+        first_nonzero: how many weights of a kernel of n may start away from zero, in sqrt(n); the others
+            are small enough to be rounded away at once. None for all: a net far larger than its task then
+            takes longer than the training to get rid of what it does not need.
     Raises:
         ValueError: a field out of range.
     """
@@ -45,6 +48,7 @@ class RateConfig:
     price: float
     levels: int = 7
     ramp: float = 0.3
+    first_nonzero: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.price < float("inf"):
@@ -53,6 +57,8 @@ class RateConfig:
             raise ValueError(f"levels is {self.levels!r}; allowed: whole numbers from 1 to 7")
         if not 0 < self.ramp <= 1:
             raise ValueError(f"ramp is {self.ramp!r}; allowed: above 0, up to 1")
+        if self.first_nonzero is not None and not 0 < self.first_nonzero < float("inf"):
+            raise ValueError(f"first_nonzero is {self.first_nonzero!r}; allowed: None, or finite and above 0")
 
 
 def code_bits(values: tf.Tensor, levels: int) -> tf.Tensor:
@@ -74,11 +80,18 @@ def code_bits(values: tf.Tensor, levels: int) -> tf.Tensor:
     return tf.reduce_sum(tf.gather(lengths, index) * (1 - share) + tf.gather(lengths, index + 1) * share)
 
 
-def first_scale(kernel: np.ndarray, levels: int) -> float:
+def first_scale(kernel: np.ndarray, config: RateConfig) -> float:
     """The scale that a kernel's training starts from: above 0, also for a kernel of zeros."""
     magnitudes = np.abs(kernel).ravel()
     kept = magnitudes[magnitudes > 1e-3 * magnitudes.max()]
-    return float(np.quantile(kept, SCALE_QUANTILE) / levels) if kept.size else 1.0
+    if not kept.size:
+        return 1.0
+    scale = float(np.quantile(kept, SCALE_QUANTILE) / config.levels)
+    if config.first_nonzero is not None:
+        share = min(1.0, config.first_nonzero / np.sqrt(magnitudes.size))
+        # what is below half a step is rounded to zero
+        scale = max(scale, 2 * float(np.quantile(magnitudes, 1 - share)))
+    return scale
 
 
 class _OnGrid:
@@ -101,7 +114,7 @@ class _OnGrid:
 
     def start(self, kernel: np.ndarray) -> None:
         """Set the scale from the trained float kernel."""
-        self.log_scale.assign(np.log(first_scale(kernel, self.config.levels)) / SCALE_RATE)
+        self.log_scale.assign(np.log(first_scale(kernel, self.config)) / SCALE_RATE)
 
     @property
     def scale(self) -> tf.Tensor:

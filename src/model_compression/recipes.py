@@ -12,6 +12,7 @@ from .models import parse_net
 from .pruning import PruneConfig, magnitude_mask
 from .quantization import QuantizeConfig
 from .rate_distortion import RateConfig
+from .shrinkage import ShrinkConfig
 from .training import TrainConfig
 from .user_models import digest, is_path
 
@@ -39,7 +40,7 @@ class MaskConfig:
             )
 
 
-Technique = PruneConfig | ClusterConfig | QuantizeConfig | RateConfig | MaskConfig
+Technique = PruneConfig | ClusterConfig | QuantizeConfig | RateConfig | ShrinkConfig | MaskConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,19 @@ from pathlib import Path
 
 import pandas as pd
 
-BLOCK = re.compile(r"(<!-- answer -->\n).*?(<!-- /answer -->)", flags=re.DOTALL)
+#: Rows of the big table that stand for a conclusion each, in the words of the comparison of two datasets.
+CONCLUSIONS = {
+    "int8": "int8, against float32",
+    "int4_mixed": "4-bit dense kernels, against float32",
+    "quantization_aware_int4": "4-bit QAT, against equal training",
+    "pruned_quantized": "pruned and int8, against equal training",
+    "pruned_2_by_4": "2:4 pruned, against equal training",
+    "clustered_16": "16 clusters, against equal training",
+    "rate_distortion": "rate-distortion training, against equal training",
+    "random_pruned": "pruned at random, against equal training",
+    "pruned_from_scratch": "pruned net trained from scratch, against equal training",
+    "small_dense": "small dense net of the same bytes, against equal training",
+}
 
 
 def _percent(fraction: float) -> str:
@@ -60,12 +72,50 @@ def answer(results: Path) -> str:
     return "\n".join(lines)
 
 
-def fill(text: str, block: str) -> str:
-    """`text` with what stands between its answer marks replaced.
+def compared(first: Path, second: Path, names: tuple[str, str]) -> str:
+    """A Markdown table: which conclusions of one dataset hold on another.
+
+    A conclusion holds where both say worse, both better, or both that no difference is shown.
+
+    Args:
+        first, second: folders with `all-forms.csv` and `claims.csv`. names: of the datasets.
+    """
+    one, other = _conclusions(first), _conclusions(second)
+    lines = [f"| | {names[0]} | {names[1]} | holds |", "|---|---|---|---|"]
+    for conclusion in one.index.intersection(other.index, sort=False):
+        here, there = one.loc[conclusion], other.loc[conclusion]
+        holds = "yes" if here.verdict == there.verdict else "**no**"
+        lines.append(f"| {conclusion} | {here.shown} | {there.shown} | {holds} |")
+    return "\n".join(lines)
+
+
+def _conclusions(results: Path) -> pd.DataFrame:
+    """Columns `shown` and `verdict`, by conclusion: the baselines, the claims, then single forms."""
+    forms = pd.read_csv(results / "all-forms.csv").set_index("recipe")
+    found = {"test accuracy of the baseline": (_percent(forms.loc["non_quantized"].accuracy_mean), "")}
+    for row in pd.read_csv(results / "claims.csv").itertuples():
+        times = row.unit == "times smaller"
+        neutral, verdict = (1.0 if times else 0.0), "no difference shown"
+        if row.p_value < 0.05 and not row.low <= neutral <= row.high:
+            verdict = "more" if row.low > neutral else "less"
+        unit, sign = ("times", "") if times else ("pp", "+")
+        interval = f"{row.estimate:{sign}.2f} {unit} [{row.low:{sign}.2f}, {row.high:{sign}.2f}]"
+        found[f"{row.claim} ({row.measured})"] = (interval, verdict)
+    for name, conclusion in CONCLUSIONS.items():
+        if name in forms.index:
+            row = forms.loc[name]
+            interval = f"{row.change_pp:+.2f} pp [{row.change_ci_low_pp:+.2f}, {row.change_ci_high_pp:+.2f}]"
+            found[conclusion] = (f"{interval}: {row.verdict}", row.verdict)
+    return pd.DataFrame.from_dict(found, orient="index", columns=["shown", "verdict"])
+
+
+def fill(text: str, block: str, name: str = "answer") -> str:
+    """`text` with what stands between the marks `<!-- name -->` and `<!-- /name -->` replaced.
 
     Raises:
         ValueError: there are no marks.
     """
-    if not BLOCK.search(text):
-        raise ValueError("no answer marks: <!-- answer --> and <!-- /answer --> on lines of their own")
-    return BLOCK.sub(lambda match: match[1] + block + "\n" + match[2], text)
+    marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", flags=re.DOTALL)
+    if not marks.search(text):
+        raise ValueError(f"no {name} marks: <!-- {name} --> and <!-- /{name} --> on lines of their own")
+    return marks.sub(lambda match: match[1] + block + "\n" + match[2], text)
