@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import nbformat
 import numpy as np
 import pytest
 from conftest import exactly
 from made import Drawn, outcome, predictions
 from tflite_models import tflite_file
 
-from model_compression import plots, slider
+from model_compression import notebook, plots, slider
 from model_compression.catalogue import catalogue
 from model_compression.outcomes import Outcome
 from model_compression.recipes import Recipe, Settings
@@ -217,6 +219,15 @@ def test_only_who_can_answer_a_question_can_move_a_slider(
 ) -> None:
     monkeypatch.setattr(slider, "get_ipython", lambda: ipython)
     assert slider.attended() is seen
+
+
+def test_runner_of_notebooks_is_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    cell = nbformat.v4.new_code_cell("from model_compression import slider\nprint(slider.attended())")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "one.ipynb")
+    notebook.run(tmp_path / "one.ipynb", tmp_path / "out.ipynb", {})
+    (ran,) = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
+    assert [output.text for output in ran.outputs] == ["False\n"]
 
 
 def drawn(known: dict[float, int], chosen: float) -> Drawn:
