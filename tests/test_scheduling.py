@@ -13,6 +13,7 @@ from distributed import Client
 from model_compression import scheduling
 from model_compression.conversion import ExportConfig
 from model_compression.experiment import Bench
+from model_compression.outcomes import Outcome
 from model_compression.pruning import PruneConfig
 from model_compression.recipes import Recipe, Step
 from model_compression.scheduling import Failure, Study, connect
@@ -128,6 +129,33 @@ def test_failing_recipe_is_reported_with_its_error_and_the_others_go_on(study: S
 def test_unknown_recipe_is_a_key_error(study: Study) -> None:
     with pytest.raises(KeyError, match="unknown"):
         study.outcomes("unknown")
+
+
+def test_recipe_that_is_added_is_computed_when_it_is_begun(study: Study) -> None:
+    more = replace(GRID["pruned"], steps=(BASE, replace(BASE, technique=PruneConfig(final_sparsity=0.9))))
+    # the same name on its file: another recipe all the same
+    study.add("pruned more", more)
+    assert study.progress("pruned more", 0) == 0
+    study.begin("pruned more", 0)
+    study.begin("pruned more", 0)
+    seen = study.progress("pruned more", 0)
+    study.wait(["pruned more"], [0])
+    assert 0 <= seen <= study.progress("pruned more", 0) == 1
+    found, less = study.outcome("pruned more", 0), study.outcome("pruned", 0)
+    assert isinstance(found, Outcome)
+    assert isinstance(less, Outcome)
+    assert found.record.nonzero_weights < less.record.nonzero_weights
+
+
+def test_progress_of_what_is_stored_or_has_failed_is_whole(study: Study) -> None:
+    assert [study.progress(name, 1) for name in ("plain", "pruned", "impossible")] == [1, 1, 1]
+
+
+def test_another_recipe_of_a_name_that_is_taken_is_refused(study: Study) -> None:
+    study.add("plain", GRID["plain"])
+    with pytest.raises(ValueError, match=r"^there is another recipe of the name 'plain'$"):
+        study.add("plain", GRID["pruned"])
+    assert study.recipes["plain"] == GRID["plain"]
 
 
 def test_stored_study_needs_no_cluster(study: Study, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

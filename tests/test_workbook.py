@@ -11,10 +11,12 @@ from IPython.display import Image
 from made import outcome
 from matplotlib.figure import Figure
 
-from model_compression import workbook
+from model_compression import deployment, slider, workbook
+from model_compression.deployment import DeviceFile
 from model_compression.outcomes import Outcome
 from model_compression.recipes import Settings
 from model_compression.scheduling import Failure, Study
+from model_compression.smallest import Candidate
 from model_compression.workbook import REPOSITORY, Workbook
 
 SETTINGS = Settings(
@@ -56,6 +58,9 @@ class Computed(Study):
 
     def start(self) -> "Computed":
         return self
+
+    def begin(self, name: str, seed: int) -> None:
+        pass
 
     def wait(self, names: Any = None, *args: Any, **kwargs: Any) -> None:
         pass
@@ -275,3 +280,101 @@ def test_figure_is_shown_as_it_was_written(book: Workbook) -> None:
 def test_records_hold_all_fields_but_the_key(book: Workbook) -> None:
     fields = set(asdict(book.outcome("int8").record)) - {"key"}
     assert set(book.records().columns) == fields
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look-up tables of every clustered file but one."""
+
+    def made(content: bytes, *, store: Any) -> bytes | None:
+        return None if content == b"clustered_8" else b"tables of " + content
+
+    monkeypatch.setattr(deployment, "look_up_tables", made)
+
+
+@pytest.mark.usefixtures("tables")
+def test_device_files_are_the_forms_and_the_tables_of_clustered_ones(book: Workbook) -> None:
+    files = book.device_files()
+    forms = {name for name, each in book.recipes.items() if not each.is_control and each.export.form != "h5"}
+    clustered = {
+        "clustered_16", "clustered_16_per_channel", "cluster_preserving_qat", "pruned_clustered",
+        "sparsity_cluster_preserving_qat",
+    }  # fmt: skip
+    assert set(files) == forms | {name + "_lut" for name in clustered}
+    assert files["int8"] == DeviceFile(content=b"int8", validation_accuracy=0.5)
+    assert files["pruned_clustered_lut"] == DeviceFile(
+        content=b"tables of pruned_clustered", validation_accuracy=0.5, original=b"pruned_clustered"
+    )
+    assert {path.name: path.read_bytes() for path in book.models.iterdir()} == {
+        f"{name}.tflite": file.content for name, file in files.items()
+    }
+
+
+@pytest.mark.usefixtures("tables")
+def test_form_that_failed_is_no_device_file(book: Workbook, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = book.study.outcome
+
+    def fail(name: str, seed: int) -> Outcome | Failure:
+        return (
+            Failure(recipe=name, seed=seed, error="swapped scales") if name == "int8" else whole(name, seed)
+        )
+
+    monkeypatch.setattr(book.study, "outcome", fail)
+    files = book.device_files()
+    assert "int8" not in files
+    assert "int8_per_channel" in files
+
+
+@pytest.mark.usefixtures("tables")
+def test_nothing_is_timed_before_all_is_computed(book: Workbook, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(book.study, "wait", lambda *args: order.append(f"wait {args}"))
+    monkeypatch.setattr(deployment, "table", lambda files, images, *, store: order.append(str(images.shape)))
+    book.deployment()
+    assert order == ["wait ()", str(book.data.x_test.shape)]
+
+
+@pytest.mark.usefixtures("tables")
+def test_smallest_form_is_named_by_its_file(book: Workbook, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"validation_accuracy": 0.9, "baseline_accuracy": 0.9, "zip_bytes": 1, "arena_bytes": 16}
+    forms = [
+        Candidate(name="int8", flash_bytes=2000, **given),
+        Candidate(name="float16", flash_bytes=1000, runs_on_tflm=False, **given),
+    ]
+    monkeypatch.setattr(deployment, "candidates", lambda measured, files: forms)
+    said = book.smallest(pd.DataFrame(), max_drop=0.005, runtime="tflm").data
+    assert said.startswith("**`models/int8.tflite`** is the only form that runs on TFLite Micro")
+    assert (book.models / "int8.tflite").exists()
+    forms.clear()
+    assert book.smallest(pd.DataFrame(), max_drop=0.005, runtime="tflm").data == (
+        "no form runs on this runtime."
+    )
+
+
+def test_slider_that_nobody_can_move_is_the_picture_of_what_the_study_has(
+    book: Workbook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[list[float], float]] = []
+
+    def draw(outcomes: dict[float, Outcome], chosen: float) -> Figure:
+        asked.append((list(outcomes), chosen))
+        return Figure()
+
+    monkeypatch.setattr(slider, "picture", draw)
+    image = book.sparsity_slider()
+    assert isinstance(image, Image)
+    assert image.data == (book.results / "sparsity-slider.png").read_bytes()
+    assert asked == [([0.0, 0.8], 0.8)]
+
+
+def test_slider_before_a_reader_is_a_panel(book: Workbook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slider, "attended", lambda: True)
+    monkeypatch.setattr(slider, "Panel", lambda tweak: ("panel", tweak.start))
+    assert book.sparsity_slider() == ("panel", 0.8)
+    assert list(book.results.iterdir()) == []
+
+
+def test_what_the_slider_tried_in_vain_does_not_end_the_study(book: Workbook) -> None:
+    del book.recipes["float16"]
+    book.study.failures.append(Failure(recipe="tweak_0.98", seed=100, error="no memory"))
+    book.finish()

@@ -66,6 +66,56 @@ def kernel_images(before: np.ndarray, after: np.ndarray) -> Figure:
     return figure
 
 
+#: Filters of a convolution that are drawn, the first ones.
+FILTERS = 12
+
+
+def tweaked(
+    sparsities: Sequence[float],
+    accuracies: Sequence[float],
+    zip_bytes: Sequence[int],
+    chosen: float,
+    kernels: Mapping[str, np.ndarray],
+) -> Figure:
+    """What several sparsities gave, one of them marked, and that one's kernels, zeros left white.
+
+    Args:
+        sparsities, accuracies: fractions; one of each a file, sorted by sparsity.
+        kernels: of the chosen file, (outputs, ...): convolutions as filters (outputs, height, width, inputs),
+            the others as matrices.
+    """
+    percent = [100 * sparsity for sparsity in sparsities]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 2.6 + 1.2 * len(kernels)), layout="constrained")
+        ratios = [2.2, *[1.0] * len(kernels)]
+        parts = figure.subfigures(len(ratios), 1, squeeze=False, height_ratios=ratios)
+        above, *below = parts[:, 0]
+        lines: tuple[tuple[list[float], str], ...] = (
+            ([100 * accuracy for accuracy in accuracies], "validation accuracy, %"),
+            (list(zip_bytes), "bytes of the zipped int8 file"),
+        )
+        for axes, (values, name) in zip(above.subplots(1, 2), lines, strict=True):
+            axes.plot(percent, values, "o-", color=GREY, markersize=4, linewidth=1)
+            place = list(sparsities).index(chosen)
+            axes.plot(percent[place], values[place], "o", color=ORANGE, markersize=8)
+            axes.set(xlabel="sparsity, %", ylabel=name)
+            axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.6g}"))
+        for part, (name, kernel) in zip(below, kernels.items(), strict=True):
+            part.suptitle(f"{name}: {np.sum(kernel == 0):,} of {kernel.size:,} weights are zero", fontsize=9)
+            filters = kernel.ndim == 4 and kernel.shape[1] * kernel.shape[2] > 1 and kernel.shape[0] > 1
+            images = kernel[:FILTERS, :, :, 0] if filters else kernel.reshape(1, len(kernel), -1)
+            limit = float(np.abs(kernel).max()) or 1.0
+            for axes, image in zip(np.atleast_1d(part.subplots(1, len(images))), images, strict=True):
+                shown = np.where(image == 0, np.nan, image)
+                aspect = "equal" if filters else "auto"
+                axes.imshow(
+                    shown, cmap="RdBu", vmin=-limit, vmax=limit, aspect=aspect, interpolation="nearest"
+                )
+                axes.set(xticks=[], yticks=[])
+                axes.grid(visible=False)
+    return figure
+
+
 def pareto(bytes_: Sequence[float], errors: Sequence[float]) -> np.ndarray:
     """Which points no other point beats in both bytes and error, as bools (n,)."""
     points = np.column_stack([bytes_, errors]).astype(float)

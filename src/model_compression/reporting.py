@@ -205,6 +205,15 @@ SHOWN: dict[str, tuple[str, str]] = {
     "layer": ("layer", "{}"),
     "shape": ("shape of kernel", "{}"),
     "compared_with": ("compared with", "{}"),
+    "latency_us_median": ("us an\nimage", "{:.1f}"),
+    "latency_us_p90": ("90th per-\ncentile", "{:.1f}"),
+    "plain_us_median": ("us without\ndelegate", "{:.1f}"),
+    "images_per_s": ("images a\nsecond", "{:,.0f}"),
+    "runs_on_litert": ("runs on\nLiteRT", "{}"),
+    "runs_on_tflm": ("runs on\nTFLM", "{}"),
+    "tflm_agreement": ("labels as\nLiteRT's", "{:.2%}"),
+    "arena_bytes": ("arena,\nbytes", "{:,.0f}"),
+    "flash_bytes": ("flash,\nbytes", "{:,.0f}"),
 }
 
 
@@ -295,13 +304,18 @@ def table_figure(frame: pd.DataFrame, title: str, *, note: str = "") -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG, whole or not at all."""
-    writable_folder(path.parent)
+def png(figure: Figure) -> bytes:
+    """A figure as the content of a PNG file."""
     with matplotlib.rc_context(STYLE):
         picture = BytesIO()
         figure.savefig(picture, format="png", dpi=DPI, metadata={"Software": None})
-    write_atomically(path, picture.getvalue())
+    return picture.getvalue()
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG, whole or not at all."""
+    writable_folder(path.parent)
+    write_atomically(path, png(figure))
 
 
 def save_csv(frame: pd.DataFrame, path: Path) -> None:

@@ -102,7 +102,7 @@ class Study:
         self._trainings: dict[str, float] = {}
         self._done: dict[str, float] = {}
         self._title = ""
-        self._keys: dict[tuple[str, str, int], str] = {}
+        self._keys: dict[tuple[Recipe, int], str] = {}
         self._found: dict[str, Outcome] = {}
         self._client: Client | None = None
 
@@ -112,6 +112,31 @@ class Study:
             for recipe in self.recipes.values():
                 self._submit(recipe, seed)
         return self
+
+    def add(self, name: str, recipe: Recipe) -> None:
+        """One more recipe; nothing of it is computed before `begin`.
+
+        Raises:
+            ValueError: another recipe has the name.
+        """
+        if self.recipes.setdefault(name, recipe) != recipe:
+            raise ValueError(f"there is another recipe of the name {name!r}")
+
+    def begin(self, name: str, seed: int) -> None:
+        """Submit one recipe unless the store has it; returns at once."""
+        self._submit(self.recipes[name], seed)
+
+    def progress(self, name: str, seed: int) -> float:
+        """How much of a recipe is done, from 0 to 1; 1 also when it has failed."""
+        recipe = self.recipes[name]
+        key = self._key(recipe, seed)
+        if key not in self._futures:
+            return float(self.bench.store.has(key))
+        if self._futures[key].done():
+            return 1.0
+        epochs = self._epochs([(recipe, seed)])
+        done = self._epochs_done(epochs, [self._futures[key]])
+        return done / (sum(epochs.values()) + EXPORT_EPOCHS)
 
     def _connected(self) -> Client:
         if self._client is None:
@@ -156,10 +181,9 @@ class Study:
 
     def _key(self, recipe: Recipe, seed: int) -> str:
         """`bench.record_key`, worked out once."""
-        place = (recipe.name, recipe.export.form, seed)
-        if place not in self._keys:
-            self._keys[place] = self.bench.record_key(recipe, seed)
-        return self._keys[place]
+        if (recipe, seed) not in self._keys:
+            self._keys[recipe, seed] = self.bench.record_key(recipe, seed)
+        return self._keys[recipe, seed]
 
     def _priority(self, recipe: Recipe, seed: int) -> int:
         """Whole seeds one after the other, each in the order of the recipes: highest first."""
@@ -199,23 +223,27 @@ class Study:
         waiting = {key: self._futures[key] for key in keys if key in self._futures}
         if all(future.done() for future in waiting.values()):
             return
-        trainings = set().union(
-            *(self._ancestors(recipe.net, recipe.steps, seed) for recipe, seed in keys.values())
-        )
-        epochs = {key: self._trainings[key] for key in trainings if key in self._trainings}
+        epochs = self._epochs(keys.values())
         total = sum(epochs.values()) + EXPORT_EPOCHS * len(waiting)
         form = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} epochs [{elapsed}<{remaining}]"
         with tqdm(total=total, bar_format=form, leave=False, dynamic_ncols=True, mininterval=1) as bar:
             while not all(future.done() for future in waiting.values()):
-                finished = {key for key in epochs if key in self._futures and self._futures[key].done()}
-                done = sum(
-                    length if key in finished else min(self._done.get(key, 0.0), length)
-                    for key, length in epochs.items()
-                )
-                done += EXPORT_EPOCHS * sum(future.done() for future in waiting.values())
                 bar.set_description_str(self._title or "starting", refresh=False)
-                bar.update(done - bar.n)
+                bar.update(self._epochs_done(epochs, waiting.values()) - bar.n)
                 time.sleep(TICK)
+
+    def _epochs(self, wanted: Iterable[tuple[Recipe, int]]) -> dict[str, float]:
+        """Epochs of each training that was submitted for these recipes and seeds, by its key."""
+        trainings = set().union(*(self._ancestors(recipe.net, recipe.steps, seed) for recipe, seed in wanted))
+        return {key: self._trainings[key] for key in trainings if key in self._trainings}
+
+    def _epochs_done(self, epochs: Mapping[str, float], exports: Iterable[Future]) -> float:
+        finished = {key for key in epochs if key in self._futures and self._futures[key].done()}
+        trained = sum(
+            length if key in finished else min(self._done.get(key, 0.0), length)
+            for key, length in epochs.items()
+        )
+        return trained + EXPORT_EPOCHS * sum(future.done() for future in exports)
 
     def _ancestors(self, net: str, steps: tuple[Step, ...], seed: int) -> set[str]:
         above = (self._ancestors(net, needed, seed) for needed in requirements(steps))

@@ -1,22 +1,26 @@
 """What the notebook's cells call: one object that computes by name and writes what it shows."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from IPython.display import Image
+from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
-from . import REPOSITORY, frontier_plots, reporting, tflite
+from . import REPOSITORY, deployment, frontier_plots, reporting, slider, tflite
 from .cache import writable_folder, write_atomically
 from .catalogue import PUBLISHED, catalogue, control_of
+from .clustering import ClusterConfig
 from .data import Dataset, scale
+from .deployment import DeviceFile
 from .experiment import Bench
 from .models import kernels
 from .outcomes import Outcome
 from .recipes import Settings
 from .reporting import Form
 from .scheduling import Failure, Study
+from .smallest import Runtime, smallest
 
 
 class _Lazy(dict[str, Outcome]):
@@ -194,6 +198,60 @@ class Workbook:
             return None
         return self.show_figure(frontier_plots.PICTURES[name](pd.read_csv(path)), name)
 
+    def device_files(self) -> dict[str, DeviceFile]:
+        """Each form's file with the first seed, and its look-up tables where it was clustered.
+
+        Keras files, controls and recipes that failed are left out; the others lie in the models' folder.
+        """
+        files = {}
+        for name, recipe in self.recipes.items():
+            if recipe.is_control or recipe.export.form == "h5":
+                continue
+            found = self.study.outcome(name, self.settings.seed)
+            if isinstance(found, Failure):
+                continue
+            accuracy = found.record.validation_accuracy
+            files[name] = DeviceFile(content=found.content, validation_accuracy=accuracy)
+            if any(isinstance(step.technique, ClusterConfig) for step in recipe.steps):
+                tables = deployment.look_up_tables(found.content, store=self.study.bench.store)
+                if tables is not None:
+                    # the outputs are the same bit for bit, and so the accuracy
+                    lut = replace(files[name], content=tables, original=found.content)
+                    files[name + deployment.TABLES] = lut
+        for name, file in files.items():
+            write_atomically(self.models / f"{name}.tflite", file.content)
+        return files
+
+    def deployment(self) -> pd.DataFrame:
+        """What each file does on LiteRT and on TFLite Micro; see `deployment.table`.
+
+        Waits for all trainings first, because a latency beside them would be that of a busy machine.
+        """
+        self.study.wait()
+        return deployment.table(self.device_files(), self.data.x_test, store=self.study.bench.store)
+
+    def smallest(self, measured: pd.DataFrame, *, max_drop: float, runtime: Runtime) -> Markdown:
+        """The smallest form within an accuracy drop on validation images, in one line.
+
+        Args:
+            measured: what `deployment` gave.
+            max_drop: a fraction; 0.005 is half a percentage point.
+        """
+        forms = deployment.candidates(measured, self.device_files())
+        choice = smallest(forms, max_drop=max_drop, runtime=runtime)
+        name = choice.form.name if choice.form else ""
+        path = Path(self.models.name) / f"{name}.tflite"
+        return Markdown(deployment.sentence(choice, path, max_drop=max_drop, runtime=runtime))
+
+    def sparsity_slider(self) -> Image | slider.Panel:
+        """A slider over the sparsities; where nobody can move it, the picture that it starts with."""
+        tweak = slider.Tweak(self.study, self.settings)
+        if slider.attended():
+            return slider.Panel(tweak)
+        # the same for everyone: other sparsities may lie in one cache and not in another
+        found = tweak.computed(*sorted({0.0, tweak.start}))
+        return self.show_figure(slider.picture(found, tweak.start), "sparsity-slider")
+
     def finish(self) -> None:
         """Wait for all that was started.
 
@@ -203,6 +261,8 @@ class Workbook:
         self.study.wait()
         for name in self.recipes:
             self.study.outcomes(name)
-        if self.study.failures:
-            lines = [f"{each.recipe}, seed {each.seed}: {each.error}" for each in self.study.failures]
+        # what the slider tried is not part of the study
+        failures = [each for each in self.study.failures if each.recipe in self.recipes]
+        if failures:
+            lines = [f"{each.recipe}, seed {each.seed}: {each.error}" for each in failures]
             raise RuntimeError("\n".join(["some recipes failed, the others are done:", *lines]))
