@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_data_sources import TINY, Bomb, assert_tiny
+from test_data_sources import TINY, Bomb, assert_tiny, idx_file
 
 from model_compression import data_sources
 from model_compression.data_sources import (
