@@ -90,7 +90,7 @@ PLANS = (
         first_nonzero=40,
         learning_rate=2e-3,
         augment=0.5,
-        prices=(0.02, 0.05),
+        prices=(0.02,),
     ),
     NetPlan(
         net="lenet_5",
@@ -101,7 +101,7 @@ PLANS = (
         first_nonzero=40,
         learning_rate=2e-3,
         augment=0.5,
-        prices=(0.03, 0.06),
+        prices=(0.03,),
     ),
 )
 
