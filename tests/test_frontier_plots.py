@@ -81,6 +81,22 @@ def test_sweep_of_one_seed_has_no_bands_and_still_draws(sweep_table: pd.DataFram
     frontier_plots.sparsity_sweep(sweep_table.assign(error_sd_pct=np.nan))
 
 
+def anatomy_table() -> pd.DataFrame:
+    rows = [
+        {"net": "baseline", "method": "price-1", "bytes": 1900, "entropy_bytes": 1400, "graph_bytes": 340},
+        {"net": "lenet_5", "method": "price-1", "bytes": 4000, "entropy_bytes": 3000, "graph_bytes": 600},
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(rest_bytes=table.bytes - table.entropy_bytes - table.graph_bytes)
+
+
+def test_parts_of_a_file_add_up_to_its_bytes() -> None:
+    (axes,) = frontier_plots.anatomy(anatomy_table()).axes
+    ends = sorted({round(bar.get_x() + bar.get_width()) for bar in axes.patches})
+    assert ends == [1400, 1740, 1900, 3000, 3600, 4000]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["lenet_5\nprice-1", "baseline\nprice-1"]
+
+
 def test_draw_writes_opaque_white_pictures_of_the_tables_that_are_there(
     table: pd.DataFrame, sweep_table: pd.DataFrame, tmp_path: Path
 ) -> None:
@@ -89,6 +105,7 @@ def test_draw_writes_opaque_white_pictures_of_the_tables_that_are_there(
     frontier_plots.draw(tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["frontier.png", "literature.png"]
     save_csv(sweep_table, tmp_path / "sparsity-sweep.csv")
+    save_csv(anatomy_table(), tmp_path / "frontier-bytes.csv")
     frontier_plots.draw(tmp_path)
     for name in frontier_plots.PICTURES:
         picture = matplotlib.image.imread(tmp_path / f"{name}.png")

@@ -76,8 +76,10 @@ class NetPlan:
 
 #: In the order in which they are computed.
 PLANS = (
-    NetPlan(net="baseline", first=8, tuned=20, learning_rate=5e-3, augment=0.5, prices=(0.02, 0.05)),
-    NetPlan(net="small_12s_24p_24p", first=8, tuned=16, learning_rate=4e-3, augment=1.0, prices=(0.05, 0.12)),
+    NetPlan(net="baseline", first=8, tuned=20, learning_rate=5e-3, augment=0.5, prices=(0.05,)),
+    NetPlan(
+        net="small_12s_24p_24p", first=8, tuned=16, learning_rate=4e-3, augment=1.0, prices=(0.015, 0.05)
+    ),
     NetPlan(net="small_16s_32p_48p", first=8, tuned=20, learning_rate=4e-3, augment=1.0, prices=(0.015,)),
     NetPlan(
         net="lenet_300_100",
@@ -88,7 +90,7 @@ PLANS = (
         first_nonzero=40,
         learning_rate=2e-3,
         augment=0.5,
-        prices=(0.02, 0.05),
+        prices=(0.02,),
     ),
     NetPlan(
         net="lenet_5",
@@ -99,7 +101,7 @@ PLANS = (
         first_nonzero=40,
         learning_rate=2e-3,
         augment=0.5,
-        prices=(0.03, 0.06),
+        prices=(0.03,),
     ),
 )
 

@@ -184,8 +184,41 @@ def _band(axes: Axes, rows: pd.DataFrame, colour: str, name: str, *, style: str 
     axes.fill_between(left, np.maximum(error - spread, 1e-3), error + spread, color=colour, alpha=0.15)
 
 
+def anatomy(table: pd.DataFrame) -> Figure:
+    """Where the bytes of each coded file go: the weights' entropy, the graph, and the rest.
+
+    Args:
+        table: rows as `frontier.anatomy` gives them.
+    """
+    rows = table.sort_values("bytes", ascending=False)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 1.4 + 0.45 * len(rows)))
+        axes = figure.subplots()
+        places, left = np.arange(len(rows)), np.zeros(len(rows))
+        for column, colour, words in (
+            ("entropy_bytes", BLUE, "order-0 entropy of the weights"),
+            ("graph_bytes", ORANGE, "the graph, every constant zero"),
+            ("rest_bytes", GREY, "biases, and what the coder needs above the entropy"),
+        ):
+            widths = rows[column].to_numpy()
+            axes.barh(places, widths, left=left, color=colour, label=words)
+            left = left + widths
+        for place, row in zip(places, rows.itertuples(), strict=True):
+            axes.text(row.bytes, place, f"  {row.bytes:,}", va="center", fontsize=8)
+        axes.set_yticks(places, [f"{row.net}\n{row.method}" for row in rows.itertuples()], fontsize=8)
+        axes.set(xlabel="bytes of the coded file", xlim=(0, 1.15 * float(rows["bytes"].max())))
+        axes.legend(fontsize=8, loc="upper right")
+        figure.tight_layout()
+    return figure
+
+
 #: Each picture by the CSV that it is drawn from.
-PICTURES = {"frontier": frontier, "literature": literature, "sparsity-sweep": sparsity_sweep}
+PICTURES = {
+    "frontier": frontier,
+    "frontier-bytes": anatomy,
+    "literature": literature,
+    "sparsity-sweep": sparsity_sweep,
+}
 
 
 def draw(results: Path) -> None:
