@@ -44,7 +44,7 @@ NOISE = (
     "Estimated count",
     "saved_model",
 )
-IMAGES = 3000
+IMAGES, DEVICE_IMAGES = 3000, 200
 
 
 @pytest.fixture(scope="module")
@@ -181,8 +181,8 @@ def test_unknown_parameter_of_the_real_notebook_names_all_that_there_are(
     assert notebook.main(["-p", "SPARSITY", "0.9", "--output", str(tmp_path / "out.ipynb")]) == 2
     assert capsys.readouterr().err == (
         "the notebook has no parameter SPARSITY; it has SEED, N_SEEDS, EPOCHS, FINE_TUNE_EPOCHS, BATCH_SIZE, "
-        "LEARNING_RATE, INITIAL_SPARSITY, FINAL_SPARSITY, TRAIN_IMAGES, DATASET, MODEL, RESULTS_DIR, "
-        "MODELS_DIR, CACHE_DIR, DATA_DIR\n"
+        "LEARNING_RATE, INITIAL_SPARSITY, FINAL_SPARSITY, TRAIN_IMAGES, DEVICE_IMAGES, DATASET, MODEL, "
+        "RESULTS_DIR, MODELS_DIR, CACHE_DIR, DATA_DIR\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -283,6 +283,7 @@ def ran(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> EndToEnd:
         y_test=mnist.y_test[:2000],
     )
     parameters = {"DATASET": images, "TRAIN_IMAGES": IMAGES, "EPOCHS": 1, "FINE_TUNE_EPOCHS": 1, "N_SEEDS": 1}
+    parameters["DEVICE_IMAGES"] = DEVICE_IMAGES
     parameters |= {f"{name}_DIR": folder / name for name in FOLDERS}
     given = [part for name, value in parameters.items() for part in ("-p", name, str(value))]
     finished = subprocess.run(
@@ -445,7 +446,8 @@ def test_papermill_repeats_the_tables_from_the_cache(ran: EndToEnd, tmp_path: Pa
         tmp_path / "out.ipynb",
         {
             "DATASET": ran.bench.dataset, "TRAIN_IMAGES": IMAGES, "EPOCHS": 1, "FINE_TUNE_EPOCHS": 1,
-            "N_SEEDS": 1, "RESULTS_DIR": str(tmp_path / "results"), "MODELS_DIR": str(tmp_path / "models"),
+            "N_SEEDS": 1, "DEVICE_IMAGES": DEVICE_IMAGES, "RESULTS_DIR": str(tmp_path / "results"),
+            "MODELS_DIR": str(tmp_path / "models"),
             "CACHE_DIR": ran.bench.cache_dir,
         },
         progress_bar=False,

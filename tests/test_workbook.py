@@ -200,7 +200,9 @@ def test_lazy_outcomes_are_looked_up_once_when_asked_for(book: Workbook) -> None
     assert [path.name for path in book.models.iterdir()] == ["int8.tflite"]
 
 
-def test_comparison_names_rows_as_the_files_are_and_knows_what_was_published(book: Workbook) -> None:
+def test_comparison_names_rows_as_the_files_are_and_has_published_figures_of_mnist_only(
+    book: Workbook,
+) -> None:
     table = book.comparison("non_quantized_h5", "non_quantized", "int8", "longer_trained", "pruned_quantized")
     assert table.model_file.tolist() == [
         "non_quantized.h5",
@@ -209,7 +211,7 @@ def test_comparison_names_rows_as_the_files_are_and_knows_what_was_published(boo
         "longer_trained.tflite",
         "pruned_quantized.tflite",
     ]
-    assert table.published_accuracy.fillna(0).tolist() == [0.951, 0.951, 0, 0, 0.9666]
+    assert table.published_accuracy.isna().all()
     assert {path.name for path in book.models.iterdir()} == set(table.model_file)
 
 

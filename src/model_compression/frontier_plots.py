@@ -204,7 +204,7 @@ def anatomy(table: pd.DataFrame) -> Figure:
             axes.barh(places, widths, left=left, color=colour, label=words)
             left = left + widths
         for place, row in zip(places, rows.itertuples(), strict=True):
-            axes.text(row.bytes, place, f"  {row.bytes:,}", va="center", fontsize=8)
+            axes.text(row.bytes, float(place), f"  {row.bytes:,}", va="center", fontsize=8)
         axes.set_yticks(places, [f"{row.net}\n{row.method}" for row in rows.itertuples()], fontsize=8)
         axes.set(xlabel="bytes of the coded file", xlim=(0, 1.15 * float(rows["bytes"].max())))
         axes.legend(fontsize=8, loc="upper right")

@@ -222,13 +222,16 @@ class Workbook:
             write_atomically(self.models / f"{name}.tflite", file.content)
         return files
 
-    def deployment(self) -> pd.DataFrame:
+    def deployment(self, images: int | None = None) -> pd.DataFrame:
         """What each file does on LiteRT and on TFLite Micro; see `deployment.table`.
+
+        Args:
+            images: the first so many test images; None for all.
 
         Waits for all trainings first, because a latency beside them would be that of a busy machine.
         """
         self.study.wait()
-        return deployment.table(self.device_files(), self.data.x_test, store=self.study.bench.store)
+        return deployment.table(self.device_files(), self.data.x_test[:images], store=self.study.bench.store)
 
     def smallest(self, measured: pd.DataFrame, *, max_drop: float, runtime: Runtime) -> Markdown:
         """The smallest form within an accuracy drop on validation images, in one line.
