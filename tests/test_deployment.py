@@ -226,6 +226,16 @@ def test_forms_refused_for_one_reason_stand_together() -> None:
     assert deployment.refusals(TABLE) == "- `float16`, `int4`: TFLM: a\\_\\<c>\n- `c_lut`: LiteRT"
 
 
+def test_labels_that_differ_between_the_runtimes_are_said_with_their_share() -> None:
+    table = TABLE.copy()
+    table.loc[1, "tflm_agreement"] = 0.9998
+    assert (
+        deployment.refusals(table)
+        .splitlines()[-1]
+        .startswith("- `int8`: run on both, and at most 0.02 % of the labels differ.")
+    )
+
+
 def test_candidates_hold_what_was_measured() -> None:
     found = {form.name: form for form in deployment.candidates(TABLE, FILES)}
     assert found["int8"] == Candidate(

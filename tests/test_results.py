@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from model_compression import notebook, summary
+from model_compression import metrics, notebook, summary, tflite
+from model_compression.data import Dataset, scale
 from model_compression.reporting import verdict
 
 RESULTS = notebook.REPOSITORY / "results"
@@ -31,6 +32,14 @@ COLUMNS = {
     ],
     "records": ["recipe", "seed", "accuracy", "file_bytes", "zip_bytes"],
     "claims": ["claim", "measured", "estimate", "low", "high", "p_value", "unit"],
+    "deployment": [
+        "recipe", "latency_us_median", "latency_us_p90", "runs_on_litert", "runs_on_tflm", "tflm_agreement",
+        "arena_bytes", "flash_bytes",
+    ],
+    "frontier": [
+        "net", "method", "bytes", "error_pct", "error_sd_pct", "seeds", "counted_as", "source", "file",
+    ],
+    "literature": ["net", "method", "error_pct", "bytes", "ratio", "counted_as", "source"],
 }  # fmt: skip
 SIZES = ["file_bytes", "zip_bytes", "best_coded_bytes", "nonzero_weights", "unique_values", "macs"]
 
@@ -323,3 +332,35 @@ def test_each_trap_is_seen_in_its_table() -> None:
     assert list(cast.wrong_pixels > 0) == [True, True, False]
     credit = table("equal-training")
     assert credit.against_longer_trained_pp[1] < credit.accuracy_change_pp[1]
+
+
+# the frontier and the device
+
+
+def test_files_of_the_front_decode_and_score_as_their_row_says(mnist: Dataset) -> None:
+    ours = table("frontier").dropna(subset="file")
+    assert len(ours) >= 3
+    assert (ours.seeds == 5).all()
+    for row in ours.itertuples():
+        coded = (RESULTS / "frontier" / row.file).read_bytes()
+        assert len(coded) == row.bytes
+        content = metrics.CODERS[row.file.rsplit(".", 1)[1]].decode(coded)
+        error = 100 * np.mean(tflite.predict(content, scale(mnist.x_test)) != mnist.y_test)
+        # one seed's file, the mean of five seeds in the row
+        assert error == pytest.approx(row.error_pct, abs=max(4 * row.error_sd_pct, 0.1))
+
+
+def test_every_committed_file_of_the_front_stands_in_the_table() -> None:
+    files = {path.name for path in (RESULTS / "frontier").iterdir()}
+    assert files == set(table("frontier").file.dropna())
+
+
+def test_int8_forms_get_the_same_labels_on_both_runtimes() -> None:
+    rows = table("deployment").set_index("recipe")
+    int8 = ["int8", "quantization_aware_trained", "pruned_quantized", "clustered_16"]
+    assert rows.runs_on_tflm[int8].all()
+    assert (rows.tflm_agreement[int8] == 1).all()
+    assert rows.arena_bytes[rows.runs_on_tflm].notna().all()
+    # a runtime that refuses a file or computes it wrongly has no figures of it
+    assert rows.arena_bytes[~rows.runs_on_tflm].isna().all()
+    assert rows.latency_us_median[~rows.runs_on_litert].isna().all()

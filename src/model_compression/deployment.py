@@ -139,13 +139,27 @@ def not_faster(measured: pd.DataFrame) -> str:
 
 
 def refusals(measured: pd.DataFrame) -> str:
-    """Markdown: which forms a runtime refuses or computes wrongly, those of one reason together."""
+    """Markdown: which forms a runtime refuses or computes wrongly, those of one reason together.
+
+    Last come the forms that both runtimes run, with a label that differs here and there.
+    """
     refused = measured[measured.reason != ""]
-    grouped = refused.groupby("reason", sort=False).recipe.apply(list)
-    return "\n".join(
-        f"- {', '.join(f'`{name}`' for name in names)}: {_code_free(reason)}"
-        for reason, names in grouped.items()
-    )
+    lines = [
+        f"- {_names(names)}: {_code_free(reason)}"
+        for reason, names in refused.groupby("reason", sort=False).recipe.apply(list).items()
+    ]
+    differing = measured[measured.tflm_agreement < 1]
+    if len(differing):
+        least = 100 * (1 - differing.tflm_agreement.min())
+        lines.append(
+            f"- {_names(differing.recipe)}: run on both, and at most {least:.2g} % of the labels differ. The "
+            "kernels round now and then to neighbouring integers, which shows where two outputs nearly tie"
+        )
+    return "\n".join(lines)
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _code_free(reason: str) -> str:

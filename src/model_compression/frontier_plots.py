@@ -185,29 +185,33 @@ def _band(axes: Axes, rows: pd.DataFrame, colour: str, name: str, *, style: str 
 
 
 def anatomy(table: pd.DataFrame) -> Figure:
-    """Where the bytes of each coded file go: the weights' entropy, the graph, and the rest.
+    """Where the bytes of each coded file go: the graph, then the weights and biases, beside their entropy.
 
     Args:
         table: rows as `frontier.anatomy` gives them.
     """
     rows = table.sort_values("bytes", ascending=False)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 1.4 + 0.45 * len(rows)))
+        figure = Figure(figsize=(WIDTH, 1.6 + 0.45 * len(rows)))
         axes = figure.subplots()
-        places, left = np.arange(len(rows)), np.zeros(len(rows))
-        for column, colour, words in (
-            ("entropy_bytes", BLUE, "order-0 entropy of the weights"),
-            ("graph_bytes", ORANGE, "the graph, every constant zero"),
-            ("rest_bytes", GREY, "biases, and what the coder needs above the entropy"),
-        ):
-            widths = rows[column].to_numpy()
-            axes.barh(places, widths, left=left, color=colour, label=words)
-            left = left + widths
-        for place, row in zip(places, rows.itertuples(), strict=True):
-            axes.text(row.bytes, float(place), f"  {row.bytes:,}", va="center", fontsize=8)
+        places, graph, size = np.arange(len(rows)), rows["graph_bytes"].to_numpy(), rows["bytes"].to_numpy()
+        axes.barh(places, graph, color=ORANGE, label="the graph: the file with every constant zero")
+        axes.barh(places, size - graph, left=graph, color=BLUE, label="weights and biases, coded")
+        axes.scatter(
+            graph + rows["entropy_bytes"],
+            places,
+            marker="|",
+            s=250,
+            color="black",
+            zorder=3,
+            label="order-0 entropy of the weights",
+        )
+        furthest = np.maximum(size, graph + rows["entropy_bytes"].to_numpy())
+        for place, end, row in zip(places, furthest, rows.itertuples(), strict=True):
+            axes.text(float(end), float(place), f"  {row.bytes:,}", va="center", fontsize=8)
         axes.set_yticks(places, [f"{row.net}\n{row.method}" for row in rows.itertuples()], fontsize=8)
-        axes.set(xlabel="bytes of the coded file", xlim=(0, 1.15 * float(rows["bytes"].max())))
-        axes.legend(fontsize=8, loc="upper right")
+        axes.set(xlabel="bytes of the coded file", xlim=(0, 1.15 * float(furthest.max())))
+        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
         figure.tight_layout()
     return figure
 

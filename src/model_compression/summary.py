@@ -84,7 +84,7 @@ def compared(first: Path, second: Path, names: tuple[str, str]) -> str:
     lines = [f"| | {names[0]} | {names[1]} | holds |", "|---|---|---|---|"]
     for conclusion in one.index.intersection(other.index, sort=False):
         here, there = one.loc[conclusion], other.loc[conclusion]
-        holds = "yes" if here.verdict == there.verdict else "**no**"
+        holds = "" if not here.verdict else "yes" if here.verdict == there.verdict else "**no**"
         lines.append(f"| {conclusion} | {here.shown} | {there.shown} | {holds} |")
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ Source: the `tflite-micro` wheel; its kernels are the reference ones, for this m
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -87,11 +88,11 @@ class Tflm:
         return answer
 
     def _said(self) -> str:
-        """TFLM's first two lines, which name the operator and what is wrong with it."""
+        """TFLM's first two lines, without places in its code: the operator, and what is wrong with it."""
         self._stderr.seek(0)
-        lines = [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines()]
-        said = list(dict.fromkeys(line for line in lines if line))
-        return "; ".join(said[:2])
+        said = self._stderr.read().decode(errors="replace").splitlines()
+        lines = [re.sub(r"\S+\.(cc|h)(:\d+)?:? ", "", line).strip() for line in said]
+        return "; ".join(list(dict.fromkeys(line for line in lines if line))[:2])
 
     def load(self, content: bytes, arena_bytes: int) -> Ends:
         ends = self._ask((content, arena_bytes))
