@@ -40,6 +40,7 @@ COLUMNS = {
         "net", "method", "bytes", "error_pct", "error_sd_pct", "seeds", "counted_as", "source", "file",
     ],
     "literature": ["net", "method", "error_pct", "bytes", "ratio", "counted_as", "source"],
+    "sparsity-sweep": ["strategy", "schedule", "sparsity", "error_pct", "error_sd_pct", "seeds"],
 }  # fmt: skip
 SIZES = ["file_bytes", "zip_bytes", "best_coded_bytes", "nonzero_weights", "unique_values", "macs"]
 
@@ -353,6 +354,29 @@ def test_files_of_the_front_decode_and_score_as_their_row_says(mnist: Dataset) -
 def test_every_committed_file_of_the_front_stands_in_the_table() -> None:
     files = {path.name for path in (RESULTS / "frontier").iterdir()}
     assert files == set(table("frontier").file.dropna())
+
+
+def test_published_floors_of_the_frontier_are_passed() -> None:
+    """Bytes and error in %, by net, that a row of five seeds must not exceed; any net for the last three."""
+    ours = table("frontier")
+    ours = ours[(ours.counted_as == "measured") & (ours.seeds == 5)]
+    floors = [
+        ("baseline", 4_000, 2.0), ("lenet_300_100", 13_000, 1.58), ("lenet_300_100", 8_500, 1.9),
+        ("lenet_5", 11_000, 0.74), ("lenet_5", 4_500, 1.0), ("", 3_200, 1.08), ("", 5_400, 0.94),
+        ("", 7_300, 0.72),
+    ]  # fmt: skip
+    for net, size, error in floors:
+        rows = ours[ours.net.str.startswith(net)]
+        assert ((rows.bytes <= size) & (rows.error_pct <= error)).any(), (net, size, error)
+
+
+def test_sweep_has_the_dense_control_and_eight_sparsities_of_each_line() -> None:
+    sweep = table("sparsity-sweep")
+    assert (sweep.seeds == 5).all()
+    lines = sweep[sweep.strategy != "dense"].groupby(["strategy", "schedule"]).sparsity.nunique()
+    assert (lines >= 8).all()
+    assert {"uniform", "random_mask", "lamp"} <= set(sweep.strategy)
+    assert len(sweep[sweep.strategy == "dense"]) == 1
 
 
 def test_int8_forms_get_the_same_labels_on_both_runtimes() -> None:

@@ -96,6 +96,22 @@ def test_merge_replaces_the_nets_computed_now_and_keeps_the_others() -> None:
     assert (after["counted_as"] != "measured").sum() == (before["counted_as"] != "measured").sum()
 
 
+def test_published_points_that_ours_do_not_match_are_named_with_what_comes_nearest() -> None:
+    rows = [
+        ("small_d4", "price-1", 2000, 0.8, "measured"),
+        ("lenet_5", "price-1", 5000, 0.5, "measured"),
+        ("lenet_5", "matched", 2000, 0.9, "file"),
+        ("lenet_5", "between", 3000, 0.7, "file"),
+        ("other", "far", 100, 0.1, "estimate"),
+    ]
+    table = pd.DataFrame(rows, columns=["net", "method", "bytes", "error_pct", "counted_as"])
+    assert frontier.unreached(table).splitlines() == [
+        "- between on lenet_5 (file), 3,000 bytes at 0.70 %: ours with 5,000 bytes at 0.50 % (lenet_5) has "
+        "no more error; ours with 2,000 bytes at 0.80 % (small_d4) has no more bytes",
+        "- far on other (estimate), 100 bytes at 0.10 %: nothing of ours is as small or as good",
+    ]
+
+
 def test_small_stands_for_all_small_nets() -> None:
     assert frontier.wanted("small_d4", ["small"])
     assert not frontier.wanted("lenet_5", ["small"])

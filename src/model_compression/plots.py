@@ -185,9 +185,12 @@ def make_room(axes: Axes, bytes_: Sequence[float]) -> None:
 
 
 def plain_ticks(axes: Axes) -> None:
+    """Whole numbers on log axes, and more of them where less than a decade is shown."""
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":
-            axis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+            low, high = axis.get_view_interval()
+            subs = (1, 2, 5) if high > 8 * low else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8)
+            axis.set_major_locator(matplotlib.ticker.LogLocator(subs=subs))
             axis.set_minor_locator(matplotlib.ticker.NullLocator())
             axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
 

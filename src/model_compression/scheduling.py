@@ -35,15 +35,24 @@ def _report(key: str, title: str, done: float) -> None:
     get_worker().log_event(TOPIC, {"key": key, "title": title, "done": done})
 
 
+@functools.cache
+def _settle() -> None:
+    """What is imported stays: the collections to come need not look through it each time."""
+    gc.collect()
+    gc.freeze()
+
+
 def _train(bench: Bench, net: str, steps: tuple[Step, ...], seed: int, *needed: None) -> None:
     # TensorFlow's random state belongs to the process, whatever threads a cluster gives us
     with _one_at_a_time, quiet():
+        _settle()
         bench.trained(net, steps, seed, _report)
         gc.collect()  # a Keras model is a cycle of references, and holds its training functions
 
 
 def _run(bench: Bench, recipe: Recipe, seed: int, *needed: None) -> None:
     with _one_at_a_time, quiet():
+        _settle()
         bench.run(recipe, seed, _report)
         gc.collect()
 

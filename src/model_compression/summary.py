@@ -73,7 +73,7 @@ def answer(results: Path) -> str:
 
 
 def compared(first: Path, second: Path, names: tuple[str, str]) -> str:
-    """A Markdown table: which conclusions of one dataset hold on another.
+    """Markdown: which conclusions of one dataset hold on another, in a sentence and a table.
 
     A conclusion holds where both say worse, both better, or both that no difference is shown.
 
@@ -81,11 +81,17 @@ def compared(first: Path, second: Path, names: tuple[str, str]) -> str:
         first, second: folders with `all-forms.csv` and `claims.csv`. names: of the datasets.
     """
     one, other = _conclusions(first), _conclusions(second)
-    lines = [f"| | {names[0]} | {names[1]} | holds |", "|---|---|---|---|"]
-    for conclusion in one.index.intersection(other.index, sort=False):
-        here, there = one.loc[conclusion], other.loc[conclusion]
-        holds = "" if not here.verdict else "yes" if here.verdict == there.verdict else "**no**"
-        lines.append(f"| {conclusion} | {here.shown} | {there.shown} | {holds} |")
+    both = one.join(other.add_suffix("_there"), how="inner")
+    tried = both[both.verdict != ""]
+    holds = tried.verdict == tried.verdict_there
+    said = f"{holds.sum()} of {len(tried)} conclusions hold on {names[1]} as on {names[0]}"
+    if not holds.all():
+        said += f"; otherwise: {'; '.join(tried.index[~holds])}"
+    words = holds.map({True: "yes", False: "**no**"}).reindex(both.index, fill_value="")
+    lines = [said + ".", "", f"| | {names[0]} | {names[1]} | holds |", "|---|---|---|---|"]
+    lines += [
+        f"| {row.Index} | {row.shown} | {row.shown_there} | {words[row.Index]} |" for row in both.itertuples()
+    ]
     return "\n".join(lines)
 
 

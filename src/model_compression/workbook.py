@@ -8,7 +8,7 @@ import pandas as pd
 from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
-from . import REPOSITORY, deployment, frontier_plots, reporting, slider, tflite
+from . import REPOSITORY, deployment, frontier, frontier_plots, reporting, slider, tflite
 from .cache import writable_folder, write_atomically
 from .catalogue import PUBLISHED, catalogue, control_of
 from .clustering import ClusterConfig
@@ -197,6 +197,13 @@ class Workbook:
             print(f"results/{name}.csv is not there yet: run make study")
             return None
         return self.show_figure(frontier_plots.PICTURES[name](pd.read_csv(path)), name)
+
+    def unreached(self) -> Markdown | None:
+        """The published points that the frontier does not reach; None as with `study_picture`."""
+        path = REPOSITORY / "results" / "frontier.csv"
+        if self.study.bench.dataset != "mnist" or not path.exists():
+            return None
+        return Markdown(frontier.unreached(pd.read_csv(path)))
 
     def device_files(self) -> dict[str, DeviceFile]:
         """Each form's file with the first seed, and its look-up tables where it was clustered.
