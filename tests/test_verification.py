@@ -78,6 +78,19 @@ def test_stripped_file_passes(nets: Nets) -> None:
     check(nets, "baseline", tflite.strip(nets.file("baseline", "int8")), "int8")
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_few_weights_stored_times_a_factor_lie_within_half_a_step(seed: int) -> None:
+    kernel = np.zeros((4, 3, 3, 1), np.float32)
+    kernel.ravel()[:5] = np.random.default_rng(seed).normal(size=5)
+    integers = np.round(kernel * 127 / np.abs(kernel).max()).astype(np.int8)
+    tensor = tflite.Tensor(
+        index=0, name="kernel", dtype="int8", bits=8, shape=kernel.shape, values=integers,
+        scale=np.ones(1, np.float32), zero_point=np.zeros(1, np.int64), axis=0,
+    )  # fmt: skip
+    factor = verification._factor(tensor, kernel)
+    assert np.abs(integers - factor * kernel).max() <= verification.ROUNDING
+
+
 def test_every_form_has_a_rule() -> None:
     assert set(conversion.FORMS) - {"h5"} <= set(RULES)
 

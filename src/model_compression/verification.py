@@ -72,6 +72,8 @@ RULES: dict[str, FormRule] = {
 #: Largest error of the scores, over their spread, of a file that computes right: 0.1 and less was measured
 #: for int8, 0.4 and more for files that are wrong.
 SCORE_ERROR = 0.2
+#: Most that a rounded number may be off by, in quantization steps: half of one, and the error of floats.
+ROUNDING = 0.51
 #: Largest relative error (root mean square) of a kernel, by its bits.
 RELATIVE_ERROR = {32: 1e-6, 16: 1e-3, 8: 0.08, 4: 0.5}
 
@@ -252,9 +254,21 @@ def _check_counts(name: str, tensor: Tensor, promise: Promise) -> None:
 
 
 def _factor(tensor: Tensor, kernel: np.ndarray) -> float:
-    """The positive factor by which `kernel` comes closest to what is stored; 1 for a kernel of zeros."""
-    both = float(np.sum(tensor.dequantized() * kernel, dtype=np.float64))
-    return both / float(np.sum(kernel**2, dtype=np.float64)) if both > 0 else 1.0
+    """The positive factor that `kernel` was stored times; 1 for a kernel of zeros.
+
+    One that puts every weight within half a step of what is stored, where there is such a factor: the one
+    that comes closest in squares is itself off by what few weights were rounded by.
+    """
+    stored, step = tensor.dequantized(), float(np.max(tensor.scale, initial=0.0))
+    both = float(np.sum(stored * kernel, dtype=np.float64))
+    if both <= 0:
+        return 1.0
+    kept = kernel != 0
+    middle, width = stored[kept] / kernel[kept], ROUNDING * step / np.abs(kernel[kept])
+    low, high = float(np.max(middle - width)), float(np.min(middle + width))
+    if 0 < low <= high:
+        return (low + high) / 2
+    return both / float(np.sum(kernel**2, dtype=np.float64))
 
 
 def _check_values(tensor: Tensor, expected: np.ndarray, rule: FormRule) -> None:
@@ -271,8 +285,7 @@ def _check_values(tensor: Tensor, expected: np.ndarray, rule: FormRule) -> None:
         if tensor.scale.size > 1:
             along[tensor.axis] = -1
         steps = float(np.max(error / np.broadcast_to(tensor.scale.reshape(along), error.shape)))
-        # the factor of a scale-free kernel is itself estimated from the rounded values
-        if not steps <= (0.55 if rule.scale_free else 0.51):
+        if not steps <= ROUNDING:
             raise CorruptFileError(
                 f"tensor {tensor.name!r} lies up to {steps:.2f} quantization steps "
                 "from the trained kernel; most: 0.5"
@@ -292,7 +305,9 @@ def _check_bias(tensor: Tensor | None, expected: np.ndarray, layer: str, rule: F
         return
     error = np.abs(tensor.dequantized() - expected)
     # half a step of the integer forms, the rounding of floats
-    allowed = 0.51 * (tensor.scale if tensor.scale.size else 0) + rule.bias_error * np.abs(expected) + 1e-7
+    allowed = (
+        ROUNDING * (tensor.scale if tensor.scale.size else 0) + rule.bias_error * np.abs(expected) + 1e-7
+    )
     if not np.all(error <= allowed):
         raise CorruptFileError(
             f"tensor {tensor.name!r} lies up to {np.max(error):.2g} from the trained bias; "
