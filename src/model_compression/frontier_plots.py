@@ -163,6 +163,8 @@ def sparsity_sweep(table: pd.DataFrame) -> Figure:
             axes.minorticks_off()
             axes.invert_xaxis()
             axes.legend(fontsize=7)
+        # a band may reach below 0, which a log axis cannot show
+        panels[0].set_ylim(bottom=0.7 * float(table["error_pct"].min()))
         panels[0].set_ylabel("test error, %")
         panels[0].yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
         panels[0].yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.5g}"))
