@@ -151,15 +151,25 @@ def test_pictures_of_the_readme_exist() -> None:
     assert [path for path in pictures() if not (README.parent / path).is_file()] == []
 
 
-def test_pictures_and_tables_are_tracked_by_git() -> None:
+@pytest.fixture
+def tracked() -> set[str]:
     if not shutil.which("git") or not (notebook.REPOSITORY / ".git").exists():
         pytest.skip("no git checkout")
     found = subprocess.run(
         ["git", "ls-files"], cwd=notebook.REPOSITORY, capture_output=True, text=True, check=True
     )
-    tracked = set(found.stdout.splitlines())
+    return set(found.stdout.splitlines())
+
+
+def test_pictures_and_tables_are_tracked_by_git(tracked: set[str]) -> None:
     wanted = {*pictures(), *(f"results/{name}.csv" for name in COLUMNS)}
     assert wanted - tracked == set()
+
+
+def test_repository_stays_small(tracked: set[str]) -> None:
+    sizes = [(notebook.REPOSITORY / name).stat().st_size for name in tracked]
+    assert max(sizes) < 5e6
+    assert sum(sizes) < 20e6
 
 
 # the tables
