@@ -12,7 +12,7 @@ from model_compression import conversion, models, tflite
 from model_compression.data import load_dataset, scale
 from model_compression.quiet import quiet
 
-ROUNDS = 5
+ROUNDS = 25
 
 
 def one_at_a_time(content: bytes, images: np.ndarray) -> np.ndarray:

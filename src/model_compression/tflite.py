@@ -1,8 +1,10 @@
 """Reading and running .tflite files: LiteRT only, no TensorFlow."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -303,20 +305,51 @@ def io_details(content: bytes) -> IoDetails:
 def quantize(values: np.ndarray, *, scale: float, zero_point: int, dtype: str) -> np.ndarray:
     """Floats to stored integers: divide, round to even, shift, clip, then cast."""
     limits = np.iinfo(dtype)
-    stored = np.rint(values / np.float32(scale)) + zero_point
-    return np.clip(stored, limits.min, limits.max).astype(dtype)
+    stored = values / np.float32(scale)
+    np.rint(stored, out=stored)
+    stored += zero_point
+    return np.clip(stored, limits.min, limits.max, out=stored).astype(dtype)
 
 
-def invoke(content: bytes, stored: np.ndarray, *, delegate: bool = True) -> np.ndarray:
+def invoke(
+    content: bytes,
+    images: np.ndarray,
+    *,
+    delegate: bool = True,
+    prepare: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
     """Raw outputs (n, outputs) for raw inputs (n, ...) of the file's own input type.
 
-    The images are dealt out to one interpreter a core, each of which runs `BATCH` at a time.
+    One interpreter a core, each of which takes the next `BATCH` images when it is through with its last.
+
+    Args:
+        prepare: makes raw inputs of the images, a batch at a time; None where they are raw already.
     """
-    cores = max(1, min(os.cpu_count() or 1, len(stored) // BATCH))
+    cores = max(1, min(os.cpu_count() or 1, len(images) // BATCH))
     # made here: holding back their output is the whole process's business, not a thread's
-    loaded = [_allocated(content, delegate, min(BATCH, len(stored))) for _ in range(cores)]
+    loaded = [_allocated(content, delegate, min(BATCH, len(images))) for _ in range(cores)]
+    # asked once: each answer takes as long as an image
+    source, target = loaded[0].get_input_details()[0], loaded[0].get_output_details()[0]
+    size, *shape = source["shape"]
+    parts: dict[int, np.ndarray] = {}
+    starts = iter(range(0, len(images), size))
+
+    def work(own: Interpreter) -> None:
+        for start in starts:
+            part = images[start : start + size]
+            part = prepare(part) if prepare else part
+            # a channel axis of one may stand in the file and not in the images
+            full = part.reshape(len(part), *shape)
+            if len(part) < size:
+                # filled up, since another size would have to be allocated anew
+                full = np.concatenate([full, np.zeros((size - len(part), *shape), part.dtype)])
+            own.set_tensor(source["index"], full)
+            own.invoke()
+            parts[start] = own.get_tensor(target["index"]).reshape(size, -1)[: len(part)]
+
     with ThreadPoolExecutor(cores) as pool:
-        return np.concatenate(list(pool.map(_invoke, loaded, np.array_split(stored, cores))))
+        list(pool.map(work, loaded))
+    return np.concatenate([parts[start] for start in range(0, len(images), size)])
 
 
 def _allocated(content: bytes, delegate: bool, batch: int) -> Interpreter:
@@ -333,33 +366,20 @@ def _allocated(content: bytes, delegate: bool, batch: int) -> Interpreter:
     return loaded
 
 
-def _invoke(loaded: Interpreter, stored: np.ndarray) -> np.ndarray:
-    source, target = loaded.get_input_details()[0], loaded.get_output_details()[0]
-    batch, *shape = source["shape"]
-    outputs: list[np.ndarray] = []
-    for start in range(0, len(stored), batch):
-        part = stored[start : start + batch]
-        # the last call is filled up, since another size would have to be allocated anew;
-        # a channel axis of one may stand in the file and not in the images
-        full = np.zeros((batch, *shape), source["dtype"])
-        full[: len(part)] = part.reshape(len(part), *shape)
-        loaded.set_tensor(source["index"], full)
-        loaded.invoke()
-        outputs.append(loaded.get_tensor(target["index"]).reshape(batch, -1)[: len(part)])
-    return np.concatenate(outputs)
-
-
 def logits(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
     """Outputs (n, classes) as float32 for float32 images (n, ...).
 
     Integer inputs are quantized and integer outputs de-quantized by the file's own scales.
     """
-    details = io_details(content)
+    details, prepare = io_details(content), None
     if details.input_scale:
-        images = quantize(
-            images, scale=details.input_scale, zero_point=details.input_zero_point, dtype=details.input_dtype
+        prepare = partial(
+            quantize,
+            scale=details.input_scale,
+            zero_point=details.input_zero_point,
+            dtype=details.input_dtype,
         )
-    outputs = invoke(content, images, delegate=delegate).astype(np.float32)
+    outputs = invoke(content, images, delegate=delegate, prepare=prepare).astype(np.float32)
     if details.output_scale:
         outputs = (outputs - details.output_zero_point) * np.float32(details.output_scale)
     return outputs
