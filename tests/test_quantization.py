@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from conftest import Nets, exactly, kernels_of
 
-from model_compression import models, tflite, training
+from model_compression import conversion, models, tflite, training
 from model_compression.models import keras
-from model_compression.quantization import QuantizeConfig, wrap
+from model_compression.quantization import QuantizeConfig, strip, wrap
 
 
 def test_unknown_preserve_is_refused() -> None:
@@ -99,3 +99,21 @@ def test_zeros_and_clusters_are_kept_by_pcqat(nets: Nets) -> None:
     assert len(np.unique(dense)) <= 8
     assert np.sum(dense == 0) >= asked
     assert len(np.unique(stored_kernels(nets, "qat")[1].dequantized())) > 30
+
+
+def test_bias_of_a_filter_without_weights_is_in_the_file(nets: Nets) -> None:
+    parent, config = models.clone(nets["pruned"]), QuantizeConfig(preserve="sparsity")
+    first = models.kernel_layers(parent)[0]
+    kernel, bias = first.get_weights()
+    kernel[..., 0], bias[0] = 0, 0.5
+    first.set_weights([kernel, bias])
+    with models.quiet():
+        net = strip(nets.fit(wrap(parent, config)), config)
+        content = conversion.export(net, conversion.ExportConfig(form="int8"), representative=None)
+    graph = tflite.read_graph(content)
+    stored, operator = graph.kernels()[0]
+    assert not stored.dequantized()[0].any()
+    (trained,) = (weight.numpy() for weight in net.weights if weight.name == f"{first.name}/bias:0")
+    assert trained[0] > 0.3
+    found = graph.constant(operator.inputs[2])
+    np.testing.assert_allclose(found.dequantized(), trained, atol=float(found.scale.max()))

@@ -139,6 +139,15 @@ def test_predictions_are_the_largest_logit_whatever_the_batch() -> None:
         np.testing.assert_array_equal(predict(model, IMAGES, batch_size=batch_size), expected)
 
 
+def test_long_trained_net_predicts_as_it_computes() -> None:
+    # trained with many batches a step
+    config = TrainConfig(epochs=4, learning_rate=0.01, batch_size=1)
+    assert config.steps(len(IMAGES)) >= training.SHORT_TRAINING
+    model = net()
+    fit(model, IMAGES, LABELS, config, seed=0, progress=lambda done: None)
+    np.testing.assert_array_equal(predict(model, IMAGES), np.argmax(model(IMAGES).numpy(), axis=1))
+
+
 # Moved images
 
 

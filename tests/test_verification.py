@@ -305,6 +305,24 @@ def test_flipped_kernel_after_qat_is_found_by_the_trained_net(
         check(nets, "qat", bad, "int8")
 
 
+@pytest.mark.parametrize("limit", [-(2**31), 2**31 - 1])
+def test_clipped_bias_is_named(nets: Nets, limit: int) -> None:
+    """What becomes of the bias of a filter that has no weights left, when its scale is next to 0."""
+    good = nets.file("qat", "int8")
+    _, operator = read_graph(good).kernels()[CONV]
+
+    def clip(tensor: Any, buffer: Any) -> None:
+        values = np.asarray(buffer.data, np.uint8).view(np.int32).copy()
+        values[1] = limit
+        buffer.data = values.view(np.uint8)
+
+    bad = edited(good, operator.inputs[2], clip)
+    name = read_graph(good).tensors[operator.inputs[2]].name
+    message = f"tensor '{name}' has 1 biases clipped to int32's limits; most: 0"
+    with pytest.raises(CorruptFileError, match=exactly(message)):
+        check(nets, "qat", bad, "int8")
+
+
 def test_disagreement_without_xnnpack_is_found(nets: Nets, monkeypatch: pytest.MonkeyPatch) -> None:
     predict = tflite.predict
 

@@ -24,7 +24,7 @@ Kernels = Literal["xnnpack", "plain"]
 ROUNDS = 15
 QUIETEST = 3
 #: What a round of single images aims to last, in seconds, and the fewest images it takes.
-ROUND_SECONDS = 0.02
+ROUND_SECONDS = 0.01
 MIN_RUNS_A_ROUND = 30
 #: Different images that the runs cycle through.
 IMAGES = 64

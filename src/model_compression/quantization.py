@@ -6,12 +6,15 @@ collaborative optimization.
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from .models import (
     clone,
     cluster_utils,
     default_8bit_quantize_scheme,
     default_n_bit_quantize_scheme,
     keras,
+    tf,
     tfmot,
 )
 
@@ -78,4 +81,20 @@ def wrap(model: keras.Model, config: QuantizeConfig) -> keras.Model:
 
 def strip(model: keras.Model, config: QuantizeConfig) -> keras.Model:
     """Drop what only the training needed; the quantizers stay, for the converter reads their ranges."""
-    return cluster_utils.strip_clustering_cqat(model) if config.preserve.endswith("clusters") else model
+    if config.preserve.endswith("clusters"):
+        model = cluster_utils.strip_clustering_cqat(model)
+    for layer in model.layers:
+        for _, _, limits in getattr(layer, "_weight_vars", ()):
+            _widen(limits["min_var"], limits["max_var"])
+    return model
+
+
+def _widen(low: tf.Variable, high: tf.Variable) -> None:
+    """Give filters without a weight left the widest range of their kernel; their zeros stay zeros.
+
+    The converter would store their biases in steps of next to nothing, which 32 bits cannot hold.
+    """
+    widest = float(np.max(np.maximum(-low.numpy(), high.numpy()))) or 1.0
+    empty = (low.numpy() == 0) & (high.numpy() == 0)
+    low.assign(np.where(empty, -widest, low.numpy()))
+    high.assign(np.where(empty, widest, high.numpy()))

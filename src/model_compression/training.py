@@ -207,6 +207,11 @@ def fit(
 
 def predict(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -> np.ndarray:
     """Labels (n,) that a Keras model gives to float32 images (n, ...)."""
+    # not `model.predict`, which waits for tf.data as `fit` does, and runs as many batches a step as it did
+    score = tf.function(
+        lambda batch: model(batch, training=False),
+        input_signature=[tf.TensorSpec([None, *images.shape[1:]], tf.float32)],
+    )
     starts = range(0, len(images), batch_size)
-    scores = [model.predict_on_batch(images[start : start + batch_size]) for start in starts]
+    scores = [score(images[start : start + batch_size]).numpy() for start in starts]
     return np.argmax(np.concatenate(scores), axis=-1)

@@ -121,6 +121,7 @@ def check_file(
     factor = 1.0
     for name, (tensor, operator) in pairs.items():
         _check_counts(name, tensor, promise)
+        _check_limits(_bias(graph, operator))
         if weights:
             kernel, *biases = weights[name]
             kernel = to_file_layout(kernel, net.get_layer(name))
@@ -296,6 +297,17 @@ def _bias(graph: Graph, operator: Operator) -> Tensor | None:
     """The stored bias of a layer; None where the converter left out one of zeros."""
     index = operator.inputs[2] if len(operator.inputs) > 2 else -1
     return graph.constant(index) if index >= 0 else None
+
+
+def _check_limits(bias: Tensor | None) -> None:
+    """A filter without weights may have got a scale so small that 32 bits cannot hold its bias."""
+    if bias is not None and bias.values is not None and bias.scale.size:
+        limits = np.iinfo(bias.values.dtype)
+        clipped = int(np.isin(bias.values, (limits.min, limits.max)).sum())
+        if clipped:
+            raise CorruptFileError(
+                f"tensor {bias.name!r} has {clipped} biases clipped to {limits.dtype}'s limits; most: 0"
+            )
 
 
 def _check_bias(tensor: Tensor | None, expected: np.ndarray, layer: str, rule: FormRule) -> None:
