@@ -92,6 +92,11 @@ def test_killed_worker_is_replaced(interrupted: Interrupted, client: Client) -> 
     assert interrupted.victim not in workers
 
 
+def test_workers_are_not_profiled(client: Client) -> None:
+    """CPython may deadlock when it is asked for other threads' frames."""
+    assert set(client.run(dask.config.get, "distributed.worker.profile.enabled").values()) == {False}
+
+
 def test_nothing_finished_is_trained_again(interrupted: Interrupted, client: Client) -> None:
     heard = [event["key"] for _, event in client.get_events(scheduling.TOPIC)]
     assert interrupted.finished

@@ -67,6 +67,10 @@ def connect(n_workers: int | None = None) -> Client:
     if dask.config.get("scheduler-address", None):
         return Client()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    # its profiler asks for other threads' frames, which deadlocks where a collection of garbage comes in
+    # between (github.com/python/cpython/issues/106883), as it does once in some hundred files; set for
+    # good, since a worker that is replaced takes what is set then
+    dask.config.set({"distributed.worker.profile.enabled": False})
     cluster = LocalCluster(
         n_workers=n_workers or cores,
         threads_per_worker=1,

@@ -136,12 +136,24 @@ def _augment_batches(model: keras.Model, strength: float, seed: int) -> None:
     model.train_step = train_step
 
 
+#: The array that the last training took, and its copy: page by page, a copy takes up to half a second.
+_last: tuple[np.ndarray, tf.Tensor] | None = None
+
+
+def _tensor(images: np.ndarray) -> tf.Tensor:
+    """The images as a tensor, the same as long as training after training takes the same array."""
+    global _last
+    if _last is None or _last[0] is not images:
+        _last = images, tf.constant(images)
+    return _last[1]
+
+
 def _batches(images: np.ndarray, labels: np.ndarray, config: TrainConfig) -> tf.data.Dataset:
     """The batches, in the order, that Keras makes of arrays, but without tf.data's autotuning.
 
     The thread that tunes sleeps for ever longer, and the end of one fit in five waited seconds for it.
     """
-    pixels, answers = tf.constant(images), tf.constant(labels)
+    pixels, answers = _tensor(images), tf.constant(labels)
     size, options = config.batch_size, tf.data.Options()
     options.autotune.enabled = False
 
