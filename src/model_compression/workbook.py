@@ -58,7 +58,7 @@ class Workbook:
         results_dir: str,
         models_dir: str,
         cache_dir: str,
-        data_dir: str,
+        data_dir: str = "data",
     ) -> None:
         self.settings = settings
         self.results = writable_folder(REPOSITORY / results_dir)
