@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from model_compression import deployment, slider, workbook
 from model_compression.deployment import DeviceFile
+from model_compression.models import keras
 from model_compression.outcomes import Outcome
 from model_compression.recipes import Settings
 from model_compression.scheduling import Failure, Study
@@ -43,6 +44,7 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def open_book(folder: Path, few_file: Path, **changed: Any) -> Workbook:
     arguments: dict[str, Any] = {
+        "settings": SETTINGS,
         "dataset": str(few_file),
         "train_images": 500,
         "results_dir": str(folder / "results"),
@@ -50,7 +52,7 @@ def open_book(folder: Path, few_file: Path, **changed: Any) -> Workbook:
         "cache_dir": str(folder / "cache"),
         "data_dir": str(folder / "data"),
     }
-    return Workbook(SETTINGS, **{**arguments, **changed})
+    return Workbook(**{**arguments, **changed})
 
 
 class Computed(Study):
@@ -156,6 +158,19 @@ def test_opening_a_book_makes_its_folders_and_starts_no_cluster(tmp_path: Path, 
     assert len(opened.data.x_train) == 500
     assert opened.test_images.dtype == np.float32
     assert opened.test_images.max() == 1
+
+
+def test_forms_that_a_saved_model_rules_out_are_left_out_and_said(
+    tmp_path: Path, few_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers, path = keras.layers, tmp_path / "own.keras"
+    image = keras.Input((28, 28, 1))
+    keras.Model(image, layers.Dense(10)(layers.Flatten()(layers.Conv2D(4, 3)(image)))).save(path)
+    book = open_book(tmp_path, few_file, settings=replace(SETTINGS, net=str(path)))
+    said = capsys.readouterr().out
+    assert said == "rate_distortion is left out: packed files are written of sequential nets only\n"
+    assert "rate_distortion" not in book.recipes
+    assert {"int8", "pruned_2_by_4", "sparsity_cluster_preserving_qat"} <= set(book.recipes)
 
 
 def test_relative_folders_count_from_the_top_of_the_repository(

@@ -86,6 +86,7 @@ PLANS = (
         augment=1.0,
         prices=(0.015, 0.03, 0.05, 0.12),
     ),
+    NetPlan(net="small_12s_24p_24p", first=8, tuned=32, learning_rate=4e-3, augment=1.0, prices=(0.032,)),
     NetPlan(net="small_20p_40p_64p", first=8, tuned=45, learning_rate=3e-3, augment=1.0, prices=(0.002,)),
     NetPlan(
         net="lenet_300_100",

@@ -9,6 +9,7 @@ from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
 from . import REPOSITORY, deployment, frontier, frontier_plots, reporting, slider, tflite
+from .applicable import applicable
 from .cache import writable_folder, write_atomically
 from .catalogue import PUBLISHED, catalogue, control_of
 from .clustering import ClusterConfig
@@ -17,10 +18,11 @@ from .deployment import DeviceFile
 from .experiment import Bench
 from .models import kernels
 from .outcomes import Outcome
-from .recipes import Settings
+from .recipes import Recipe, Settings
 from .reporting import Form
 from .scheduling import Failure, Study
 from .smallest import Runtime, smallest
+from .user_models import is_path
 
 
 class _Lazy(dict[str, Outcome]):
@@ -70,9 +72,19 @@ class Workbook:
             cache_dir=str(cache),
             data_dir=str(REPOSITORY / data_dir),
         )
-        self.recipes = catalogue(settings)
+        self.recipes = self._applicable(catalogue(settings), bench)
         self.study = Study(bench, self.recipes, settings.seeds)
         _ = self.data
+
+    def _applicable(self, recipes: dict[str, Recipe], bench: Bench) -> dict[str, Recipe]:
+        """The recipes that a saved model's layers allow; says which others are left out, and why."""
+        if not is_path(self.settings.net):
+            return recipes
+        net = bench.trained(self.settings.net, (), self.settings.seed, lambda *progress: None)
+        kept, reasons = applicable(net, recipes)
+        for name, reason in reasons.items():
+            print(f"{name} is left out: {reason}")
+        return kept
 
     @property
     def data(self) -> Dataset:
