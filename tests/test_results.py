@@ -367,13 +367,13 @@ def test_every_committed_file_of_the_front_stands_in_the_table() -> None:
 
 
 def test_published_floors_of_the_frontier_are_passed() -> None:
-    """Bytes and error in %, by net, that a row of five seeds must not exceed; any net for the last three."""
+    """Bytes and error in %, by net, that a row of five seeds must not exceed; any net for the last four."""
     ours = table("frontier")
     ours = ours[(ours.counted_as == "measured") & (ours.seeds == 5)]
     floors = [
         ("baseline", 4_000, 2.0), ("lenet_300_100", 13_000, 1.58), ("lenet_300_100", 8_500, 1.9),
         ("lenet_5", 11_000, 0.74), ("lenet_5", 4_500, 1.0), ("", 3_200, 1.08), ("", 5_400, 0.94),
-        ("", 7_300, 0.72),
+        ("", 7_300, 0.72), ("", 3_030, 0.69),
     ]  # fmt: skip
     for net, size, error in floors:
         rows = ours[ours.net.str.startswith(net)]
