@@ -18,7 +18,7 @@ from model_compression.scheduling import Study, connect
 NAMES = ("int8", "quantization_aware_trained", "pruned_quantized", "clustered_16")
 SETTINGS = Settings(
     seed=1,
-    n_seeds=4,
+    n_seeds=8,
     epochs=4,
     fine_tune_epochs=2,
     batch_size=128,
