@@ -219,7 +219,8 @@ def fit(
 
 def predict(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -> np.ndarray:
     """Labels (n,) that a Keras model gives to float32 images (n, ...)."""
-    # not `model.predict`, which waits for tf.data as `fit` does, and runs as many batches a step as it did
+    # neither `predict`, which waits for tf.data's tuning, nor `predict_on_batch`, which asks for as many
+    # batches as the training took a step
     score = tf.function(
         lambda batch: model(batch, training=False),
         input_signature=[tf.TensorSpec([None, *images.shape[1:]], tf.float32)],
