@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from . import packing
+from . import metrics, ordering, packing
 from .models import keras, qtyping, quantizer, quiet, recipe, tf
 from .tflite import io_details, strip
 
@@ -44,6 +44,7 @@ class ExportConfig:
         per_channel_dense: one scale for each output of a Dense layer instead of one in all; only
             int8. The converter's own default, but larger, and it splits clusters.
         stripped: drop names and metadata, which no interpreter needs.
+        orders: of the hidden channels that are tried for a packed file that codes short, see `ordered`.
     Raises:
         ValueError: an unknown form, or one that this stack gets wrong, with the reason.
     """
@@ -51,6 +52,7 @@ class ExportConfig:
     form: str
     per_channel_dense: bool = False
     stripped: bool = False
+    orders: int = 0
 
     def __post_init__(self) -> None:
         if self.form in REFUSED:
@@ -63,6 +65,10 @@ class ExportConfig:
             raise ValueError("stripped goes with a .tflite form, not 'h5'")
         if self.stripped and self.form.startswith("packed"):
             raise ValueError(f"stripped goes with a converter's form; {self.form!r} has nothing to drop")
+        if isinstance(self.orders, bool) or not isinstance(self.orders, int) or self.orders < 0:
+            raise ValueError(f"orders is {self.orders!r}; allowed: whole numbers from 0")
+        if self.orders and not self.form.startswith("packed"):
+            raise ValueError(f"orders goes with a packed form, not {self.form!r}")
 
     @property
     def suffix(self) -> str:
@@ -208,6 +214,17 @@ FORMS: dict[str, Export] = {
     "packed_int4": lambda model, images, config: packing.pack(model, bits=4),
     "packed_int8": lambda model, images, config: packing.pack(model, bits=8),
 }
+
+
+def ordered(model: keras.Model, config: ExportConfig) -> keras.Model:
+    """The same net with its hidden channels in the order, of those tried, whose file codes shortest."""
+    if not config.orders:
+        return model
+
+    def size(net: keras.Model) -> int:
+        return metrics.brotli_bytes(FORMS[config.form](net, None, config))
+
+    return ordering.shortest(model, size, tries=config.orders)
 
 
 def export(model: keras.Model, config: ExportConfig, *, representative: np.ndarray | None) -> bytes:

@@ -15,11 +15,13 @@ from . import (
     allocation,
     clustering,
     conversion,
+    distillation,
     graphs,
     keras_files,
     keras_reader,
     metrics,
     models,
+    ordering,
     packing,
     pruning,
     quantization,
@@ -37,7 +39,7 @@ from .outcomes import Outcome, Record
 from .pruning import PruneConfig
 from .quantization import QuantizeConfig
 from .rate_distortion import RateConfig
-from .recipes import MaskConfig, Recipe, Step, Technique, requirements
+from .recipes import MaskConfig, Recipe, Scoring, Step, Task, Technique, Training
 from .shrinkage import ShrinkConfig
 from .verification import RULES, Promise, check_file
 
@@ -52,7 +54,7 @@ _MODULES: dict[type, tuple[ModuleType, ...]] = {
     PruneConfig: (pruning, allocation),
     ClusterConfig: (clustering,),
     QuantizeConfig: (quantization,),
-    RateConfig: (rate_distortion,),
+    RateConfig: (rate_distortion, ordering),
     ShrinkConfig: (shrinkage,),
     MaskConfig: (pruning,),
 }
@@ -93,14 +95,26 @@ class Bench:
         """What was computed before."""
         return Store(self.cache_dir)
 
+    def key(self, task: Task) -> str:
+        """The hash of all that makes a net's weights or a teacher's scores: equal tasks are shared."""
+        if isinstance(task, Scoring):
+            return make_key(
+                teachers=[self.key(needed) for needed in task.needs()],
+                views=task.teacher.distill.views,
+                strength=task.strength,
+                code=_digest(training, distillation),
+            )
+        return self.training_key(task.net, task.steps, task.seed)
+
     def training_key(self, net: str, steps: tuple[Step, ...], seed: int) -> str:
         """The hash of all that makes a trained net: chained, so that equal beginnings are shared."""
         if not steps:
             return self._identity(net)
         step = steps[-1]
         modules = [training, *(_MODULES[type(step.technique)] if step.technique else ())]
-        parents = [self.training_key(net, needed, seed) for needed in requirements(steps)]
+        parents = [self.key(needed) for needed in Training(net=net, steps=steps, seed=seed).needs()]
         root = {} if len(steps) > 1 else {"data": self.data.fingerprint, "libraries": versions()}
+        taught = {"temperature": step.teacher.distill.temperature} if step.teacher else {}
         return make_key(
             architecture=self._identity(net),
             seed=seed,
@@ -109,16 +123,54 @@ class Bench:
             parents=parents,
             depth=len(steps),
             code=_digest(*modules),
+            **taught,
             **root,
         )
 
     def record_key(self, recipe: Recipe, seed: int) -> str:
         """The hash of all that makes a record."""
-        packed = (packing,) if recipe.export.form.startswith("packed") else ()
+        packed = (packing, ordering) if recipe.export.form.startswith("packed") else ()
         code = _digest(conversion, metrics, tflite, verification, *packed)
         trained = self.training_key(recipe.net, recipe.steps, seed)
         return make_key(
             recipe=recipe.name, export=recipe.export, trained=trained, code=code, libraries=versions()
+        )
+
+    def carry_out(self, task: Task, report: Report) -> None:
+        """Put into the store what a task makes, unless it is there."""
+        if isinstance(task, Scoring):
+            self.scores(task, report)
+        else:
+            self.trained(task.net, task.steps, task.seed, report)
+
+    def scores(self, task: Scoring, report: Report) -> np.ndarray:
+        """What a teacher says of the training images, from the store or computed now; see `Lesson`."""
+        key = self.key(task)
+        files = self.store.get(key)
+        if files is None:
+            teacher = task.teacher
+            title = f"{teacher.net}, scoring"
+            found = distillation.scores(
+                [self.trained(teacher.net, teacher.steps, seed, report) for seed in teacher.seeds],
+                _scaled(self.data, "train"),
+                strength=task.strength,
+                views=teacher.distill.views,
+                progress=lambda views: report(key, title, task.epochs * views / teacher.distill.views),
+            )
+            packed = io.BytesIO()
+            np.save(packed, found)
+            self.store.put(key, {"scores.npy": packed.getvalue()})
+            return found
+        return np.load(io.BytesIO(files["scores.npy"]))
+
+    def _lesson(self, step: Step, report: Report) -> training.Lesson | None:
+        if step.teacher is None:
+            return None
+        task = Scoring(teacher=step.teacher, strength=step.train.augment)
+        return training.Lesson(
+            scores=self.scores(task, report),
+            strength=task.strength,
+            temperature=step.teacher.distill.temperature,
         )
 
     def trained(self, net: str, steps: tuple[Step, ...], seed: int, report: Report) -> models.keras.Model:
@@ -134,9 +186,10 @@ class Bench:
         parent = self.trained(net, steps[:-1], seed, report)
         like = getattr(step.technique, "like", ())
         masks = pruning.nonzero_masks(self.trained(net, like, seed, report)) if like else None
+        lesson = self._lesson(step, report)
         title = f"{Path(net).stem}, {_title(step)}, seed {seed}"
         progress = functools.partial(report, key, title)
-        model = self._run(parent, step, masks, _seed_of(seed, len(steps)), progress)
+        model = self._run(parent, step, masks, lesson, _seed_of(seed, len(steps)), progress)
         if not isinstance(step.technique, QuantizeConfig):
             self.store.put(key, {"weights.npz": _pack(model)})
         return model
@@ -182,6 +235,7 @@ class Bench:
         parent: models.keras.Model,
         step: Step,
         masks: dict[str, np.ndarray] | None,
+        lesson: training.Lesson | None,
         seed: int,
         progress: Callable[[float], None],
     ) -> models.keras.Model:
@@ -210,7 +264,14 @@ class Bench:
             else:
                 model = models.clone(parent)
         training.fit(
-            model, images, self.data.y_train, step.train, seed=seed, progress=progress, callbacks=callbacks
+            model,
+            images,
+            self.data.y_train,
+            step.train,
+            seed=seed,
+            progress=progress,
+            callbacks=callbacks,
+            lesson=lesson,
         )
         with models.quiet():
             return strip(model)
@@ -234,7 +295,7 @@ class Bench:
         )
 
     def _export(self, recipe: Recipe, seed: int, key: str, report: Report) -> dict[str, bytes]:
-        model = self.trained(recipe.net, recipe.steps, seed, report)
+        model = conversion.ordered(self.trained(recipe.net, recipe.steps, seed, report), recipe.export)
         validation, test = _scaled(self.data, "val"), _scaled(self.data, "test")
         aware = recipe.quantization_aware
         representative = None if aware else scale(self.data.x_train[: conversion.REPRESENTATIVE_IMAGES])

@@ -10,14 +10,14 @@ kernel, interpolated linearly in between, so that weights feel where the next ch
 Zeros, the share of each layer in them and the few values that remain all follow from the price.
 """
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .models import clone, keras, kernel_layers, tf
+from .models import keras, tf
+from .ordering import canonical
 
 #: Added to each grid point's count, so that a point without weights has a finite code length.
 PRIOR_COUNT = 0.3
@@ -208,57 +208,3 @@ def strip(model: keras.Model) -> keras.Model:
         kernel = tf.round(source.grid_values()) * source.scale
         target.set_weights([kernel.numpy(), *([source.bias.numpy()] if source.use_bias else [])])
     return canonical(stripped)
-
-
-#: Layers that keep channels apart and in their order.
-_CHANNELWISE = (
-    keras.layers.MaxPool2D,
-    keras.layers.AveragePooling2D,
-    keras.layers.GlobalAveragePooling2D,
-    keras.layers.Flatten,
-    keras.layers.Dropout,
-)
-
-
-def _is_chain(model: keras.Model) -> bool:
-    """Whether each kernel's channels are read by the next kernel alone, through ReLU, pools or nothing."""
-    layers = kernel_layers(model)
-    if not isinstance(model, keras.Sequential) or not layers:
-        return False
-    between = model.layers[model.layers.index(layers[0]) :]
-    pointwise = (keras.activations.relu, keras.activations.linear)
-    return all(
-        isinstance(layer, _CHANNELWISE)
-        or (takes(layer) and layer.use_bias and (layer is layers[-1] or layer.activation in pointwise))
-        for layer in between
-    )
-
-
-def canonical(model: keras.Model) -> keras.Model:
-    """The same function with its hidden channels in an order that codes well, dead ones silenced.
-
-    A channel is dead when nothing reads it, or when it is always 0: its kernel and bias, and what
-    reads it, become 0. The others are sorted by bias, so that like stands beside like. Labels stay
-    the same; outputs up to the rounding of sums in another order.
-
-    Args:
-        model: any net; one that is no plain chain of convolutions, Dense layers and pools stays as it is.
-    """
-    copy = clone(model)
-    layers = kernel_layers(copy)
-    if not _is_chain(copy):
-        return copy
-    for layer, reader in reversed(list(itertools.pairwise(layers))):
-        kernel, bias = layer.get_weights()
-        weights, reader_bias = reader.get_weights()
-        channels = len(bias)
-        # rows of a Dense layer after Flatten count the channels fastest
-        read = weights.reshape(-1, channels, weights.shape[-1])
-        silent = (kernel.reshape(-1, channels) == 0).all(axis=0) & (bias <= 0)
-        silent &= layer.activation is keras.activations.relu
-        dead = silent | (read == 0).all(axis=(0, 2))
-        kernel[..., dead], bias[dead], read[:, dead] = 0, 0, 0
-        order = np.argsort(bias, kind="stable")
-        layer.set_weights([kernel[..., order], bias[order]])
-        reader.set_weights([read[:, order].reshape(weights.shape), reader_bias])
-    return copy

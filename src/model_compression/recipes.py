@@ -7,6 +7,7 @@ import numpy as np
 
 from .clustering import ClusterConfig
 from .conversion import ExportConfig
+from .distillation import DistillConfig
 from .metrics import zip_bytes
 from .models import parse_net
 from .pruning import PruneConfig, magnitude_mask
@@ -44,11 +45,37 @@ Technique = PruneConfig | ClusterConfig | QuantizeConfig | RateConfig | ShrinkCo
 
 
 @dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """Better nets, trained beforehand, whose mean scores a net learns instead of the labels.
+
+    Args:
+        net: a name that `models.build` knows.
+        steps: the teachers' training, at least one step.
+        seeds: one teacher each, the same ones whatever seed the student has; at least one.
+        distill: how they teach.
+    Raises:
+        ValueError: no such net, no step or no seed.
+    """
+
+    net: str
+    steps: "tuple[Step, ...]"
+    seeds: tuple[int, ...]
+    distill: DistillConfig
+
+    def __post_init__(self) -> None:
+        check_net(self.net)
+        for name in ("steps", "seeds"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} of the teacher is empty; allowed: at least one")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Step:
-    """One stretch of training, under one technique or none."""
+    """One stretch of training, under one technique or none, by the labels or by what a teacher says."""
 
     train: TrainConfig
     technique: Technique | None = None
+    teacher: Teacher | None = None
 
 
 def check_net(net: str) -> None:
@@ -137,12 +164,51 @@ class Recipe:
         return tuple(replace(step, technique=None) for step in self.steps)
 
 
-def requirements(steps: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
-    """The trainings that the last of `steps` starts from."""
-    if len(steps) > 1:
-        yield steps[:-1]
-    if steps and isinstance(steps[-1].technique, MaskConfig) and steps[-1].technique.like:
-        yield steps[-1].technique.like
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The last of a net's steps, carried out with a seed: weights come of it."""
+
+    net: str
+    steps: tuple[Step, ...]
+    seed: int
+
+    @property
+    def epochs(self) -> float:
+        """How long it takes, in epochs."""
+        return self.steps[-1].train.epochs
+
+    def needs(self) -> "Iterator[Task]":
+        """What has to be there before."""
+        if len(self.steps) > 1:
+            yield replace(self, steps=self.steps[:-1])
+        if not self.steps:
+            return
+        last = self.steps[-1]
+        if isinstance(last.technique, MaskConfig) and last.technique.like:
+            yield replace(self, steps=last.technique.like)
+        if last.teacher:
+            yield Scoring(teacher=last.teacher, strength=last.train.augment)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """What a teacher says of the training images, moved about at a strength: scores for all its students."""
+
+    teacher: Teacher
+    strength: float
+
+    @property
+    def epochs(self) -> float:
+        """How long it takes, in epochs; a view has no way back, which would take twice as long."""
+        return self.teacher.distill.views * len(self.teacher.seeds) / 3
+
+    def needs(self) -> "Iterator[Task]":
+        """What has to be there before: the teachers."""
+        for seed in self.teacher.seeds:
+            yield Training(net=self.teacher.net, steps=self.teacher.steps, seed=seed)
+
+
+Task = Training | Scoring
 
 
 @dataclass(frozen=True, kw_only=True)

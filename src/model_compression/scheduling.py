@@ -20,7 +20,7 @@ from tqdm import tqdm
 from .experiment import Bench
 from .outcomes import Outcome
 from .quiet import quiet
-from .recipes import Recipe, Step, requirements
+from .recipes import Recipe, Task, Training
 
 TOPIC = "model-compression-progress"
 #: Seconds between two looks at the progress.
@@ -42,11 +42,11 @@ def _settle() -> None:
     gc.freeze()
 
 
-def _train(bench: Bench, net: str, steps: tuple[Step, ...], seed: int, *needed: None) -> None:
+def _carry_out(bench: Bench, task: Task, *needed: None) -> None:
     # TensorFlow's random state belongs to the process, whatever threads a cluster gives us
     with _one_at_a_time, quiet():
         _settle()
-        bench.trained(net, steps, seed, _report)
+        bench.carry_out(task, _report)
         gc.collect()  # a Keras model is a cycle of references, and holds its training functions
 
 
@@ -112,7 +112,7 @@ class Study:
         self.bench, self.recipes, self.seeds, self.n_workers = bench, dict(recipes), list(seeds), n_workers
         self.failures: list[Failure] = []
         self._futures: dict[str, Future] = {}
-        self._trainings: dict[str, float] = {}
+        self._epochs_of: dict[str, float] = {}
         self._done: dict[str, float] = {}
         self._title = ""
         self._keys: dict[tuple[Recipe, int], str] = {}
@@ -166,29 +166,28 @@ class Study:
         key = self._key(recipe, seed)
         if key in self._futures or self.bench.store.has(key):
             return
+        training = Training(net=recipe.net, steps=recipe.steps, seed=seed)
         aware = recipe.quantization_aware
         # quantization-aware nets are trained where they are exported
         # a saved model as it is has no steps, and nothing to train
-        needed = requirements(recipe.steps) if aware or not recipe.steps else [recipe.steps]
+        needed = training.needs() if aware or not recipe.steps else [training]
         priority = self._priority(recipe, seed)
-        futures = [self._submit_training(recipe.net, steps, seed, priority) for steps in needed]
+        futures = [self._submit_task(task, priority) for task in needed]
         if aware:
-            self._trainings[self.bench.training_key(recipe.net, recipe.steps, seed)] = recipe.steps[
-                -1
-            ].train.epochs
+            self._epochs_of[self.bench.key(training)] = training.epochs
         self._futures[key] = self._connected().submit(
             _run, self.bench, recipe, seed, *futures, key=key, priority=priority, pure=False
         )
 
-    def _submit_training(self, net: str, steps: tuple[Step, ...], seed: int, priority: int) -> Future | None:
-        key = self.bench.training_key(net, steps, seed)
+    def _submit_task(self, task: Task, priority: int) -> Future | None:
+        key = self.bench.key(task)
         if key not in self._futures:
             if self.bench.store.has(key):
                 return None
-            futures = [self._submit_training(net, needed, seed, priority) for needed in requirements(steps)]
-            self._trainings[key] = steps[-1].train.epochs
+            futures = [self._submit_task(needed, priority) for needed in task.needs()]
+            self._epochs_of[key] = task.epochs
             self._futures[key] = self._connected().submit(
-                _train, self.bench, net, steps, seed, *futures, key=key, priority=priority, pure=False
+                _carry_out, self.bench, task, *futures, key=key, priority=priority, pure=False
             )
         return self._futures[key]
 
@@ -246,9 +245,10 @@ class Study:
                 time.sleep(TICK)
 
     def _epochs(self, wanted: Iterable[tuple[Recipe, int]]) -> dict[str, float]:
-        """Epochs of each training that was submitted for these recipes and seeds, by its key."""
-        trainings = set().union(*(self._ancestors(recipe.net, recipe.steps, seed) for recipe, seed in wanted))
-        return {key: self._trainings[key] for key in trainings if key in self._trainings}
+        """Epochs of each task that was submitted for these recipes and seeds, by its key."""
+        tasks = (Training(net=recipe.net, steps=recipe.steps, seed=seed) for recipe, seed in wanted)
+        keys = set().union(*(self._ancestors(task) for task in tasks))
+        return {key: self._epochs_of[key] for key in keys if key in self._epochs_of}
 
     def _epochs_done(self, epochs: Mapping[str, float], exports: Iterable[Future]) -> float:
         finished = {key for key in epochs if key in self._futures and self._futures[key].done()}
@@ -258,6 +258,5 @@ class Study:
         )
         return trained + EXPORT_EPOCHS * sum(future.done() for future in exports)
 
-    def _ancestors(self, net: str, steps: tuple[Step, ...], seed: int) -> set[str]:
-        above = (self._ancestors(net, needed, seed) for needed in requirements(steps))
-        return {self.bench.training_key(net, steps, seed)}.union(*above)
+    def _ancestors(self, task: Task) -> set[str]:
+        return {self.bench.key(task)}.union(*(self._ancestors(needed) for needed in task.needs()))

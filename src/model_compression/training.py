@@ -69,8 +69,43 @@ class _Adam(keras.optimizers.Adam):
         return list(grads_and_vars)
 
 
-def compile_model(model: keras.Model, config: TrainConfig, images: int) -> None:
-    """Adam on a cosine, cross-entropy on logits."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lesson:
+    """What a teacher says of the training images, each moved about in several ways.
+
+    Args:
+        scores: log-probabilities, float16 (views, images, classes). View v of the images is
+            `move(images, draw_moves(len(images), strength, view_seed(v)))`.
+        strength: how far the images were moved, see `augment`.
+        temperature: of the loss, above 0: teacher's and student's scores are divided by it.
+    """
+
+    scores: np.ndarray
+    strength: float
+    temperature: float
+
+
+class _DistillationLoss(keras.losses.Loss):
+    """Cross-entropy of softened probabilities, times the temperature squared.
+
+    The square keeps the gradients of one size whatever the temperature.
+    Source: Hinton, Vinyals & Dean 2015, arXiv:1503.02531, section 2.
+    """
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        target = tf.nn.softmax(tf.cast(y_true, y_pred.dtype) / self.temperature)
+        lost = tf.nn.softmax_cross_entropy_with_logits(labels=target, logits=y_pred / self.temperature)
+        return self.temperature**2 * lost
+
+
+def compile_model(
+    model: keras.Model, config: TrainConfig, images: int, *, temperature: float | None = None
+) -> None:
+    """Adam on a cosine; cross-entropy on logits, with labels or, at a temperature, a teacher's scores."""
     peak = config.learning_rate * config.batch_size / REFERENCE_BATCH
     steps = config.steps(images)
     rising = round(config.warmup * steps)
@@ -81,28 +116,44 @@ def compile_model(model: keras.Model, config: TrainConfig, images: int) -> None:
     )
     model.compile(
         optimizer=_Adam(schedule),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss=(
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            if temperature is None
+            else _DistillationLoss(temperature)
+        ),
         steps_per_execution=1 if steps < SHORT_TRAINING else min(STEPS_PER_EXECUTION, steps // config.epochs),
     )
     # else its variables appear while the first step is traced, and Keras traces that a second time
     model.optimizer.build(model.trainable_variables)
 
 
-def augment(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
+def draw_moves(images: int, strength: float, seed: tf.Tensor) -> tf.Tensor:
+    """Float32 (6, images), each even in [-strength, strength]: what `move` takes.
+
+    Args:
+        seed: int32 (2,); the same seed draws the same.
+    """
+    return tf.random.stateless_uniform([6, images], seed, -strength, strength)
+
+
+def view_seed(view: int | tf.Tensor) -> tf.Tensor:
+    """The seed of a teacher's view, the same for every student."""
+    return tf.stack([0, tf.cast(view, tf.int32)])
+
+
+def move(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
     """Each image rotated, sheared, stretched and shifted by amounts of its own; 0 comes in at the edges.
 
     Source: Simard, Steinkraus & Platt 2003, "Best practices for convolutional neural networks".
     Args:
         images: float32 (n, height, width) or (n, height, width, channels).
-        strength: 0 leaves images as they are; 1 draws each amount evenly up to the limits above.
-        seed: int32 (2,); the same seed moves the images the same way.
+        drawn: float32 (6, n), see `draw_moves`; ones are the limits above.
     Returns:
         float32 shaped like `images`, interpolated bilinearly.
     """
     grey = images.shape.rank == 3
     batch = images[..., None] if grey else images
     height, width = batch.shape[1:3]
-    drawn = tf.random.stateless_uniform([6, tf.shape(batch)[0]], seed, -strength, strength)
     angle, shear = ROTATION * drawn[0], SHEAR * drawn[1]
     wide, high = 1 + STRETCH * drawn[2], 1 + STRETCH * drawn[3]
     cos, sin = tf.cos(angle), tf.sin(angle)
@@ -121,6 +172,17 @@ def augment(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
         fill_mode="CONSTANT",
     )
     return moved[..., 0] if grey else moved
+
+
+def augment(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
+    """Images moved about at random, see `move`.
+
+    Args:
+        images: float32 (n, height, width) or (n, height, width, channels).
+        strength: 0 leaves images as they are; 1 draws each amount evenly up to the limits above.
+        seed: int32 (2,); the same seed moves the images the same way.
+    """
+    return move(images, draw_moves(tf.shape(images)[0], strength, seed))
 
 
 def _augment_batches(model: keras.Model, strength: float, seed: int) -> None:
@@ -170,6 +232,29 @@ def _batches(images: np.ndarray, labels: np.ndarray, config: TrainConfig) -> tf.
     return epochs.flat_map(cut).map(gather).prefetch(4).with_options(options)
 
 
+def _taught_batches(images: np.ndarray, lesson: Lesson, config: TrainConfig) -> tf.data.Dataset:
+    """Batches of moved images with the teacher's scores, a view an epoch, the first again after the last."""
+    pixels, scores = _tensor(images), tf.constant(lesson.scores)
+    size, options = config.batch_size, tf.data.Options()
+    options.autotune.enabled = False
+    count = len(images)
+
+    def drawn(view: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        moves = draw_moves(count, lesson.strength, view_seed(view))
+        return scores[view], moves, tf.random.shuffle(tf.range(count, dtype=tf.int64))
+
+    def cut(answers: tf.Tensor, moves: tf.Tensor, order: tf.Tensor) -> tf.data.Dataset:
+        def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            places = order[start : start + size]
+            moved = move(tf.gather(pixels, places), tf.gather(moves, places, axis=1))
+            return moved, tf.gather(answers, places)
+
+        return tf.data.Dataset.range(0, count, size).map(batch)
+
+    views = tf.data.Dataset.range(config.epochs).map(lambda epoch: epoch % len(lesson.scores))
+    return views.map(drawn).flat_map(cut).prefetch(4).with_options(options)
+
+
 class _ReportProgress(keras.callbacks.Callback):
     """Tell `report` how many epochs are done, as a float."""
 
@@ -194,6 +279,7 @@ def fit(
     seed: int,
     progress: Progress,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    lesson: Lesson | None = None,
 ) -> None:
     """Train `model` in place.
 
@@ -202,14 +288,16 @@ def fit(
         labels: int (n,).
         seed: fixes the order of the batches and how images are moved; set right before the fit.
         progress: called with the epochs done so far.
+        lesson: learn this of the images, moved as the teacher saw them, in place of the labels.
     """
     keras.utils.set_random_seed(seed)
-    compile_model(model, config, len(images))
-    if config.augment:
+    compile_model(model, config, len(images), temperature=lesson.temperature if lesson else None)
+    if config.augment and lesson is None:
         _augment_batches(model, config.augment, seed)
     steps_per_epoch = config.steps(len(images)) // config.epochs
+    batches = _batches(images, labels, config) if lesson is None else _taught_batches(images, lesson, config)
     model.fit(
-        _batches(images, labels, config),
+        batches,
         epochs=config.epochs,
         steps_per_epoch=steps_per_epoch,
         verbose=0,
