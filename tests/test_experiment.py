@@ -10,12 +10,13 @@ import pytest
 from model_compression import experiment, models
 from model_compression.clustering import ClusterConfig
 from model_compression.conversion import ExportConfig
+from model_compression.distillation import DistillConfig
 from model_compression.experiment import Bench, promise_of
 from model_compression.metrics import zip_bytes
 from model_compression.outcomes import Outcome
 from model_compression.pruning import PruneConfig
 from model_compression.quantization import QuantizeConfig
-from model_compression.recipes import MaskConfig, Recipe, Step
+from model_compression.recipes import MaskConfig, Recipe, Scoring, Step, Teacher
 from model_compression.tflite import predict, read_graph
 from model_compression.training import TrainConfig
 from model_compression.verification import RULES, CorruptFileError
@@ -201,6 +202,43 @@ def test_damaged_entry_is_said_and_computed_again(
     assert outcomes["pruned.tflite"].content == first[0]["pruned.tflite"].content
     assert outcomes["pruned.tflite"].record == first[0]["pruned.tflite"].record
     assert path.exists()
+
+
+TEACHER = Teacher(net=NET, steps=(BASE,), seeds=(0, 1), distill=DistillConfig(temperature=2.0, views=2))
+
+
+def taught(teacher: Teacher = TEACHER, name: str = "taught", augment: float = 0.3) -> Recipe:
+    train = replace(BASE.train, augment=augment)
+    return recipe(name, (Step(train=train, teacher=teacher),), "packed_int4")
+
+
+def test_teachers_and_their_scores_are_computed_once_for_all_students(first: First, bench: Bench) -> None:
+    outcomes, spy = carry_out(bench, [taught()])
+    # the teacher of seed 0 is the net that other recipes start from
+    assert spy.trained == ["scoring", "training", "training"]
+    assert outcomes["taught.tflite"].record.accuracy > 0.6
+    hotter = replace(TEACHER, distill=DistillConfig(temperature=3.0, views=2))
+    _, spy = carry_out(bench, [taught(hotter, "hotter")])
+    assert spy.trained == ["training"]
+
+
+def test_key_of_a_student_changes_with_all_that_makes_its_lesson(bench: Bench) -> None:
+    seeds = replace(TEACHER, seeds=(0,))
+    steps = replace(TEACHER, steps=(BASE, BASE))
+    views = replace(TEACHER, distill=DistillConfig(temperature=2.0, views=3))
+    hotter = replace(TEACHER, distill=DistillConfig(temperature=3.0, views=2))
+    recipes = [taught(each) for each in (TEACHER, seeds, steps, views, hotter)]
+    recipes += [taught(augment=0.4), recipe("untaught", (BASE,), "packed_int4")]
+    keys = {key_of(bench, each.steps) for each in recipes}
+    assert len(keys) == len(recipes)
+
+
+def test_scores_are_found_in_the_store(first: First, bench: Bench) -> None:
+    task = Scoring(teacher=TEACHER, strength=0.3)
+    scored = bench.scores(task, Spy())
+    assert bench.store.has(bench.key(task))
+    np.testing.assert_array_equal(bench.scores(task, lambda *told: pytest.fail("computed again")), scored)
+    assert scored.shape == (2, len(bench.data.y_train), 10)
 
 
 def test_file_that_fails_the_guard_is_not_stored(

@@ -6,16 +6,19 @@ from conftest import exactly
 from model_compression.catalogue import PUBLISHED, catalogue, control_of
 from model_compression.clustering import ClusterConfig
 from model_compression.conversion import ExportConfig
+from model_compression.distillation import DistillConfig
 from model_compression.pruning import PruneConfig
 from model_compression.quantization import QuantizeConfig
 from model_compression.recipes import (
     MaskConfig,
     Recipe,
+    Scoring,
     Settings,
     Step,
+    Teacher,
     Technique,
+    Training,
     equal_size_filters,
-    requirements,
 )
 from model_compression.training import TrainConfig
 
@@ -136,11 +139,42 @@ def test_control_trains_as_long_without_the_techniques() -> None:
     assert recipe(None).control_steps() == (PLAIN,)
 
 
+def training(*steps: Step) -> Training:
+    return Training(net="baseline", steps=steps, seed=5)
+
+
 def test_training_starts_from_all_earlier_steps_and_from_the_net_of_its_mask() -> None:
     masked = Step(train=TRAIN, technique=MaskConfig(like=(PLAIN, PLAIN)))
-    assert list(requirements((PLAIN,))) == []
-    assert list(requirements((PLAIN, masked))) == [(PLAIN,), (PLAIN, PLAIN)]
-    assert list(requirements((masked,))) == [(PLAIN, PLAIN)]
+    assert list(training(PLAIN).needs()) == []
+    assert list(training(PLAIN, masked).needs()) == [training(PLAIN), training(PLAIN, PLAIN)]
+    assert list(training(masked).needs()) == [training(PLAIN, PLAIN)]
+
+
+# Teachers
+
+TEACHER = Teacher(net="small_d4", steps=(PLAIN,), seeds=(1, 2), distill=DistillConfig(temperature=2, views=6))
+
+
+def test_taught_training_needs_the_scores_and_they_need_the_teachers() -> None:
+    taught = Step(train=TrainConfig(epochs=3, learning_rate=0.01, augment=0.5), teacher=TEACHER)
+    scoring = Scoring(teacher=TEACHER, strength=0.5)
+    assert list(training(taught).needs()) == [scoring]
+    assert list(training(PLAIN, taught).needs()) == [training(PLAIN), scoring]
+    teachers = [Training(net="small_d4", steps=(PLAIN,), seed=seed) for seed in (1, 2)]
+    assert list(scoring.needs()) == teachers
+    # two teachers, six views, no way back
+    assert (scoring.epochs, training(taught).epochs) == (4, 3)
+
+
+@pytest.mark.parametrize("field", ["steps", "seeds"])
+def test_teacher_without_training_or_seed_is_refused(field: str) -> None:
+    with pytest.raises(ValueError, match=exactly(f"{field} of the teacher is empty; allowed: at least one")):
+        replace(TEACHER, **{field: ()})
+
+
+def test_teacher_of_no_known_net_is_refused() -> None:
+    with pytest.raises(ValueError, match="net is 'lenet_6'; allowed: "):
+        replace(TEACHER, net="lenet_6")
 
 
 # Settings

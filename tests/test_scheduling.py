@@ -12,10 +12,11 @@ from distributed import Client
 
 from model_compression import scheduling
 from model_compression.conversion import ExportConfig
+from model_compression.distillation import DistillConfig
 from model_compression.experiment import Bench
 from model_compression.outcomes import Outcome
 from model_compression.pruning import PruneConfig
-from model_compression.recipes import Recipe, Step
+from model_compression.recipes import Recipe, Scoring, Step, Teacher
 from model_compression.scheduling import Failure, Study, connect
 from model_compression.training import TrainConfig
 
@@ -103,6 +104,27 @@ def test_nothing_finished_is_trained_again(interrupted: Interrupted, client: Cli
     for key in interrupted.finished:
         # 1,800 images in batches of 32 are 57 steps, told every 50: twice a training
         assert 1 <= heard.count(key) <= 2
+
+
+def test_teachers_are_trained_once_before_their_scores_and_those_before_the_students(
+    client: Client, bench: Bench
+) -> None:
+    first = Step(train=replace(BASE.train, learning_rate=0.03))
+    distill = DistillConfig(temperature=2.0, views=1)
+    teacher = Teacher(net=NET, steps=(first,), seeds=(7,), distill=distill)
+    steps = (replace(BASE, teacher=teacher),)
+    taught = Recipe(name="taught", net=NET, steps=steps, export=ExportConfig(form="float32"))
+    study = Study(bench, {"taught": taught}, [0, 1], n_workers=2).start()
+    study.wait()
+    assert len(study.outcomes("taught")) == 2
+    scoring = Scoring(teacher=teacher, strength=0.0)
+    (trained,) = scoring.needs()
+    heard = [event["key"] for _, event in client.get_events(scheduling.TOPIC)]
+    students = [bench.training_key(NET, steps, seed) for seed in (0, 1)]
+    keys = [bench.key(trained), bench.key(scoring)]
+    # both end before the next begins
+    last = [max(place for place, heard_key in enumerate(heard) if heard_key == key) for key in keys]
+    assert last[0] < heard.index(keys[1]) <= last[1] < min(heard.index(key) for key in students)
 
 
 def test_interrupted_study_gives_the_same_as_one_in_process(
