@@ -17,12 +17,13 @@ from .cache import writable_folder, write_atomically
 from .clustering import ClusterConfig
 from .conversion import ExportConfig
 from .data import Dataset, scale
+from .distillation import DistillConfig
 from .outcomes import Outcome
 from .plots import pareto
 from .pruning import PruneConfig
 from .published import FLOAT_BYTES, PARAMETERS, PUBLISHED
 from .rate_distortion import RateConfig
-from .recipes import Recipe, Step
+from .recipes import Recipe, Step, Teacher
 from .shrinkage import ShrinkConfig
 from .training import TrainConfig
 
@@ -31,26 +32,45 @@ COLUMNS = ["net", "method", "bytes", "error_pct", "error_sd_pct", "seeds", "coun
 OURS = "this study"
 
 
+#: The nets that teach all others: their training, and seeds that no other training has.
+TEACHER_NET, TEACHER_SEEDS, VIEWS = "small_32p_64p_128p", (11, 12), 16
+TEACHER_TRAIN = TrainConfig(epochs=24, learning_rate=2e-3, warmup=0.05, augment=1.0)
+
+
+def _teacher(temperature: float) -> Teacher:
+    return Teacher(
+        net=TEACHER_NET,
+        steps=(Step(train=TEACHER_TRAIN),),
+        seeds=TEACHER_SEEDS,
+        distill=DistillConfig(temperature=temperature, views=VIEWS),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetPlan:
     """How one net is trained along the frontier.
 
     Attributes:
         first, tuned: epochs of plain and of rate-distortion training.
+        temperature: of the teachers' scores, by which both are trained; the less a net can hold, the lower
+            it has to be. None for the labels.
         learning_rate: of both. augment: strength in both, see `training.augment`.
         prices: of a coded kilobyte; one point of the frontier each. levels, first_nonzero: see `RateConfig`.
         l1: of the plain training of a net that has far more weights than it needs, see `ShrinkConfig`.
+        orders: of the hidden channels that are tried, see `ordering.shortest`.
     """
 
     net: str
     first: int
     tuned: int
     l1: float | None = None
-    levels: int = 7
+    levels: int
     first_nonzero: float | None = None
+    temperature: float | None = None
     learning_rate: float
     augment: float
     prices: tuple[float, ...]
+    orders: int = 1000
 
     def _train(self, epochs: int) -> TrainConfig:
         return TrainConfig(epochs=epochs, learning_rate=self.learning_rate, warmup=0.05, augment=self.augment)
@@ -58,18 +78,19 @@ class NetPlan:
     def recipes(self) -> list[Recipe]:
         """One for each price."""
         shrink = None if self.l1 is None else ShrinkConfig(l1=self.l1)
-        first = Step(train=self._train(self.first), technique=shrink)
+        teacher = None if self.temperature is None else _teacher(self.temperature)
+        first = Step(train=self._train(self.first), technique=shrink, teacher=teacher)
 
         def priced(price: float) -> Step:
             rate = RateConfig(price=price, levels=self.levels, first_nonzero=self.first_nonzero)
-            return Step(train=self._train(self.tuned), technique=rate)
+            return Step(train=self._train(self.tuned), technique=rate, teacher=teacher)
 
         return [
             Recipe(
                 name=f"{self.net}-price-{price:g}",
                 net=self.net,
                 steps=(first, priced(price)),
-                export=ExportConfig(form="packed_int4"),
+                export=ExportConfig(form="packed_int4", orders=self.orders),
             )
             for price in self.prices
         ]
@@ -77,17 +98,56 @@ class NetPlan:
 
 #: In the order in which they are computed.
 PLANS = (
-    NetPlan(net="baseline", first=8, tuned=20, learning_rate=5e-3, augment=0.5, prices=(0.05,)),
     NetPlan(
-        net="small_12s_24p_24p",
-        first=8,
-        tuned=16,
-        learning_rate=4e-3,
+        net="small_16p_32p_48p",
+        first=6,
+        tuned=24,
+        levels=3,
+        temperature=3,
+        learning_rate=3e-3,
         augment=1.0,
-        prices=(0.015, 0.03, 0.05, 0.12),
+        prices=(0.04,),
     ),
-    NetPlan(net="small_12s_24p_24p", first=8, tuned=32, learning_rate=4e-3, augment=1.0, prices=(0.032,)),
-    NetPlan(net="small_20p_40p_64p", first=8, tuned=45, learning_rate=3e-3, augment=1.0, prices=(0.002,)),
+    NetPlan(
+        net="small_16p_24p_32p",
+        first=6,
+        tuned=28,
+        levels=3,
+        temperature=3,
+        learning_rate=3e-3,
+        augment=1.0,
+        prices=(0.16,),
+    ),
+    NetPlan(
+        net="small_12p_16p_16p",
+        first=8,
+        tuned=80,
+        levels=3,
+        temperature=2,
+        learning_rate=3e-3,
+        augment=1.0,
+        prices=(0.48,),
+    ),
+    NetPlan(
+        net="small_12p_16p_16p",
+        first=8,
+        tuned=24,
+        levels=3,
+        temperature=2,
+        learning_rate=3e-3,
+        augment=1.0,
+        prices=(0.3,),
+    ),
+    NetPlan(
+        net="baseline",
+        first=8,
+        tuned=30,
+        levels=3,
+        temperature=1,
+        learning_rate=5e-3,
+        augment=0.5,
+        prices=(0.02, 0.06),
+    ),
     NetPlan(
         net="lenet_300_100",
         first=8,
@@ -98,6 +158,7 @@ PLANS = (
         learning_rate=2e-3,
         augment=0.5,
         prices=(0.02,),
+        orders=0,
     ),
     NetPlan(
         net="lenet_5",
@@ -109,6 +170,7 @@ PLANS = (
         learning_rate=2e-3,
         augment=0.5,
         prices=(0.012, 0.03),
+        orders=0,
     ),
 )
 

@@ -18,7 +18,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 #: Up to so many bytes, brotli's modes and these windows (log2 of bytes) are all tried.
-BROTLI_SEARCHED, BROTLI_WINDOWS = 2**15, (22, 10, 12, 14, 16)
+BROTLI_SEARCHED, BROTLI_WINDOWS = 2**14, (22, 10, 12, 14, 16)
 
 
 def _zip(content: bytes) -> bytes:

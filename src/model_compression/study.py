@@ -87,7 +87,7 @@ def _write_frontier(
     results: Path,
 ) -> None:
     path, folder = results / "frontier.csv", results / "frontier"
-    before = pd.read_csv(path) if path.exists() else None
+    before = _planned(pd.read_csv(path)) if path.exists() else None
     rows = {name: frontier.our_row(recipes[name], found) for name, found in outcomes.items()}
     table = frontier.merge(before, list(rows.values()), nets)
     files = set(table["file"].dropna())
@@ -103,11 +103,17 @@ def _write_frontier(
     save_csv(frontier.literature(table), results / "literature.csv")
 
 
+def _planned(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of an earlier run that today's plans would still compute."""
+    names = table["net"] + "-" + table["method"]
+    return table[names.isin(frontier.points())]
+
+
 def _merged(path: Path, rows: list[dict[str, object]], nets: Sequence[str]) -> pd.DataFrame:
     """A table by net with `rows` in place of those of the same nets."""
     table = pd.DataFrame(rows)
     if path.exists():
-        old = pd.read_csv(path)
+        old = _planned(pd.read_csv(path))
         table = pd.concat([old[[not frontier.wanted(net, nets) for net in old["net"]]], table])
     return table.sort_values(["net", "bytes"], ignore_index=True)
 
