@@ -99,6 +99,16 @@ class NetPlan:
 #: In the order in which they are computed.
 PLANS = (
     NetPlan(
+        net="small_20p_40p_64p",
+        first=6,
+        tuned=24,
+        levels=3,
+        temperature=3,
+        learning_rate=3e-3,
+        augment=1.0,
+        prices=(0.015,),
+    ),
+    NetPlan(
         net="small_16p_32p_48p",
         first=6,
         tuned=24,
@@ -121,22 +131,12 @@ PLANS = (
     NetPlan(
         net="small_12p_16p_16p",
         first=8,
-        tuned=80,
+        tuned=50,
         levels=3,
         temperature=2,
         learning_rate=3e-3,
         augment=1.0,
-        prices=(0.48,),
-    ),
-    NetPlan(
-        net="small_12p_16p_16p",
-        first=8,
-        tuned=24,
-        levels=3,
-        temperature=2,
-        learning_rate=3e-3,
-        augment=1.0,
-        prices=(0.3,),
+        prices=(0.46,),
     ),
     NetPlan(
         net="baseline",
