@@ -131,12 +131,12 @@ PLANS = (
     NetPlan(
         net="small_12p_16p_16p",
         first=8,
-        tuned=50,
+        tuned=24,
         levels=3,
         temperature=2,
         learning_rate=3e-3,
         augment=1.0,
-        prices=(0.46,),
+        prices=(0.3,),
     ),
     NetPlan(
         net="baseline",
