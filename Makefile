@@ -11,10 +11,10 @@ help: ## list the targets
 	@awk -F ': .*## |: ## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 results: env ## run the notebook, write results/   (PARAMETERS="-p FINAL_SPARSITY 0.9")
-	$(PY) -m model_compression.notebook $(PARAMETERS)
+	$(PY) -m model_compression.notebook.run $(PARAMETERS)
 
 fashion: env ## the same study on Fashion-MNIST, into results/fashion_mnist
-	$(PY) -m model_compression.notebook -p DATASET fashion_mnist -p RESULTS_DIR results/fashion_mnist \
+	$(PY) -m model_compression.notebook.run -p DATASET fashion_mnist -p RESULTS_DIR results/fashion_mnist \
 		-p MODELS_DIR models/fashion_mnist $(PARAMETERS)
 
 test: env ## ruff, mypy, pytest
@@ -27,7 +27,7 @@ lab: env ## open the notebook in JupyterLab   (LAB=--allow-root, in a container)
 	$(PY) -m jupyter lab $(LAB) $(NOTEBOOK)
 
 study: env ## run the comparison of many seeds and nets   (NETS=lenet_5,lenet_300_100)
-	$(PY) -m model_compression.study $$(echo '$(NETS)' | awk '{ gsub(",", " ") } NF { print "--nets " $$0 }')
+	$(PY) -m model_compression.frontier.study $$(echo '$(NETS)' | awk '{ gsub(",", " ") } NF { print "--nets " $$0 }')
 
 bench: env ## run the benchmarks, benchmarks/bench_*.py
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done

@@ -8,8 +8,9 @@ import time
 
 import numpy as np
 
-from model_compression import conversion, models, tflite
-from model_compression.data import load_dataset, scale
+from model_compression.data.datasets import load_dataset, scale
+from model_compression.files import conversion, running
+from model_compression.nets import named
 from model_compression.quiet import quiet
 
 ROUNDS = 25
@@ -17,12 +18,12 @@ ROUNDS = 25
 
 def one_at_a_time(content: bytes, images: np.ndarray) -> np.ndarray:
     """Labels the way most tutorials compute them."""
-    details = tflite.io_details(content)
+    details = running.io_details(content)
     if details.input_scale:
-        images = tflite.quantize(
+        images = running.quantize(
             images, scale=details.input_scale, zero_point=details.input_zero_point, dtype=details.input_dtype
         )
-    loaded = tflite.interpreter(content)
+    loaded = running.interpreter(content)
     loaded.allocate_tensors()
     source, target = loaded.get_input_details()[0]["index"], loaded.get_output_details()[0]["index"]
     labels = np.empty(len(images), np.int64)
@@ -44,7 +45,7 @@ def main() -> None:
     """Print the median ratio for each form."""
     dataset = load_dataset("mnist")
     images = scale(dataset.x_test)
-    model = models.build("baseline", input_shape=dataset.input_shape, classes=dataset.classes, seed=0)
+    model = named.build("baseline", input_shape=dataset.input_shape, classes=dataset.classes, seed=0)
     for form in ("float32", "dynamic_range", "int8"):
         with quiet():
             content = conversion.export(
@@ -52,7 +53,7 @@ def main() -> None:
             )
         ratios = []
         for _ in range(ROUNDS):
-            batched, ours = seconds(tflite.predict, content, images)
+            batched, ours = seconds(running.predict, content, images)
             single, theirs = seconds(one_at_a_time, content, images)
             if np.mean(ours == theirs) < 0.999:
                 raise RuntimeError(f"{form}: the two ways disagree")

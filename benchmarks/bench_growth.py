@@ -12,9 +12,9 @@ from dataclasses import replace
 import psutil
 from bench_workers import NAMES, SETTINGS
 
-from model_compression.catalogue import catalogue
-from model_compression.experiment import Bench
-from model_compression.scheduling import Study, connect
+from model_compression.study.catalogue import catalogue
+from model_compression.study.experiment import Bench
+from model_compression.study.scheduling import Study, connect
 
 WORKERS = 2
 

@@ -10,10 +10,10 @@ import tempfile
 import time
 from dataclasses import replace
 
-from model_compression.catalogue import catalogue
-from model_compression.experiment import Bench
-from model_compression.recipes import Settings
-from model_compression.scheduling import Study, connect
+from model_compression.study.catalogue import catalogue
+from model_compression.study.experiment import Bench
+from model_compression.study.recipes import Settings
+from model_compression.study.scheduling import Study, connect
 
 NAMES = ("int8", "quantization_aware_trained", "pruned_quantized", "clustered_16")
 SETTINGS = Settings(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_compression.data import Dataset, load_dataset, scale
+from model_compression.data.datasets import Dataset, load_dataset, scale
 
 DATA_DIR = Path(__file__).parents[1] / "data"
 
@@ -65,7 +65,8 @@ class Nets:
 
     def __init__(self, data: Dataset) -> None:
         # TensorFlow is slow to import, and not every test needs it
-        from model_compression import clustering, pruning, quantization, training
+        from model_compression.nets import training
+        from model_compression.techniques import clustering, pruning, quantization
 
         self.data, self.config = data, training.TrainConfig(**SHORT)
         self.images, self.labels = scale(data.x_train), data.y_train
@@ -91,12 +92,12 @@ class Nets:
         self._files: dict[tuple[str, str], bytes] = {}
 
     def untrained(self, seed: int = 0) -> Any:
-        from model_compression import models
+        from model_compression.nets import named
 
-        return models.build(TINY_NET, input_shape=(28, 28), classes=10, seed=seed)
+        return named.build(TINY_NET, input_shape=(28, 28), classes=10, seed=seed)
 
     def fit(self, model: Any, *, seed: int = 1, callbacks: Sequence[Any] = ()) -> Any:
-        from model_compression import training
+        from model_compression.nets import training
 
         training.fit(
             model,
@@ -117,10 +118,12 @@ class Nets:
         return self._trained[name]
 
     def _tuned(self, parent: str, config: Any) -> Any:
-        from model_compression import clustering, models, pruning, quantization
+        from model_compression import quiet
+        from model_compression.nets import keras2
+        from model_compression.techniques import clustering, pruning, quantization
 
-        models.keras.utils.set_random_seed(1)
-        with models.quiet():
+        keras2.keras.utils.set_random_seed(1)
+        with quiet.quiet():
             if isinstance(config, pruning.PruneConfig):
                 wrapped = pruning.wrap(self[parent], config, steps=self.config.steps(len(self.images)))
                 return pruning.strip(self.fit(wrapped, callbacks=pruning.callbacks()))
@@ -129,7 +132,7 @@ class Nets:
             return quantization.strip(self.fit(quantization.wrap(self[parent], config)), config)
 
     def file(self, name: str, form: str) -> bytes:
-        from model_compression import conversion
+        from model_compression.files import conversion
 
         if (name, form) not in self._files:
             representative = None if "qat" in name else self.images[:100]
@@ -147,9 +150,9 @@ def nets(few: Dataset) -> Nets:
 
 def kernels_of(model: Any) -> dict[str, np.ndarray]:
     """A float net's kernels as arrays."""
-    from model_compression import models
+    from model_compression.nets import layers
 
-    return {name: kernel.numpy().copy() for name, kernel in models.kernels(model).items()}
+    return {name: kernel.numpy().copy() for name, kernel in layers.kernels(model).items()}
 
 
 def exactly(message: str) -> str:

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from model_compression.outcomes import Outcome, Record
+from model_compression.study.outcomes import Outcome, Record
 
 #: 100 images of ten classes.
 LABELS = np.tile(np.arange(10), 10)

@@ -5,13 +5,14 @@ import warnings
 
 import numpy as np
 
-from model_compression.micro import compress_lut
+from model_compression.runtimes.micro import compress_lut
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
     from litert_quantizer import quantizer, recipe
 
-    from model_compression.models import keras, quiet, tf
+    from model_compression.nets.keras2 import keras, tf
+    from model_compression.quiet import quiet
 
 #: 40 images of 16x16, as pixels: coarse blocks, so that they differ enough to get different labels.
 IMAGES = np.kron(np.random.default_rng(1).integers(0, 256, (40, 4, 4), np.uint8), np.ones((4, 4), np.uint8))

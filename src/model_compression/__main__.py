@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from .units import parse_bytes, parse_microseconds, parse_points
+from .own_model.units import parse_bytes, parse_microseconds, parse_points
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,8 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.max_latency is not None and given.runtime != "litert":
         parser.error("--max-latency goes with --runtime litert: this machine says nothing of a device's time")
     # TensorFlow takes seconds to import: bad arguments are told before
-    from . import answer_report, command
-    from .data import DataUnavailableError
+    from .data.datasets import DataUnavailableError
+    from .own_model import command
+    from .own_model import report as answer_report
 
     request = command.Request(
         model=given.model,

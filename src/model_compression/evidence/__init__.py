@@ -1,0 +1,1 @@
+"""Records become statistics, tables, pictures and sentences."""

@@ -1,0 +1,1 @@
+"""A net becomes a .tflite file, which is run, checked and weighed."""

@@ -1,0 +1,105 @@
+"""What a file weighs: bytes under several coders, zeros and entropy. No TensorFlow here."""
+
+import io
+import lzma
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import brotli
+import numpy as np
+import zstandard
+from scipy import stats
+
+#: Up to so many bytes, brotli's modes and these windows (log2 of bytes) are all tried.
+BROTLI_SEARCHED, BROTLI_WINDOWS = 2**14, (22, 10, 12, 14, 16)
+
+
+def _zip(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        # a fixed name and date: equal content, equal bytes
+        archive.writestr(zipfile.ZipInfo("model"), content, zipfile.ZIP_DEFLATED, 9)
+    return file.getvalue()
+
+
+def _unzip(content: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return archive.read(archive.namelist()[0])
+
+
+def _xz(content: bytes) -> bytes:
+    return lzma.compress(content, check=lzma.CHECK_NONE, preset=9 | lzma.PRESET_EXTREME)
+
+
+def _zstd(content: bytes) -> bytes:
+    return zstandard.ZstdCompressor(level=22, write_checksum=False).compress(content)
+
+
+def _brotli(content: bytes) -> bytes:
+    """The shortest over the coder's modes and windows; of a large file, which takes long, the default's."""
+    if len(content) > BROTLI_SEARCHED:
+        return brotli.compress(content, quality=11)
+    modes = (brotli.MODE_GENERIC, brotli.MODE_TEXT, brotli.MODE_FONT)
+    tried = (
+        brotli.compress(content, quality=11, mode=mode, lgwin=window)
+        for window in BROTLI_WINDOWS
+        for mode in modes
+    )
+    return min(tried, key=len)
+
+
+@dataclass(frozen=True)
+class Coder:
+    """A general-purpose compressor at its highest level."""
+
+    encode: Callable[[bytes], bytes]
+    decode: Callable[[bytes], bytes]
+
+
+#: By the ending that a coded file gets.
+CODERS: dict[str, Coder] = {
+    "zip": Coder(_zip, _unzip),
+    "xz": Coder(_xz, lzma.decompress),
+    "zst": Coder(_zstd, lambda content: zstandard.ZstdDecompressor().decompress(content)),
+    "br": Coder(_brotli, brotli.decompress),
+}
+
+
+def zip_bytes(content: bytes) -> int:
+    """Bytes of a zip archive (deflate, level 9) that holds `content`."""
+    return len(_zip(content))
+
+
+def brotli_bytes(content: bytes) -> int:
+    """Bytes of `content` under brotli (quality 11, its default mode and window)."""
+    return len(brotli.compress(content, quality=11))
+
+
+def best_coded(content: bytes) -> tuple[str, bytes]:
+    """The shortest coding of `content` and the name of its coder in `CODERS`.
+
+    Raises:
+        ValueError: the coding does not decode to `content`.
+    """
+    coded = {name: coder.encode(content) for name, coder in CODERS.items()}
+    best = min(coded, key=lambda name: len(coded[name]))
+    if CODERS[best].decode(coded[best]) != content:
+        raise ValueError(f"coder {best!r} does not give back what it was given")
+    return best, coded[best]
+
+
+def sparsity(weights: np.ndarray, *, zero: float = 0) -> float:
+    """The fraction of `weights` equal to `zero` (a quantized tensor's zero point)."""
+    return float(np.mean(weights == zero))
+
+
+def entropy_bits(values: np.ndarray) -> float:
+    """Order-0 entropy of all of `values`: what a memoryless coder needs, in bits.
+
+    Integers of one byte are the symbols themselves; wider values count as one memoryless coder a
+    byte position.
+    Source: Shannon 1948.
+    """
+    planes = np.ascontiguousarray(values).view(np.uint8).reshape(-1, values.dtype.itemsize)
+    return float(sum(stats.entropy(np.bincount(plane), base=2) for plane in planes.T) * len(planes))

@@ -1,0 +1,344 @@
+"""The guard against silent corruption: no file enters a table before it has passed here.
+
+A converter can write, without a word, a file that computes something else: shifted weights, lost
+zeros, floats where integers were asked for. So each file's constants are read from its schema, put
+into the Keras net, and both are asked the same questions.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..nets.keras2 import keras
+from ..nets.layers import KERNEL_LAYERS, clone, kernel_layers
+from ..nets.training import predict
+from ..techniques.pruning import TOGETHER
+from . import matching, running
+from .graph import Graph, Operator, Tensor, read_graph
+from .packing import BIAS_BITS
+
+
+class CorruptFileError(RuntimeError):
+    """A file that does not compute what its net computes, or is not what its recipe promised."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormRule:
+    """What the files of one form have to look like.
+
+    Attributes:
+        bits: allowed for a kernel. largest_bits: of the largest kernel, the point of the form.
+        integer_only: no float tensor anywhere, both ends included.
+        exact: each weight lies within half a step of its trained value; forms that choose their
+            clipping (OCTAV) or correct errors against each other (GPTQ) do not.
+        scale_free: a kernel may be stored times a positive factor of its own, and biases times those of
+            all layers so far: ReLU lets factors through.
+        bias_error: largest relative rounding of a float bias.
+        agreement: least fraction of images on which file and net give the same label.
+    """
+
+    bits: frozenset[int]
+    largest_bits: int
+    integer_only: bool = False
+    exact: bool = True
+    scale_free: bool = False
+    bias_error: float = 1e-3
+    agreement: float = 0.98
+
+
+def _rule(*bits: int, **rest: object) -> FormRule:
+    return FormRule(bits=frozenset(bits), largest_bits=bits[0], **rest)  # type: ignore[arg-type]
+
+
+#: By form; the first number is what the largest kernel must have.
+RULES: dict[str, FormRule] = {
+    "float32": _rule(32, agreement=0.999),
+    "float16": _rule(16, agreement=0.998),
+    "dynamic_range": _rule(8, 32),
+    # a weakly trained net gives many images two nearly equal scores, which rounding decides
+    "int8": _rule(8, integer_only=True, agreement=0.96),
+    "int4_qat": _rule(4, integer_only=True, exact=False, agreement=0.97),
+    "int16x8": _rule(8),
+    "int4_dynamic": _rule(4, agreement=0.97),
+    "int4_weight_only": _rule(4, agreement=0.97),
+    "int4_mixed": _rule(4, 8, agreement=0.97),
+    "int4_weight_only_octav": _rule(4, exact=False, agreement=0.97),
+    "int4_mixed_gptq": _rule(4, 8, exact=False, agreement=0.97),
+    "int4_static": _rule(4, 8, agreement=0.97),
+    "packed_int4": _rule(4, scale_free=True, bias_error=2**-BIAS_BITS, agreement=0.97),
+    "packed_int8": _rule(8, scale_free=True, bias_error=2**-BIAS_BITS),
+}
+
+#: Largest error of the scores, over their spread, of a file that computes right: 0.1 and less was measured
+#: for int8, 0.4 and more for files that are wrong.
+SCORE_ERROR = 0.2
+#: Most that a rounded number may be off by, in quantization steps: half of one, and the error of floats.
+ROUNDING = 0.51
+#: Largest relative error (root mean square) of a kernel, by its bits.
+RELATIVE_ERROR = {32: 1e-6, 16: 1e-3, 8: 0.08, 4: 0.5}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promise:
+    """What a recipe says of its file.
+
+    Attributes:
+        rule: of the file's form.
+        zeros: least number of zeros a kernel, by the float layer's name; of all kernels, by `TOGETHER`.
+        unique_values: most distinct values a kernel with one scale, by the float layer's name.
+        by_scores: whether labels may differ where the scores lie within `SCORE_ERROR`: a user's net may give
+            its two best classes scores so close that rounding decides.
+    """
+
+    rule: FormRule
+    zeros: Mapping[str, int] = field(default_factory=dict)
+    unique_values: Mapping[str, int] = field(default_factory=dict)
+    by_scores: bool = False
+
+
+def check_file(
+    content: bytes,
+    net: keras.Model,
+    promise: Promise,
+    *,
+    images: np.ndarray,
+    trained: keras.Model,
+) -> None:
+    """Raise unless the file is what its recipe promised and computes what its constants say.
+
+    Args:
+        net: a float Keras net of the same architecture; its weights are not used.
+        images: float32 (n, ...), not of the test set.
+        trained: the net that the file was made of. A float net's weights are compared with the
+            file's; after quantization-aware training, whose wrappers hold them unrounded, the labels.
+    Raises:
+        CorruptFileError: what disagrees, naming the tensor.
+    """
+    graph = read_graph(content)
+    pairs = match_kernels(graph, net, trained)
+    weights = {layer.name: layer.get_weights() for layer in kernel_layers(trained)}
+    _check_types(graph, pairs, promise.rule)
+    factor = 1.0
+    for name, (tensor, operator) in pairs.items():
+        _check_counts(name, tensor, promise)
+        _check_limits(_bias(graph, operator))
+        if weights:
+            kernel, *biases = weights[name]
+            kernel = to_file_layout(kernel, net.get_layer(name))
+            own = _factor(tensor, kernel) if promise.rule.scale_free else 1.0
+            factor *= own
+            _check_values(tensor, kernel * own, promise.rule)
+            for expected in biases:
+                _check_bias(_bias(graph, operator), expected * factor, name, promise.rule)
+    zeros = sum(int(np.sum(tensor.dequantized() == 0)) for tensor, _ in pairs.values())
+    if zeros < promise.zeros.get(TOGETHER, 0):
+        raise CorruptFileError(f"the kernels have {zeros} zeros; promised: {promise.zeros[TOGETHER]}")
+    labels = running.predict(content, images)
+
+    def close(scores: Callable[[], np.ndarray]) -> bool:
+        return promise.by_scores and _score_error(running.logits(content, images), scores()) <= SCORE_ERROR
+
+    agreement = promise.rule.agreement
+    if not weights and not close(lambda: _scores(trained, images)):
+        _compare(labels, predict(trained, images), agreement, "the net it was made of")
+    rebuilt = rebuild(graph, net, pairs)
+    if not close(lambda: _scores(rebuilt, images)):
+        _compare(labels, predict(rebuilt, images), agreement, "its own constants, computed by Keras")
+    if not close(lambda: running.logits(content, images, delegate=False)):
+        plain = running.predict(content, images, delegate=False)
+        _compare(labels, plain, min(agreement, 0.99), "the interpreter without XNNPACK")
+
+
+def _scores(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    # called, not `predict`: nothing is traced for the few batches that there are
+    parts = [images[start : start + 1000] for start in range(0, len(images), 1000)]
+    return np.concatenate([np.asarray(model(part, training=False)) for part in parts])
+
+
+def _score_error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Root mean square of the difference over the standard deviation."""
+    deviation = float(np.std(theirs))
+    return float(np.sqrt(np.mean((ours - theirs) ** 2))) / deviation if deviation else float("inf")
+
+
+def _compare(labels: np.ndarray, others: np.ndarray, least: float, what: str) -> None:
+    agreement = float(np.mean(labels == others))
+    if agreement < least:
+        raise CorruptFileError(
+            f"the file agrees with {what} on {agreement:.4f} of the images; least: {least}"
+        )
+
+
+def to_file_layout(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
+    """A Keras kernel in the axes of a .tflite file."""
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return kernel.reshape(1, *kernel.shape[:2], -1)
+    return np.moveaxis(kernel, -1, 0)
+
+
+def to_keras_layout(values: np.ndarray, layer: keras.layers.Layer, shape: Sequence[int]) -> np.ndarray:
+    """A file's kernel in the axes, and the shape, of the Keras layer."""
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return values.reshape(shape)
+    return np.moveaxis(values, 0, -1).reshape(shape)
+
+
+def match_kernels(
+    graph: Graph, net: keras.Model, trained: keras.Model | None = None
+) -> dict[str, tuple[Tensor, Operator]]:
+    """The stored kernel, and the operator that uses it, of each layer that has one.
+
+    Told apart by shape, then by the values of `trained`, then by order: see `matching`.
+
+    Raises:
+        CorruptFileError: the file has other kernels than the net.
+    """
+    layers = kernel_layers(net)
+    stored = graph.kernels()
+    # layers that no method takes are left as they are, and may have kernels of their own
+    others = sum(bool(layer.weights) for layer in net.layers) - len(layers)
+    if not len(layers) <= len(stored) <= len(layers) + others:
+        raise CorruptFileError(f"the file has {len(stored)} kernels, the net {len(layers)}")
+    shapes = [to_file_layout(layer.get_weights()[0], layer).shape for layer in layers]
+    known = {} if trained is None else _trained_kernels(trained)
+    expected = [to_file_layout(known[layer.name], layer) if layer.name in known else None for layer in layers]
+    places = matching.assign([tensor.dequantized() for tensor, _ in stored], shapes, expected)
+    if places is None:
+        for layer, shape, (tensor, _) in zip(layers, shapes, stored, strict=False):
+            if tensor.shape != shape:
+                raise CorruptFileError(
+                    f"tensor {tensor.name!r} has shape {tensor.shape}; {layer.name} needs {shape}"
+                )
+        raise CorruptFileError("the file's kernels have other shapes than the net's")
+    return {layer.name: stored[place] for layer, place in zip(layers, places, strict=True)}
+
+
+def _trained_kernels(trained: keras.Model) -> dict[str, np.ndarray]:
+    """The kernels by the float layer's name, also those that quantization-aware training has wrapped."""
+    found = {layer.name: layer.get_weights()[0] for layer in kernel_layers(trained)}
+    for layer in trained.layers:
+        if isinstance(getattr(layer, "layer", None), KERNEL_LAYERS) and getattr(layer, "_weight_vars", None):
+            found[layer.layer.name] = layer._weight_vars[0][0].numpy()
+    return found
+
+
+def _check_types(graph: Graph, pairs: Mapping[str, tuple[Tensor, Operator]], rule: FormRule) -> None:
+    tensors = [tensor for tensor, _ in pairs.values()]
+    for tensor in tensors:
+        if tensor.bits not in rule.bits:
+            raise CorruptFileError(
+                f"tensor {tensor.name!r} is {tensor.dtype}, {tensor.bits} bits; promised: {sorted(rule.bits)}"
+            )
+    largest = max(tensors, key=lambda tensor: int(np.prod(tensor.shape)))
+    if largest.bits != rule.largest_bits:
+        raise CorruptFileError(
+            f"tensor {largest.name!r} has {largest.bits} bits; promised: {rule.largest_bits}"
+        )
+    if rule.integer_only:
+        for tensor in graph.tensors:
+            if tensor.dtype.startswith("float"):
+                raise CorruptFileError(
+                    f"tensor {tensor.name!r} is {tensor.dtype}; promised: integers throughout"
+                )
+
+
+def _check_counts(name: str, tensor: Tensor, promise: Promise) -> None:
+    values = tensor.dequantized()
+    zeros, unique = int(np.sum(values == 0)), len(np.unique(values))
+    if zeros < promise.zeros.get(name, 0):
+        raise CorruptFileError(f"tensor {tensor.name!r} has {zeros} zeros; promised: {promise.zeros[name]}")
+    # a scale a channel turns one centroid into many values
+    if tensor.scale.size <= 1 and unique > promise.unique_values.get(name, unique):
+        raise CorruptFileError(
+            f"tensor {tensor.name!r} has {unique} distinct values; promised: {promise.unique_values[name]}"
+        )
+
+
+def _factor(tensor: Tensor, kernel: np.ndarray) -> float:
+    """The positive factor that `kernel` was stored times; 1 for a kernel of zeros.
+
+    One that puts every weight within half a step of what is stored, where there is such a factor: the one
+    that comes closest in squares is itself off by what few weights were rounded by.
+    """
+    stored, step = tensor.dequantized(), float(np.max(tensor.scale, initial=0.0))
+    both = float(np.sum(stored * kernel, dtype=np.float64))
+    if both <= 0:
+        return 1.0
+    kept = kernel != 0
+    middle, width = stored[kept] / kernel[kept], ROUNDING * step / np.abs(kernel[kept])
+    low, high = float(np.max(middle - width)), float(np.min(middle + width))
+    if 0 < low <= high:
+        return (low + high) / 2
+    return both / float(np.sum(kernel**2, dtype=np.float64))
+
+
+def _check_values(tensor: Tensor, expected: np.ndarray, rule: FormRule) -> None:
+    error = np.abs(tensor.dequantized() - expected)
+    relative = float(np.sqrt(np.mean(error**2) / max(float(np.mean(expected**2)), 1e-30)))
+    # so that NaN fails too
+    if not relative <= RELATIVE_ERROR[tensor.bits]:
+        raise CorruptFileError(
+            f"tensor {tensor.name!r} lies {relative:.2g} (relative) from the trained kernel; "
+            f"most for {tensor.bits} bits: {RELATIVE_ERROR[tensor.bits]}"
+        )
+    if rule.exact and tensor.scale.size:
+        along = [1] * len(tensor.shape)
+        if tensor.scale.size > 1:
+            along[tensor.axis] = -1
+        steps = float(np.max(error / np.broadcast_to(tensor.scale.reshape(along), error.shape)))
+        if not steps <= ROUNDING:
+            raise CorruptFileError(
+                f"tensor {tensor.name!r} lies up to {steps:.2f} quantization steps "
+                "from the trained kernel; most: 0.5"
+            )
+
+
+def _bias(graph: Graph, operator: Operator) -> Tensor | None:
+    """The stored bias of a layer; None where the converter left out one of zeros."""
+    index = operator.inputs[2] if len(operator.inputs) > 2 else -1
+    return graph.constant(index) if index >= 0 else None
+
+
+def _check_limits(bias: Tensor | None) -> None:
+    """A filter without weights may have got a scale so small that 32 bits cannot hold its bias."""
+    if bias is not None and bias.values is not None and bias.scale.size:
+        limits = np.iinfo(bias.values.dtype)
+        clipped = int(np.isin(bias.values, (limits.min, limits.max)).sum())
+        if clipped:
+            raise CorruptFileError(
+                f"tensor {bias.name!r} has {clipped} biases clipped to {limits.dtype}'s limits; most: 0"
+            )
+
+
+def _check_bias(tensor: Tensor | None, expected: np.ndarray, layer: str, rule: FormRule) -> None:
+    if tensor is None:
+        if np.any(expected):
+            raise CorruptFileError(f"the bias of {layer} is missing; the trained one is not zero")
+        return
+    error = np.abs(tensor.dequantized() - expected)
+    # half a step of the integer forms, the rounding of floats
+    allowed = (
+        ROUNDING * (tensor.scale if tensor.scale.size else 0) + rule.bias_error * np.abs(expected) + 1e-7
+    )
+    if not np.all(error <= allowed):
+        raise CorruptFileError(
+            f"tensor {tensor.name!r} lies up to {np.max(error):.2g} from the trained bias; "
+            f"most: {np.max(allowed):.2g}"
+        )
+
+
+def rebuild(graph: Graph, net: keras.Model, pairs: Mapping[str, tuple[Tensor, Operator]]) -> keras.Model:
+    """The Keras net with the file's constants, de-quantized, as its weights."""
+    copy = clone(net)
+    for layer in copy.layers:
+        if layer.name not in pairs:
+            continue
+        tensor, operator = pairs[layer.name]
+        kernel, *biases = layer.get_weights()
+        weights = [to_keras_layout(tensor.dequantized(), layer, kernel.shape)]
+        if biases:
+            stored = _bias(graph, operator)
+            weights.append(np.zeros_like(biases[0]) if stored is None else stored.dequantized())
+        layer.set_weights(weights)
+    return copy

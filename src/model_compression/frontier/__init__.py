@@ -1,0 +1,1 @@
+"""Plans for the smallest files, and the published ones beside them."""

@@ -1,0 +1,72 @@
+"""Distillation: a small net learns the scores that better ones give, instead of the labels alone.
+
+Teacher and student see the same moved images (Beyer et al. 2022, arXiv:2106.05237). What the teachers
+say of them is computed once for all students: each training image in so many views, a view an epoch.
+
+Source: Hinton, Vinyals & Dean 2015, arXiv:1503.02531.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .keras2 import keras, tf
+from .training import draw_moves, move, view_seed
+
+#: Images that the teachers score at once.
+BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig:
+    """How a net is taught.
+
+    Args:
+        temperature: teacher's and student's scores are divided by it in the loss; above 0.
+        views: ways in which each training image is moved; a longer training begins anew with the first.
+    Raises:
+        ValueError: a field out of range.
+    """
+
+    temperature: float
+    views: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature is {self.temperature!r}; allowed: finite, above 0")
+        if isinstance(self.views, bool) or not isinstance(self.views, int) or self.views < 1:
+            raise ValueError(f"views is {self.views!r}; allowed: whole numbers from 1")
+
+
+def scores(
+    teachers: Sequence[keras.Model],
+    images: np.ndarray,
+    *,
+    strength: float,
+    views: int,
+    progress: Callable[[float], None],
+) -> np.ndarray:
+    """The mean of the teachers' log-probabilities, see `training.Lesson`.
+
+    Args:
+        images: float32 (n, ...). strength: see `training.augment`.
+        progress: called with the views done so far.
+    Returns:
+        float16 (views, n, classes).
+    """
+
+    @tf.function(reduce_retracing=True)
+    def score(batch: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+        moved = move(batch, drawn)
+        given = [tf.nn.log_softmax(teacher(moved, training=False)) for teacher in teachers]
+        return tf.cast(tf.add_n(given) / len(given), tf.float16)
+
+    def view(number: int) -> np.ndarray:
+        drawn = draw_moves(len(images), strength, view_seed(number))
+        starts = range(0, len(images), BATCH)
+        found = [score(images[at : at + BATCH], drawn[:, at : at + BATCH]).numpy() for at in starts]
+        progress(number + 1)
+        return np.concatenate(found)
+
+    return np.stack([view(number) for number in range(views)])

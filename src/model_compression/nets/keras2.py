@@ -1,0 +1,45 @@
+"""The one place that picks a Keras.
+
+TFMOT needs Keras 2, so every module takes `keras`, `tf` and `tfmot` from here. One thread and
+deterministic ops make a training give the same weights whatever the number of cores; the study
+runs side by side in processes instead.
+"""
+
+from ..quiet import quiet
+
+with quiet():
+    import tensorflow as tf
+    import tensorflow_model_optimization as tfmot
+    import tf_keras as keras
+    from litert_quantizer import qtyping, quantizer, recipe
+    from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import (
+        cluster_weights,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
+        cluster_utils,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_scheme,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras.experimental.default_n_bit import (
+        default_n_bit_quantize_scheme,
+    )
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_op_determinism()
+    tf.get_logger().setLevel("ERROR")
+
+__all__ = [
+    "cluster_utils",
+    "cluster_weights",
+    "default_8bit_quantize_scheme",
+    "default_n_bit_quantize_scheme",
+    "keras",
+    "qtyping",
+    "quantizer",
+    "quiet",
+    "recipe",
+    "tf",
+    "tfmot",
+]

@@ -1,0 +1,318 @@
+"""One stretch of training: seeds, augmentation, fit, evaluate."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .keras2 import keras, tf
+
+#: Batches that one call of the training function runs: 1.3 to 1.5 times as fast on a small net, but
+#: traced twice, which a training of few steps never earns back. The weights are the same.
+STEPS_PER_EXECUTION, SHORT_TRAINING = 50, 250
+#: The batch size that a learning rate is stated for.
+REFERENCE_BATCH = 128
+
+#: Limits at strength 1: rotation and shear in radians, change of each side's length as a fraction,
+#: shift in pixels of an image 28 pixels wide.
+ROTATION, SHEAR, STRETCH, SHIFT = 0.17, 0.17, 0.12, 2.0 / 28
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long and how fast to train.
+
+    Args:
+        epochs: passes over the training set, at least 1.
+        learning_rate: Adam's peak for batches of 128; it scales linearly with `batch_size`
+            (Goyal et al. 2017, arXiv:1706.02677) and falls to 0 along a cosine.
+        batch_size: images a step, at least 1.
+        warmup: part of the training over which the learning rate first rises from 0, in [0, 1).
+        augment: how far the images are moved about, see `augment`; 0 for not at all.
+    Raises:
+        ValueError: a field out of range.
+    """
+
+    epochs: int
+    learning_rate: float
+    batch_size: int = REFERENCE_BATCH
+    warmup: float = 0.0
+    augment: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; allowed: whole numbers from 1")
+        if not 0 < self.learning_rate < 1:
+            raise ValueError(f"learning_rate is {self.learning_rate!r}; allowed: above 0, below 1")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is {self.warmup!r}; allowed: 0 up to but not including 1")
+        if not 0 <= self.augment <= 3:
+            raise ValueError(f"augment is {self.augment!r}; allowed: 0 to 3")
+
+    def steps(self, images: int) -> int:
+        """Optimizer steps that a fit on `images` images really takes."""
+        return self.epochs * -(-images // self.batch_size)
+
+
+class _Adam(keras.optimizers.Adam):
+    """Adam on one device, whose gradients nobody has to add up.
+
+    Keras adds them up through a custom gradient, which TensorFlow registers for the life of the
+    process, and the whole training graph with it: 2 to 6 MB a training.
+    """
+
+    def aggregate_gradients(self, grads_and_vars: list[tuple[tf.Tensor, tf.Variable]]) -> list[tuple]:
+        return list(grads_and_vars)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lesson:
+    """What a teacher says of the training images, each moved about in several ways.
+
+    Args:
+        scores: log-probabilities, float16 (views, images, classes). View v of the images is
+            `move(images, draw_moves(len(images), strength, view_seed(v)))`.
+        strength: how far the images were moved, see `augment`.
+        temperature: of the loss, above 0: teacher's and student's scores are divided by it.
+    """
+
+    scores: np.ndarray
+    strength: float
+    temperature: float
+
+
+class _DistillationLoss(keras.losses.Loss):
+    """Cross-entropy of softened probabilities, times the temperature squared.
+
+    The square keeps the gradients of one size whatever the temperature.
+    Source: Hinton, Vinyals & Dean 2015, arXiv:1503.02531, section 2.
+    """
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        target = tf.nn.softmax(tf.cast(y_true, y_pred.dtype) / self.temperature)
+        lost = tf.nn.softmax_cross_entropy_with_logits(labels=target, logits=y_pred / self.temperature)
+        return self.temperature**2 * lost
+
+
+def compile_model(
+    model: keras.Model, config: TrainConfig, images: int, *, temperature: float | None = None
+) -> None:
+    """Adam on a cosine; cross-entropy on logits, with labels or, at a temperature, a teacher's scores."""
+    peak = config.learning_rate * config.batch_size / REFERENCE_BATCH
+    steps = config.steps(images)
+    rising = round(config.warmup * steps)
+    schedule = (
+        keras.optimizers.schedules.CosineDecay(0.0, steps - rising, warmup_target=peak, warmup_steps=rising)
+        if rising
+        else keras.optimizers.schedules.CosineDecay(peak, steps)
+    )
+    model.compile(
+        optimizer=_Adam(schedule),
+        loss=(
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            if temperature is None
+            else _DistillationLoss(temperature)
+        ),
+        steps_per_execution=1 if steps < SHORT_TRAINING else min(STEPS_PER_EXECUTION, steps // config.epochs),
+    )
+    # else its variables appear while the first step is traced, and Keras traces that a second time
+    model.optimizer.build(model.trainable_variables)
+
+
+def draw_moves(images: int, strength: float, seed: tf.Tensor) -> tf.Tensor:
+    """Float32 (6, images), each even in [-strength, strength]: what `move` takes.
+
+    Args:
+        seed: int32 (2,); the same seed draws the same.
+    """
+    return tf.random.stateless_uniform([6, images], seed, -strength, strength)
+
+
+def view_seed(view: int | tf.Tensor) -> tf.Tensor:
+    """The seed of a teacher's view, the same for every student."""
+    return tf.stack([0, tf.cast(view, tf.int32)])
+
+
+def move(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+    """Each image rotated, sheared, stretched and shifted by amounts of its own; 0 comes in at the edges.
+
+    Source: Simard, Steinkraus & Platt 2003, "Best practices for convolutional neural networks".
+    Args:
+        images: float32 (n, height, width) or (n, height, width, channels).
+        drawn: float32 (6, n), see `draw_moves`; ones are the limits above.
+    Returns:
+        float32 shaped like `images`, interpolated bilinearly.
+    """
+    grey = images.shape.rank == 3
+    batch = images[..., None] if grey else images
+    height, width = batch.shape[1:3]
+    angle, shear = ROTATION * drawn[0], SHEAR * drawn[1]
+    wide, high = 1 + STRETCH * drawn[2], 1 + STRETCH * drawn[3]
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    xx, xy, yx, yy = cos * wide, (shear - sin) * wide, sin * high, cos * high
+    # about the middle of the image
+    x, y = (width - 1) / 2, (height - 1) / 2
+    right = x - xx * x - xy * y + SHIFT * width * drawn[4]
+    down = y - yx * x - yy * y + SHIFT * height * drawn[5]
+    none = tf.zeros_like(angle)
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
+        images=batch,
+        transforms=tf.stack([xx, xy, right, yx, yy, down, none, none], axis=1),
+        output_shape=[height, width],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )
+    return moved[..., 0] if grey else moved
+
+
+def augment(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
+    """Images moved about at random, see `move`.
+
+    Args:
+        images: float32 (n, height, width) or (n, height, width, channels).
+        strength: 0 leaves images as they are; 1 draws each amount evenly up to the limits above.
+        seed: int32 (2,); the same seed moves the images the same way.
+    """
+    return move(images, draw_moves(tf.shape(images)[0], strength, seed))
+
+
+def _augment_batches(model: keras.Model, strength: float, seed: int) -> None:
+    """Make the steps of `model`'s next fit move their images; what it computes stays as it is."""
+    plain = model.train_step
+
+    def train_step(data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        images, labels = data
+        # 31 bits of the seed and the step number: every step of every run draws its own
+        step = tf.cast(model.optimizer.iterations, tf.int32)
+        return plain((augment(images, strength, tf.stack([seed & 0x7FFFFFFF, step])), labels))
+
+    model.train_step = train_step
+
+
+#: The array that the last training took, and its copy: page by page, a copy takes up to half a second.
+_last: tuple[np.ndarray, tf.Tensor] | None = None
+
+
+def _tensor(images: np.ndarray) -> tf.Tensor:
+    """The images as a tensor, the same as long as training after training takes the same array."""
+    global _last
+    if _last is None or _last[0] is not images:
+        _last = images, tf.constant(images)
+    return _last[1]
+
+
+def _batches(images: np.ndarray, labels: np.ndarray, config: TrainConfig) -> tf.data.Dataset:
+    """The batches, in the order, that Keras makes of arrays, but without tf.data's autotuning.
+
+    The thread that tunes sleeps for ever longer, and the end of one fit in five waited seconds for it.
+    """
+    pixels, answers = _tensor(images), tf.constant(labels)
+    size, options = config.batch_size, tf.data.Options()
+    options.autotune.enabled = False
+
+    def shuffled(_: tf.Tensor) -> tf.Tensor:
+        return tf.random.shuffle(tf.range(len(images), dtype=tf.int64))
+
+    def cut(order: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.range(0, len(images), size).map(lambda start: order[start : start + size])
+
+    def gather(places: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.gather(pixels, places), tf.gather(answers, places)
+
+    epochs = tf.data.Dataset.range(1).repeat(config.epochs).map(shuffled)
+    return epochs.flat_map(cut).map(gather).prefetch(4).with_options(options)
+
+
+def _taught_batches(images: np.ndarray, lesson: Lesson, config: TrainConfig) -> tf.data.Dataset:
+    """Batches of moved images with the teacher's scores, a view an epoch, the first again after the last."""
+    pixels, scores = _tensor(images), tf.constant(lesson.scores)
+    size, options = config.batch_size, tf.data.Options()
+    options.autotune.enabled = False
+    count = len(images)
+
+    def drawn(view: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        moves = draw_moves(count, lesson.strength, view_seed(view))
+        return scores[view], moves, tf.random.shuffle(tf.range(count, dtype=tf.int64))
+
+    def cut(answers: tf.Tensor, moves: tf.Tensor, order: tf.Tensor) -> tf.data.Dataset:
+        def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            places = order[start : start + size]
+            moved = move(tf.gather(pixels, places), tf.gather(moves, places, axis=1))
+            return moved, tf.gather(answers, places)
+
+        return tf.data.Dataset.range(0, count, size).map(batch)
+
+    views = tf.data.Dataset.range(config.epochs).map(lambda epoch: epoch % len(lesson.scores))
+    return views.map(drawn).flat_map(cut).prefetch(4).with_options(options)
+
+
+class _ReportProgress(keras.callbacks.Callback):
+    """Tell `report` how many epochs are done, as a float."""
+
+    def __init__(self, report: Progress, steps_per_epoch: int) -> None:
+        super().__init__()
+        self.report, self.steps_per_epoch, self.epoch = report, steps_per_epoch, 0
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        if (batch + 1) % STEPS_PER_EXECUTION == 0 or batch + 1 == self.steps_per_epoch:
+            self.report(self.epoch + (batch + 1) / self.steps_per_epoch)
+
+
+def fit(
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    config: TrainConfig,
+    *,
+    seed: int,
+    progress: Progress,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    lesson: Lesson | None = None,
+) -> None:
+    """Train `model` in place.
+
+    Args:
+        images: float32 (n, ...), scaled as the net expects.
+        labels: int (n,).
+        seed: fixes the order of the batches and how images are moved; set right before the fit.
+        progress: called with the epochs done so far.
+        lesson: learn this of the images, moved as the teacher saw them, in place of the labels.
+    """
+    keras.utils.set_random_seed(seed)
+    compile_model(model, config, len(images), temperature=lesson.temperature if lesson else None)
+    if config.augment and lesson is None:
+        _augment_batches(model, config.augment, seed)
+    steps_per_epoch = config.steps(len(images)) // config.epochs
+    batches = _batches(images, labels, config) if lesson is None else _taught_batches(images, lesson, config)
+    model.fit(
+        batches,
+        epochs=config.epochs,
+        steps_per_epoch=steps_per_epoch,
+        verbose=0,
+        callbacks=[*callbacks, _ReportProgress(progress, steps_per_epoch)],
+    )
+
+
+def predict(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -> np.ndarray:
+    """Labels (n,) that a Keras model gives to float32 images (n, ...)."""
+    # neither `predict`, which waits for tf.data's tuning, nor `predict_on_batch`, which asks for as many
+    # batches as the training took a step
+    score = tf.function(
+        lambda batch: model(batch, training=False),
+        input_signature=[tf.TensorSpec([None, *images.shape[1:]], tf.float32)],
+    )
+    starts = range(0, len(images), batch_size)
+    scores = [score(images[start : start + batch_size]).numpy() for start in starts]
+    return np.argmax(np.concatenate(scores), axis=-1)

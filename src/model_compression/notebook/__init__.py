@@ -1,0 +1,1 @@
+"""What the notebook calls, and how it is run."""

@@ -1,0 +1,155 @@
+"""Run the notebook from top to bottom: `python -m model_compression.notebook.run -p FINAL_SPARSITY 0.9`.
+
+Progress bars go to the terminal and not into the file; what else the cells print is stored.
+"""
+
+import argparse
+import ast
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+from papermill.utils import nb_kernel_name
+from tqdm import tqdm
+
+from .. import REPOSITORY
+from ..evidence.summary import compared, fill
+from ..store import write_atomically
+
+NOTEBOOK = REPOSITORY / "src" / "notebooks" / "quantization_and_pruning.ipynb"
+#: Where a run with other parameters goes; the committed notebook keeps its own.
+TWEAKED = NOTEBOOK.with_suffix(".tweaked.ipynb")
+README = REPOSITORY / "README.md"
+#: The harder dataset, whose results stand beside those of MNIST in a folder of its name.
+OTHER = "fashion_mnist"
+#: Seconds that one cell may take; a cell waits for the trainings that it shows.
+CELL_LIMIT = 3600
+
+
+class _Client(NotebookClient):
+    """Sends what cells write to stderr, which is progress, on to our own."""
+
+    def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
+        if msg["msg_type"] == "stream" and msg["content"]["name"] == "stderr":
+            sys.stderr.write(msg["content"]["text"])
+            sys.stderr.flush()
+            return None
+        return super().process_message(msg, cell, cell_index)
+
+
+def run(source: Path, target: Path, parameters: dict[str, Any]) -> None:
+    """Execute `source` with `parameters` set and write it, outputs included, to `target`.
+
+    The target is written even when a cell fails, so that its error can be read.
+    Raises:
+        nbclient.exceptions.CellExecutionError: a cell failed.
+        KeyError: a parameter that the notebook does not have.
+    """
+    notebook = load_notebook_node(str(source))
+    known = _parameter_names(notebook)
+    for name in parameters:
+        if name not in known:
+            raise KeyError(f"the notebook has no parameter {name}; it has {', '.join(known)}")
+    if parameters:
+        notebook = parameterize_notebook(
+            notebook, parameters, report_mode=False, kernel_name=nb_kernel_name(notebook)
+        )
+    client = _Client(
+        notebook,
+        timeout=CELL_LIMIT,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(source.parent)}},
+    )
+    try:
+        client.execute()
+        _fill_answer(notebook)
+    finally:
+        _clean(notebook)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, (nbformat.writes(notebook) + "\n").encode())
+
+
+def answer_of(notebook: nbformat.NotebookNode) -> str | None:
+    """The answer that the last cell of an executed notebook printed as Markdown."""
+    outputs = notebook.cells[-1].get("outputs", [])
+    texts = [
+        output["data"]["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {})
+    ]
+    return texts[-1] if texts else None
+
+
+def _fill_answer(notebook: nbformat.NotebookNode) -> None:
+    """The notebook opens with the answer that it ends with."""
+    block = answer_of(notebook)
+    for cell in notebook.cells:
+        if block and "answer" in cell.metadata.get("tags", []):
+            cell.source = fill(cell.source, block)
+
+
+def _fill_readme(answer: str | None) -> None:
+    """The answer, where there is a new one, and the comparison with the other dataset that has results."""
+    text = README.read_text()
+    if answer:
+        text = fill(text, answer)
+    results = REPOSITORY / "results"
+    if (results / OTHER / "claims.csv").exists():
+        text = fill(text, compared(results, results / OTHER, ("MNIST", "Fashion-MNIST")), "datasets")
+    write_atomically(README, text.encode())
+
+
+def _parameter_names(notebook: nbformat.NotebookNode) -> list[str]:
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    lines = [line for cell in cells for line in cell.source.splitlines()]
+    return [line.split("=")[0].split(":")[0].strip() for line in lines if "=" in line and line[:1].isupper()]
+
+
+def _clean(notebook: nbformat.NotebookNode) -> None:
+    """Leave out what differs from run to run without meaning."""
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+
+
+def _value(text: str) -> Any:
+    """A value as in the parameters cell (`0.9`, `1e-3`, `None`); words need no quotes."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 0 when every cell ran."""
+    parser = argparse.ArgumentParser(prog="python -m model_compression.notebook.run", description=__doc__)
+    parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="where to write it; in place without -p, beside it with a name of its own otherwise",
+    )
+    chosen = parser.parse_args(arguments)
+    parameters = {name: _value(text) for name, text in chosen.parameter}
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    output = chosen.output or (TWEAKED if parameters else NOTEBOOK)
+    try:
+        run(NOTEBOOK, output, parameters)
+        _fill_readme(answer_of(nbformat.read(NOTEBOOK, as_version=4)) if output == NOTEBOOK else None)
+    except KeyError as error:
+        print(error.args[0], file=sys.stderr)
+        return 2
+    except CellExecutionError as error:
+        print(error, file=sys.stderr)
+        return 1
+    tqdm.write(f"wrote {os.path.relpath(output)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,296 @@
+"""What the notebook's cells call: one object that computes by name and writes what it shows."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from IPython.display import Image, Markdown
+from matplotlib.figure import Figure
+
+from .. import REPOSITORY
+from ..data.datasets import Dataset, scale
+from ..evidence import tables
+from ..evidence.tables import Form
+from ..files.graph import account, read_graph
+from ..frontier import plans
+from ..frontier import plots as frontier_plots
+from ..nets.layers import kernels
+from ..runtimes import deployment
+from ..runtimes.deployment import DeviceFile
+from ..runtimes.smallest import Runtime, smallest
+from ..saved_models.files import is_path
+from ..store import writable_folder, write_atomically
+from ..study.applicable import applicable
+from ..study.catalogue import PUBLISHED, catalogue, control_of
+from ..study.experiment import Bench
+from ..study.outcomes import Outcome
+from ..study.recipes import Recipe, Settings
+from ..study.scheduling import Failure, Study
+from ..techniques.clustering import ClusterConfig
+from . import slider
+
+
+class _Lazy(dict[str, Outcome]):
+    """Outcomes of the first seed that are computed when they are looked up."""
+
+    def __init__(self, book: "Workbook") -> None:
+        super().__init__()
+        self.book = book
+
+    def __missing__(self, name: str) -> Outcome:
+        self[name] = self.book.outcome(name)
+        return self[name]
+
+
+class Workbook:
+    """The study of one parameters cell.
+
+    Args:
+        settings: the knobs, already checked.
+        dataset: a name or path that `load_dataset` takes.
+        train_images: the first so many; None for all.
+        results_dir, models_dir, cache_dir, data_dir: folders, made where missing; relative ones count
+            from the top of the repository, wherever the notebook is run from.
+    Raises:
+        NotADirectoryError, PermissionError: a folder that cannot be used, before any training.
+        ValueError: more training images than there are.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        dataset: str,
+        train_images: int | None,
+        results_dir: str,
+        models_dir: str,
+        cache_dir: str,
+        data_dir: str = "data",
+    ) -> None:
+        self.settings = settings
+        self.results = writable_folder(REPOSITORY / results_dir)
+        self.models = writable_folder(REPOSITORY / models_dir)
+        cache = writable_folder(REPOSITORY / cache_dir)
+        bench = Bench(
+            dataset=dataset,
+            train_images=train_images,
+            cache_dir=str(cache),
+            data_dir=str(REPOSITORY / data_dir),
+        )
+        self.recipes = self._applicable(catalogue(settings), bench)
+        self.study = Study(bench, self.recipes, settings.seeds)
+        _ = self.data
+
+    def _applicable(self, recipes: dict[str, Recipe], bench: Bench) -> dict[str, Recipe]:
+        """The recipes that a saved model's layers allow; says which others are left out, and why."""
+        if not is_path(self.settings.net):
+            return recipes
+        net = bench.trained(self.settings.net, (), self.settings.seed, lambda *progress: None)
+        kept, reasons = applicable(net, recipes)
+        for name, reason in reasons.items():
+            print(f"{name} is left out: {reason}")
+        return kept
+
+    @property
+    def data(self) -> Dataset:
+        """The images."""
+        return self.study.bench.data
+
+    @property
+    def test_images(self) -> np.ndarray:
+        """float32 (n, ...) as the nets expect them."""
+        return scale(self.data.x_test)
+
+    def start(self) -> None:
+        """Begin to compute everything in the background, in the order of the notebook."""
+        self.study.start()
+
+    def outcome(self, name: str) -> Outcome:
+        """A recipe's outcome with the first seed; its file is written to the models' folder.
+
+        Raises:
+            RuntimeError: the recipe failed: its error.
+        """
+        self.study.wait([name], [self.settings.seed])
+        found = self.study.outcome(name, self.settings.seed)
+        if isinstance(found, Failure):
+            raise RuntimeError(f"{name} failed: {found.error}")
+        write_atomically(self.models / found.record.file, found.content)
+        return found
+
+    def outcomes(self, *names: str) -> dict[str, Outcome]:
+        """Several recipes' outcomes with the first seed, by name."""
+        return {name: self.outcome(name) for name in names}
+
+    def study_outcomes(self) -> dict[str, Outcome]:
+        """Every recipe's outcome with the first seed, looked up (and waited for) when asked."""
+        return _Lazy(self)
+
+    def kernels(self, name: str) -> dict[str, np.ndarray]:
+        """The trained kernels of a recipe's net, first seed, by layer."""
+        recipe = self.recipes[name]
+        self.outcome(name)
+        model = self.study.bench.trained(recipe.net, recipe.steps, self.settings.seed, lambda *progress: None)
+        return {layer: kernel.numpy() for layer, kernel in kernels(model).items()}
+
+    def layers(self, name: str) -> pd.DataFrame:
+        """The account of a file, layer by layer."""
+        rows = account(read_graph(self.outcome(name).content))
+        table = pd.DataFrame([asdict(row) for row in rows])
+        table.insert(4, "sparsity", 1 - table.nonzero / table.weights)
+        table["shape"] = [" x ".join(map(str, shape)) for shape in table["shape"]]
+        return table
+
+    def comparison(self, *names: str) -> pd.DataFrame:
+        """The files of the first seed side by side."""
+        found = {outcome.record.file: outcome for outcome in self.outcomes(*names).values()}
+        # what was published is of this net on MNIST
+        original = (self.settings.net, self.study.bench.dataset) == ("baseline", "mnist")
+        return tables.model_comparison(found, PUBLISHED if original else {})
+
+    def over_seeds(self, *names: str) -> dict[str, list[Outcome]]:
+        """Every seed's outcome of each recipe, by name; recipes that failed are left out."""
+        found = {name: self.study.outcomes(name) for name in names}
+        return {name: each for name, each in found.items() if len(each) == len(self.settings.seeds)}
+
+    def all_forms(self) -> pd.DataFrame:
+        """One row a form and control, over all seeds; see `reporting.all_forms`."""
+        every = self.over_seeds(*self.recipes)
+        forms = []
+        for name, outcomes in every.items():
+            control = control_of(self.recipes[name], self.recipes)
+            if name.endswith("_h5") or control not in every or "non_quantized" not in every:
+                continue
+            forms.append(
+                Form(
+                    name=name,
+                    is_control=self.recipes[name].is_control,
+                    outcomes=outcomes,
+                    control_name=control,
+                    control=every[control],
+                    float_net=every["non_quantized"],
+                )
+            )
+        return tables.all_forms(forms, self.data.y_test)
+
+    def records(self) -> pd.DataFrame:
+        """Every record of every seed."""
+        every = self.over_seeds(*self.recipes)
+        names = [name for name, outcomes in every.items() for _ in outcomes]
+        return tables.records_table([outcome for each in every.values() for outcome in each], names)
+
+    def save(self, table: pd.DataFrame, name: str) -> None:
+        """Write a table as CSV to the results."""
+        tables.save_csv(table, self.results / f"{name}.csv")
+
+    def show_table(
+        self, table: pd.DataFrame, name: str, title: str, *, note: str = "", whole: pd.DataFrame | None = None
+    ) -> Image:
+        """Write a table as CSV and PNG to the results, and show the PNG.
+
+        Args:
+            whole: what the CSV holds, where the picture shows only some of its rows.
+        """
+        self.save(table if whole is None else whole, name)
+        view = tables.shown(table) if "accuracy_sd" in table else table
+        return self.show_figure(tables.table_figure(view, title, note=note), name)
+
+    def show_figure(self, figure: Figure, name: str) -> Image:
+        """Write a figure as PNG to the results, and show it."""
+        path = self.results / f"{name}.png"
+        tables.save_figure(figure, path)
+        return Image(data=path.read_bytes(), width=int(96 * tables.WIDTH))
+
+    def study_picture(self, name: str) -> Image | None:
+        """The picture of a table that `make study` left, drawn anew; None before it has run.
+
+        Other datasets have none: the published points are of MNIST.
+        """
+        if self.study.bench.dataset != "mnist":
+            print("the study and the published points are of MNIST")
+            return None
+        path = REPOSITORY / "results" / f"{name}.csv"
+        if not path.exists():
+            print(f"results/{name}.csv is not there yet: run make study")
+            return None
+        return self.show_figure(frontier_plots.PICTURES[name](pd.read_csv(path)), name)
+
+    def unreached(self) -> Markdown | None:
+        """The published points that the frontier does not reach; None as with `study_picture`."""
+        path = REPOSITORY / "results" / "frontier.csv"
+        if self.study.bench.dataset != "mnist" or not path.exists():
+            return None
+        return Markdown(plans.unreached(pd.read_csv(path)))
+
+    def device_files(self) -> dict[str, DeviceFile]:
+        """Each form's file with the first seed, and its look-up tables where it was clustered.
+
+        Keras files, controls and recipes that failed are left out; the others lie in the models' folder.
+        """
+        files = {}
+        for name, recipe in self.recipes.items():
+            if recipe.is_control or recipe.export.form == "h5":
+                continue
+            found = self.study.outcome(name, self.settings.seed)
+            if isinstance(found, Failure):
+                continue
+            accuracy = found.record.validation_accuracy
+            files[name] = DeviceFile(content=found.content, validation_accuracy=accuracy)
+            if any(isinstance(step.technique, ClusterConfig) for step in recipe.steps):
+                tables = deployment.look_up_tables(found.content, store=self.study.bench.store)
+                if tables is not None:
+                    # the outputs are the same bit for bit, and so the accuracy
+                    lut = replace(files[name], content=tables, original=found.content)
+                    files[name + deployment.TABLES] = lut
+        for name, file in files.items():
+            write_atomically(self.models / f"{name}.tflite", file.content)
+        return files
+
+    def deployment(self, images: int | None = None) -> pd.DataFrame:
+        """What each file does on LiteRT and on TFLite Micro; see `deployment.table`.
+
+        Args:
+            images: the first so many test images; None for all.
+
+        Waits for all trainings first, because a latency beside them would be that of a busy machine.
+        """
+        self.study.wait()
+        return deployment.table(self.device_files(), self.data.x_test[:images], store=self.study.bench.store)
+
+    def smallest(self, measured: pd.DataFrame, *, max_drop: float, runtime: Runtime) -> Markdown:
+        """The smallest form within an accuracy drop on validation images, in one line.
+
+        Args:
+            measured: what `deployment` gave.
+            max_drop: a fraction; 0.005 is half a percentage point.
+        """
+        forms = deployment.candidates(measured, self.device_files())
+        choice = smallest(forms, max_drop=max_drop, runtime=runtime)
+        name = choice.form.name if choice.form else ""
+        path = Path(self.models.name) / f"{name}.tflite"
+        return Markdown(deployment.sentence(choice, path, max_drop=max_drop, runtime=runtime))
+
+    def sparsity_slider(self) -> Image | slider.Panel:
+        """A slider over the sparsities; where nobody can move it, the picture that it starts with."""
+        tweak = slider.Tweak(self.study, self.settings)
+        if slider.attended():
+            return slider.Panel(tweak)
+        # the same for everyone: other sparsities may lie in one cache and not in another
+        found = tweak.computed(*sorted({0.0, tweak.start}))
+        return self.show_figure(slider.picture(found, tweak.start), "sparsity-slider")
+
+    def finish(self) -> None:
+        """Wait for all that was started.
+
+        Raises:
+            RuntimeError: recipes that failed, each with its error.
+        """
+        self.study.wait()
+        for name in self.recipes:
+            self.study.outcomes(name)
+        # what the slider tried is not part of the study
+        failures = [each for each in self.study.failures if each.recipe in self.recipes]
+        if failures:
+            lines = [f"{each.recipe}, seed {each.seed}: {each.error}" for each in failures]
+            raise RuntimeError("\n".join(["some recipes failed, the others are done:", *lines]))

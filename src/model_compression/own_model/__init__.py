@@ -1,0 +1,1 @@
+"""The command for a model of your own."""

@@ -1,0 +1,266 @@
+"""What `python -m model_compression` does: every form of a model, measured, and the smallest that fits.
+
+What was computed stays in the cache folder, so that asking again with other limits trains nothing. The answer
+is written last, each file by an atomic rename.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..files import coding
+from ..nets.keras2 import keras
+from ..nets.training import TrainConfig
+from ..quiet import quiet
+from ..runtimes import firmware, latency, micro
+from ..runtimes.smallest import Candidate, Choice, Runtime, smallest
+from ..saved_models import files as keras_files
+from ..saved_models import fitting
+from ..store import writable_folder, write_atomically
+from ..study.applicable import applicable, candidates, left_alone
+from ..study.experiment import Bench
+from ..study.outcomes import Outcome
+from ..study.recipes import Recipe
+from ..study.scheduling import Failure, Study
+
+#: Images that a fine-tuning step sees in all, where the number of epochs is not given, and its limits.
+DEFAULT_IMAGES, MOST_EPOCHS = 100_000, 20
+#: Adam's peak learning rate for batches of 128.
+LEARNING_RATE = 1e-3
+#: Optimizer steps an epoch that small data sets get by smaller batches.
+LEAST_STEPS = 10
+#: Validation images on which LiteRT and TFLite Micro are compared.
+MICRO_IMAGES = 500
+BASELINE = "float32"
+#: Ends the names of forms whose kernels are look-up tables.
+TABLES = "_tables"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the user asked for, checked.
+
+    Attributes:
+        max_drop: a fraction. max_flash, max_arena: bytes. max_latency_us: microseconds.
+        output: folder of the answer. cache: folder of what was computed.
+        epochs: of each step of fine-tuning; None to follow from the number of images.
+        workers: processes; 0 for none but this one, None for one a core.
+    """
+
+    model: Path
+    data: str
+    max_drop: float
+    max_flash: float | None = None
+    max_arena: float | None = None
+    max_latency_us: float | None = None
+    runtime: Runtime = "litert"
+    output: Path = Path("compressed")
+    cache: Path = Path("cache")
+    epochs: int | None = None
+    seed: int = 0
+    workers: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The choice, and what it was chosen from.
+
+    Attributes:
+        candidates: every form that was measured. skipped: by name, why the others were not.
+        notes: what was decided about the model. left_alone: layers by form and method.
+        outcomes: by recipe. contents: files by form; one with look-up tables is made from a recipe's file.
+        parameters: of the float net, everything folded. images: for validation.
+    """
+
+    choice: Choice
+    candidates: Mapping[str, Candidate]
+    skipped: Mapping[str, str]
+    notes: tuple[str, ...]
+    left_alone: Mapping[str, Mapping[str, list[str]]]
+    outcomes: Mapping[str, Outcome]
+    contents: Mapping[str, bytes]
+    parameters: int
+    images: int
+
+    def outcome(self, form: str) -> Outcome:
+        """That of the recipe behind a form."""
+        return self.outcomes[form.removesuffix(TABLES)]
+
+
+def train_config(images: int, epochs: int | None) -> TrainConfig:
+    """How each step is fine-tuned: smaller batches for few images, fewer epochs for many."""
+    batch_size = max(8, min(128, images // LEAST_STEPS))
+    if epochs is None:
+        epochs = max(1, min(MOST_EPOCHS, round(DEFAULT_IMAGES / images)))
+    return TrainConfig(epochs=epochs, learning_rate=LEARNING_RATE, batch_size=batch_size)
+
+
+def run(request: Request) -> Answer:
+    """Make and measure every form that applies, choose, and write the answer where something fits.
+
+    Raises:
+        ValueError: a model or data that cannot be used (UnsupportedModelError, InvalidDataError).
+        DataUnavailableError: a named dataset that no source has.
+        OSError: an output folder that cannot be written.
+    """
+    dataset = request.data if not os.path.exists(request.data) else os.path.abspath(request.data)
+    cache_dir, data_dir = (str(folder.resolve()) for folder in (request.cache, Path("data")))
+    bench = Bench(dataset=dataset, cache_dir=cache_dir, data_dir=data_dir)
+    path = os.path.abspath(request.model)
+    # bad input is found before any folder is made
+    keras_files.digest(request.model)
+    fitting.load(path)
+    _ = bench.data
+    fitted = bench.user_model(path)
+    writable_folder(request.output)
+    net = bench.trained(path, (), request.seed, _no_report)
+    train = train_config(len(bench.data.x_train), request.epochs)
+    wanted = candidates(path, net, train, dynamic=request.runtime == "litert")
+    recipes, skipped = applicable(net, wanted)
+    alone = {name: found for name, recipe in recipes.items() if (found := left_alone(net, recipe))}
+    parameters = int(net.count_params())
+    outcomes, failures = _carry_out(bench, recipes, request)
+    skipped |= failures
+    if BASELINE not in outcomes:
+        raise ValueError(f"the model cannot be converted at all: {skipped[BASELINE]}")
+    contents = {name: outcome.content for name, outcome in outcomes.items()}
+    measured, more = _measure(bench, outcomes, contents, request)
+    skipped |= more
+    return Answer(
+        choice=smallest(
+            measured.values(),
+            max_drop=request.max_drop,
+            max_flash=request.max_flash,
+            max_arena=request.max_arena,
+            max_latency_us=request.max_latency_us,
+            runtime=request.runtime,
+        ),
+        candidates=measured,
+        skipped=skipped,
+        notes=fitted.notes,
+        left_alone=alone,
+        outcomes=outcomes,
+        contents=contents,
+        parameters=parameters,
+        images=len(bench.data.y_val),
+    )
+
+
+def _no_report(key: str, title: str, done: float) -> None:
+    """Progress that nobody watches."""
+
+
+def _carry_out(
+    bench: Bench, recipes: Mapping[str, Recipe], request: Request
+) -> tuple[dict[str, Outcome], dict[str, str]]:
+    """Each recipe's outcome, or why there is none; side by side in processes, or one by one in this one."""
+    outcomes: dict[str, Outcome] = {}
+    failures: dict[str, str] = {}
+    if request.workers != 0:
+        study = Study(bench, recipes, [request.seed], n_workers=request.workers).start()
+        study.wait()
+        for name in recipes:
+            found = study.outcome(name, request.seed)
+            if isinstance(found, Failure):
+                failures[name] = found.error
+            else:
+                outcomes[name] = found
+        return outcomes, failures
+    epochs = sum(recipe.epochs for recipe in recipes.values())
+    with tqdm(total=epochs + len(recipes), unit="epoch", leave=False, dynamic_ncols=True) as bar:
+        for name, recipe in recipes.items():
+            before = bar.n
+            bar.set_description_str(name)
+            try:
+                with quiet():
+                    outcomes[name] = bench.run(recipe, request.seed, _no_report)
+            # a form that a tool fails on is a form less, with the reason
+            except Exception as error:
+                failures[name] = " ".join(str(error).split()) or type(error).__name__
+            bar.update(before + recipe.epochs + 1 - bar.n)
+            keras.backend.clear_session()
+    return outcomes, failures
+
+
+def _measure(
+    bench: Bench, outcomes: Mapping[str, Outcome], contents: dict[str, bytes], request: Request
+) -> tuple[dict[str, Candidate], dict[str, str]]:
+    """Figures of each form, look-up tables for TFLite Micro added to `contents` where they are smaller."""
+    images = bench.data.x_val[:MICRO_IMAGES]
+    baseline = outcomes[BASELINE].record.validation_accuracy
+    timed: Mapping[str, latency.LatencyReport] = {}
+    if request.max_latency_us is not None:
+        timed = latency.measure_latencies(dict(contents), images, batch=min(100, len(images)))
+    found: dict[str, Candidate] = {}
+    skipped: dict[str, str] = {}
+    with tqdm(outcomes.items(), unit="form", leave=False, desc="measuring", dynamic_ncols=True) as bar:
+        for name, outcome in bar:
+            record = outcome.record
+            report = timed.get(name)
+            base = Candidate(
+                name=name,
+                validation_accuracy=record.validation_accuracy,
+                baseline_accuracy=baseline,
+                flash_bytes=record.file_bytes,
+                zip_bytes=record.zip_bytes,
+                latency_us=report.latency_us_median if report else None,
+                runs_on_litert=report.runs_on_litert if report else True,
+            )
+            if request.runtime == "litert":
+                found[name] = base
+                continue
+            for form, content in _micro_forms(name, outcome.content, skipped):
+                contents[form] = content
+                found[form] = _on_micro(base, form, content, outcome.content, images)
+    return found, skipped
+
+
+def _micro_forms(name: str, content: bytes, skipped: dict[str, str]) -> Iterator[tuple[str, bytes]]:
+    yield name, content
+    if "cluster" in name:
+        try:
+            yield name + TABLES, micro.compress_lut(content)
+        except (ValueError, micro.MicroError) as error:
+            skipped[name + TABLES] = str(error)
+
+
+def _on_micro(base: Candidate, form: str, content: bytes, reference: bytes, images: np.ndarray) -> Candidate:
+    report = micro.measure_micro(content, _as_input(images, reference), reference=reference)
+    return replace(
+        base,
+        name=form,
+        flash_bytes=report.flash_bytes,
+        zip_bytes=coding.zip_bytes(content),
+        arena_bytes=report.arena_bytes,
+        runs_on_tflm=report.runs_on_tflm,
+        why_not=report.reason,
+    )
+
+
+def _as_input(images: np.ndarray, content: bytes) -> np.ndarray:
+    (tensor,), _ = firmware.ends(content)
+    return images.reshape(len(images), *tensor.shape[1:])
+
+
+def parts(answer: Answer, request: Request) -> dict[str, bytes]:
+    """The chosen file and its C++ source by file name, the model first; empty where nothing fits."""
+    form = answer.choice.form
+    if form is None or not answer.choice.fits:
+        return {}
+    content, name = answer.contents[form.name], f"{request.model.stem}_{form.name}.tflite"
+    source = firmware.firmware(content, name, arena_bytes=form.arena_bytes)
+    return {
+        name: content,
+        source.header_name: source.header.encode(),
+        source.source_name: source.source.encode(),
+    }
+
+
+def write(files: Mapping[str, bytes], folder: Path) -> None:
+    """Write files into a folder, in their order, each whole or not at all."""
+    for name, content in files.items():
+        write_atomically(folder / name, content)

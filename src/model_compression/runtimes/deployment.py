@@ -1,0 +1,335 @@
+"""What each form does where it is meant to run: how fast on LiteRT, and whether on TFLite Micro (TFLM).
+
+Every figure is kept in the store under the hash of its file: what TFLM does costs seconds and never differs,
+and a latency measured twice would never be the same twice.
+"""
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ..files import coding, running
+from ..store import Store, code_digest, make_key, versions
+from . import firmware, latency, micro, tflm, tflm_child
+from .latency import Kernels, LatencyReport
+from .micro import MicroError, MicroReport
+from .smallest import Candidate, Choice, Runtime
+
+#: Ends the names of forms whose kernels are look-up tables.
+TABLES = "_lut"
+BASELINE = "non_quantized"
+RUNTIME_NAMES: dict[Runtime, str] = {"litert": "LiteRT", "tflm": "TFLite Micro"}
+#: Images a batch for the throughput.
+BATCH = 1000
+#: Forms that one might hope to be faster -> what speaks against it.
+NOT_FASTER = {
+    "post_training_quantized": "its weights are 8-bit, but every activation is quantized on the way",
+    "int8": "8-bit products are cheaper, but what each layer gives has to be rounded back to 8 bits",
+    "int16x8": "XNNPACK has no kernels for 16-bit activations",
+    "pruned": "unstructured zeros are multiplied like any other number",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceFile:
+    """A file to measure.
+
+    Attributes:
+        validation_accuracy: fraction, of the file's record.
+        original: the file that this one's look-up tables were made from, for LiteRT cannot run this one; None
+            for a file that LiteRT runs itself.
+    """
+
+    content: bytes
+    validation_accuracy: float
+    original: bytes | None = None
+
+
+def table(
+    files: Mapping[str, DeviceFile], images: np.ndarray, *, store: Store, workers: int | None = None
+) -> pd.DataFrame:
+    """One row a file; figures are missing where a runtime refuses the file or computes it wrongly.
+
+    `latency_us_median`, `latency_us_p90`, `images_per_s` (in batches of `BATCH`) and `runs_on_litert` are of
+    LiteRT's default kernels, one thread; `plain_us_median` and `runs_on_plain` of its kernels without the
+    XNNPACK delegate. `tflm_agreement` and `xnnpack_agreement` are the fractions of the images to which TFLM
+    gives the label of the plain and of the default kernels. `arena_bytes` is the smallest arena that works;
+    `flash_bytes` is the model alone. `latency_spread` is what the median may be off by, as a fraction; above
+    0.1 the machine was busy. `reason` says what a runtime objects to.
+
+    Nothing else should run meanwhile, or the latencies are those of a busy machine.
+    Args:
+        images: the test images, (n, ...), n >= 1, uint8 pixels or floats.
+        store: keeps what was measured.
+        workers: processes for TFLM; 0 for none but this one, None for one a core.
+    Raises:
+        ValueError: there are no images.
+    """
+    if len(images) == 0:
+        raise ValueError("there are no images to measure with")
+    on_tflm = _micro_reports(files, images, store, workers)
+    default, plain = (_latencies(files, images, store, kernels) for kernels in ("xnnpack", "plain"))
+    rows = []
+    for name in files:
+        fast, slow, tiny = default[name], plain[name], on_tflm[name]
+        refused = {"LiteRT": fast.reason, "LiteRT without delegate": slow.reason, "TFLM": tiny.reason}
+        if fast.reason == slow.reason:
+            del refused["LiteRT without delegate"]
+        rows.append(
+            {
+                "recipe": name,
+                "latency_us_median": fast.latency_us_median,
+                "latency_us_p90": fast.latency_us_p90,
+                "plain_us_median": slow.latency_us_median,
+                "images_per_s": fast.images_per_s,
+                "runs_on_litert": fast.runs_on_litert,
+                "runs_on_plain": slow.runs_on_litert,
+                "runs_on_tflm": tiny.runs_on_tflm,
+                "tflm_agreement": tiny.tflm_agreement,
+                "xnnpack_agreement": tiny.xnnpack_agreement,
+                "arena_bytes": tiny.arena_bytes,
+                "flash_bytes": tiny.flash_bytes,
+                "latency_spread": fast.spread,
+                "reason": "; ".join(f"{runtime}: {reason}" for runtime, reason in refused.items() if reason),
+            }
+        )
+    measured = pd.DataFrame(rows)
+    figures = [name for name in measured if name.endswith(("_median", "_p90", "_s", "_agreement", "_spread"))]
+    return measured.astype({name: float for name in [*figures, "arena_bytes"]})
+
+
+def shown(measured: pd.DataFrame) -> pd.DataFrame:
+    """The table as a reader wants it: yes and no, and the reasons left to the CSV."""
+    view = measured.drop(columns=["runs_on_plain", "xnnpack_agreement", "latency_spread", "reason"])
+    for name in ("runs_on_litert", "runs_on_tflm"):
+        view[name] = np.where(measured[name], "yes", "no")
+    return view
+
+
+def not_faster(measured: pd.DataFrame) -> str:
+    """Markdown: the speed of smaller forms beside the float file's, and why it is no better."""
+    rows = measured.set_index("recipe")
+    if BASELINE not in rows.index:
+        return ""
+    base = rows.loc[BASELINE]
+    fast, slow = base.latency_us_median, base.plain_us_median
+    lines = [f"- `{BASELINE}`: {fast:.1f} us an image, {slow:.1f} without XNNPACK"]
+    for name, why in NOT_FASTER.items():
+        if name in rows.index:
+            one, other = rows.latency_us_median[name], rows.plain_us_median[name]
+            lines.append(
+                f"- `{name}`: {one:.1f} ({one / fast:.2f} times the float file's), "
+                f"{other:.1f} without XNNPACK ({other / slow:.2f} times): {why}"
+            )
+    return "\n".join(lines)
+
+
+def refusals(measured: pd.DataFrame) -> str:
+    """Markdown: which forms a runtime refuses or computes wrongly, those of one reason together.
+
+    Last come the forms that both runtimes run, with a label that differs here and there.
+    """
+    refused = measured[measured.reason != ""]
+    lines = [
+        f"- {_names(names)}: {_code_free(reason)}"
+        for reason, names in refused.groupby("reason", sort=False).recipe.apply(list).items()
+    ]
+    differing = measured[measured.tflm_agreement < 1]
+    if len(differing):
+        least = 100 * (1 - differing.tflm_agreement.min())
+        lines.append(
+            f"- {_names(differing.recipe)}: run on both, and at most {least:.2g} % of the labels differ. The "
+            "kernels round now and then to neighbouring integers, which shows where two outputs nearly tie"
+        )
+    return "\n".join(lines)
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _code_free(reason: str) -> str:
+    """Underscores and angle brackets would be read as Markdown."""
+    return reason.replace("_", r"\_").replace("<", r"\<")
+
+
+def candidates(measured: pd.DataFrame, files: Mapping[str, DeviceFile]) -> list[Candidate]:
+    """The forms for `smallest.smallest`, with what was measured of each."""
+    return [
+        Candidate(
+            name=row.recipe,
+            validation_accuracy=files[row.recipe].validation_accuracy,
+            baseline_accuracy=files[BASELINE].validation_accuracy,
+            flash_bytes=row.flash_bytes,
+            zip_bytes=coding.zip_bytes(files[row.recipe].content),
+            arena_bytes=None if np.isnan(row.arena_bytes) else int(row.arena_bytes),
+            latency_us=None if np.isnan(row.latency_us_median) else row.latency_us_median,
+            runs_on_litert=row.runs_on_litert,
+            runs_on_tflm=row.runs_on_tflm,
+            why_not=row.reason,
+        )
+        for row in measured.itertuples()
+    ]
+
+
+def sentence(choice: Choice, path: Path, *, max_drop: float, runtime: Runtime) -> str:
+    """The answer in one line.
+
+    Args:
+        path: of the chosen file, as a reader should see it.
+        max_drop, runtime: what `smallest.smallest` was asked for.
+    """
+    form = choice.form
+    if form is None or not choice.fits:
+        return f"{choice}."
+    which = (
+        f"the smallest of {choice.fitting} forms that run"
+        if choice.fitting > 1
+        else "the only form that runs"
+    )
+    arena = "" if form.arena_bytes is None else f", {form.arena_bytes:,} of arena"
+    change = 100 * (form.validation_accuracy - form.baseline_accuracy)
+    return (
+        f"**`{path.as_posix()}`** is {which} on {RUNTIME_NAMES[runtime]} within {100 * max_drop:.2f} pp of "
+        f"the float net on validation images ({change:+.2f} pp): {form.flash_bytes:,} bytes of flash{arena}."
+    )
+
+
+def look_up_tables(content: bytes, *, store: Store) -> bytes | None:
+    """`micro.compress_lut`, made once; None where no kernel gets smaller or TFLM refuses the file."""
+    key = make_key(
+        look_up_tables=_digest(content), code=_code(micro, tflm, tflm_child), libraries=_versions()
+    )
+    files = store.get(key)
+    if files is None:
+        try:
+            files = {"model.tflite": micro.compress_lut(content)}
+        except (ValueError, MicroError) as error:
+            files = {"reason.txt": str(error).encode()}
+        store.put(key, files)
+    return files.get("model.tflite")
+
+
+def _micro_reports(
+    files: Mapping[str, DeviceFile], images: np.ndarray, store: Store, workers: int | None
+) -> dict[str, MicroReport]:
+    """What TFLM does with each file."""
+    seen, code = _digest(images.tobytes()), _code(micro, tflm, tflm_child, running)
+    keys = {
+        name: make_key(
+            micro=_digest(file.content),
+            original=_digest(file.original or file.content),
+            images=seen,
+            code=code,
+            libraries=_versions(),
+        )
+        for name, file in files.items()
+    }
+
+    def measure(names: list[str]) -> Iterator[MicroReport]:
+        processes = min(len(names), os.cpu_count() or 1) if workers is None else workers
+        with _mapping(processes) as run:
+            reports = run(functools.partial(_measure, images), [files[name] for name in names])
+            yield from tqdm(reports, "TFLite Micro", len(names), leave=False, unit="file", dynamic_ncols=True)
+
+    return {name: MicroReport(**report) for name, report in _kept(store, keys, measure).items()}
+
+
+def _measure(images: np.ndarray, file: DeviceFile) -> MicroReport:
+    original = file.original or file.content
+    try:
+        (source,), _ = firmware.ends(original)
+        # a channel axis of one may stand in the file and not in the images
+        fitting = images.reshape(len(images), *source.shape[1:])
+        return micro.measure_micro(file.content, fitting, reference=original)
+    except ValueError as error:
+        # a packed file may leave out the shapes that TFLM needs
+        size = micro.flash_bytes(file.content)
+        return MicroReport(runs_on_tflm=False, reason=str(error), flash_bytes=size)
+
+
+@contextlib.contextmanager
+def _mapping(workers: int) -> Iterator[Any]:
+    """`map`, or that of as many processes; threads would not do, since silencing stderr is a process's."""
+    if not workers:
+        yield map
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool.map
+
+
+def _latencies(
+    files: Mapping[str, DeviceFile], images: np.ndarray, store: Store, kernels: Kernels
+) -> dict[str, LatencyReport]:
+    """Each file's latency on this machine."""
+    code, machine = _code(latency), _machine()
+    keys = {
+        name: make_key(
+            latency=_digest(file.content), kernels=kernels, machine=machine, code=code, libraries=versions()
+        )
+        for name, file in files.items()
+    }
+
+    def measure(names: list[str]) -> Iterable[LatencyReport]:
+        missing = {name: files[name].content for name in names}
+        # the throughput is asked of the default kernels only
+        batch = min(BATCH, len(images)) if kernels == "xnnpack" else 1
+        return latency.measure_latencies(missing, images[:BATCH], kernels=kernels, batch=batch).values()
+
+    return {name: LatencyReport(**report) for name, report in _kept(store, keys, measure).items()}
+
+
+def _kept(
+    store: Store, keys: Mapping[str, str], measure: Callable[[list[str]], Iterable[Any]]
+) -> dict[str, dict[str, Any]]:
+    """Each name's report as a dict, from the store or measured now.
+
+    Args:
+        keys: of the store, by name; equal files share one.
+        measure: gives the reports of some names, in their order.
+    """
+    found = {key: files for key in keys.values() if (files := store.get(key)) is not None}
+    missing = {key: name for name, key in keys.items() if key not in found}
+    for key, report in zip(missing, measure(list(missing.values())) if missing else (), strict=True):
+        found[key] = {"report.json": json.dumps(asdict(report)).encode()}
+        store.put(key, found[key])
+    return {name: json.loads(found[key]["report.json"]) for name, key in keys.items()}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@functools.cache
+def _code(*modules: ModuleType) -> str:
+    return code_digest(modules)
+
+
+def _versions() -> dict[str, str]:
+    return versions() | {"tflite-micro": importlib.metadata.version("tflite-micro")}
+
+
+@functools.cache
+def _machine() -> str:
+    """The processor: a latency from another one is another figure."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return "; ".join([platform.machine(), str(os.cpu_count()), *models[:1]])

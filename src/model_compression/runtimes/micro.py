@@ -1,0 +1,260 @@
+"""What a .tflite file does on TFLite Micro (TFLM): whether it runs, what it computes, what memory it takes.
+
+Flash is the model array alone. The kernels and the interpreter come on top, tens of kB that depend on the
+target, the compiler and the operators; they are not measured here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..data import datasets
+from ..files import running
+from ..files.graph import KERNEL_OPERATORS, Tensor, read_graph
+from .latency import quiet_stderr
+from .tflm import MAX_ARENA_BYTES, MicroError, Tflm, random_inputs
+
+__all__ = [
+    "MicroError",
+    "MicroReport",
+    "compress_lut",
+    "flash_bytes",
+    "measure_micro",
+    "micro_outputs",
+    "smallest_arena",
+]
+
+#: TFLM rounds as LiteRT's plain kernels do, so that a file it computes right gets the same label on every
+#: image, but for a tie in a float file; weight-only int8, which it does not, differs in 335 of 10,000.
+MIN_AGREEMENT = 0.99
+#: The same for the scores: 0.003 in int8 files that compute right, 0.4 in weight-only int8.
+MAX_OUTPUT_ERROR = 0.1
+#: What precedes a kernel's tables.
+HEADER_BYTES = 16
+#: Random images on which look-up tables are checked.
+CHECKED_IMAGES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroReport:
+    """What a file does on TFLM.
+
+    Attributes:
+        runs_on_tflm: it loads, runs, and computes what LiteRT computes.
+        reason: why not; empty when it does.
+        arena_bytes: the smallest arena that works on this machine, a multiple of 16; None when none does. A
+            target with 32-bit pointers needs a little less, one with kernels of its own perhaps more.
+        tflm_agreement: fraction of the images to which LiteRT's plain kernels give the same label.
+        xnnpack_agreement: the same for LiteRT's default delegate, which rounds otherwise, the more so the
+            deeper the net; None when that refuses the file.
+        output_error: root mean square of the difference to the plain kernels' scores, over their
+            standard deviation.
+        images: how many images that was measured on.
+        flash_bytes: the model array's bytes; kernels and interpreter not counted.
+    """
+
+    runs_on_tflm: bool
+    reason: str = ""
+    arena_bytes: int | None = None
+    tflm_agreement: float | None = None
+    xnnpack_agreement: float | None = None
+    output_error: float | None = None
+    images: int = 0
+    flash_bytes: int
+
+
+def flash_bytes(content: bytes) -> int:
+    """Read-only memory that a model takes on a device, in bytes: its array, executed in place.
+
+    Not counted: TFLM's interpreter and kernels, the same for every model with the same operators.
+    """
+    return len(content)
+
+
+def measure_micro(content: bytes, images: np.ndarray, *, reference: bytes | None = None) -> MicroReport:
+    """Run a .tflite file on TFLM and compare it with LiteRT's plain kernels.
+
+    Args:
+        content: the file, with one input of batch size 1 (or open).
+        images: (n, ...), n >= 1, uint8 pixels (divided by 255) or floats.
+        reference: the file that LiteRT runs; default `content`. A look-up-table file, which LiteRT cannot
+            run, takes the file it was made from.
+    Returns:
+        The report. `runs_on_tflm` is False, with the reason, for a file that TFLM refuses or that it computes
+        wrongly: labels that agree on less than `MIN_AGREEMENT` of the images, or `output_error` above
+        `MAX_OUTPUT_ERROR`.
+    Raises:
+        ValueError: no images, or images that do not fit the file.
+        RuntimeError: LiteRT cannot run the reference.
+    """
+    if len(images) == 0:
+        raise ValueError("there are no images to compare with")
+    size = flash_bytes(content)
+    try:
+        with Tflm() as child:
+            arena_bytes = child.smallest_arena(content)
+            outputs = child.outputs(content, images, arena_bytes=arena_bytes)
+    except MicroError as error:
+        return MicroReport(runs_on_tflm=False, reason=str(error), flash_bytes=size)
+    of_litert = content if reference is None else reference
+    real = datasets.scale(images)
+    with quiet_stderr():
+        expected = running.logits(of_litert, real, delegate=False)
+    agreement = _agreement(outputs, expected)
+    output_error = _output_error(outputs, expected)
+    if agreement < MIN_AGREEMENT or output_error > MAX_OUTPUT_ERROR:
+        reason = f"computes wrongly: agreement {agreement:.4f}, output error {output_error:.3f}"
+        return MicroReport(runs_on_tflm=False, reason=reason, images=len(images), flash_bytes=size)
+    with quiet_stderr():
+        try:
+            xnnpack_agreement = _agreement(outputs, running.logits(of_litert, real))
+        except RuntimeError:
+            xnnpack_agreement = None
+    return MicroReport(
+        runs_on_tflm=True,
+        arena_bytes=arena_bytes,
+        tflm_agreement=agreement,
+        xnnpack_agreement=xnnpack_agreement,
+        output_error=output_error,
+        images=len(images),
+        flash_bytes=size,
+    )
+
+
+def smallest_arena(content: bytes) -> int:
+    """The smallest arena, in bytes, in which TFLM runs a file; 16 bytes less fail.
+
+    Found by bisection: an arena works when the file loads, runs, and gives the outputs that it gives in the
+    largest one.
+
+    Raises:
+        MicroError: TFLM refuses the file.
+    """
+    with Tflm() as child:
+        return child.smallest_arena(content)
+
+
+def micro_outputs(content: bytes, images: np.ndarray, *, arena_bytes: int = MAX_ARENA_BYTES) -> np.ndarray:
+    """TFLM's outputs as real values.
+
+    Args:
+        content: a .tflite file with one input of batch size 1 (or open).
+        images: (n, ...) uint8 pixels (divided by 255) or floats; divided by the input's scale, shifted by its
+            zero point, rounded, clipped, then cast.
+        arena_bytes: the arena.
+    Returns:
+        float32, (n,) + one output's shape.
+    Raises:
+        MicroError: TFLM refuses the file or the arena.
+        ValueError: images that do not fit the file.
+    """
+    with Tflm() as child:
+        return child.outputs(content, images, arena_bytes=arena_bytes)
+
+
+def compress_lut(content: bytes) -> bytes:
+    """A clustered model with its kernels as look-up tables and packed indices, for TFLM only.
+
+    Lossless: the outputs are compared bit for bit on random images. A DECODE operator before each layer
+    unpacks the kernel into the arena, which grows by the largest kernel: less flash, more RAM.
+
+    Kernels quantized per channel get a table a channel, the others one table; one table for a per-channel
+    kernel would load and compute nonsense. Kernels with more than 128 distinct weights to a table, 4-bit
+    ones, and those that would not get smaller stay as they are.
+
+    Args:
+        content: a .tflite file that runs on TFLM.
+    Returns:
+        The smaller file.
+    Raises:
+        ValueError: no kernel gets smaller.
+        MicroError: TFLM refuses either file, or their outputs differ.
+    Source: the TFLM wheel's `compression` module.
+    """
+    graph = read_graph(content)
+    kernels = [graph.tensors[op.inputs[1]] for op in graph.operators if op.name in KERNEL_OPERATORS]
+    specs = {kernel.index: spec for kernel in kernels if (spec := _table_spec(kernel)) is not None}
+    best, chosen = content, dict[int, _TableSpec]()
+    for index, spec in sorted(specs.items(), key=lambda item: -item[1].saved_bytes):
+        # The operator that unpacks a kernel takes bytes too, most of them names: the file's size decides.
+        trial = _encode(content, chosen | {index: spec})
+        if len(trial) < len(best):
+            best, chosen = trial, chosen | {index: spec}
+    if not chosen:
+        raise ValueError("no kernel gets smaller as a look-up table: cluster the weights first")
+    _check_identical(content, best)
+    return best
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TableSpec:
+    """Bits an index, the axis that has a table a slice (None = one table), and what that saves."""
+
+    bits: int
+    axis: int | None
+    saved_bytes: int = 0
+
+
+def _table_spec(kernel: Tensor) -> _TableSpec | None:
+    """How to store a kernel, or None where that does not pay."""
+    if kernel.values is None or kernel.dtype not in ("int8", "int16", "float32"):
+        return None
+    axis = kernel.axis if kernel.scale.size > 1 else None
+    if axis not in (None, 0, kernel.values.ndim - 1):
+        return None  # the DECODE kernel knows the first and the last axis only
+    slices = [kernel.values] if axis is None else list(np.moveaxis(kernel.values, axis, 0))
+    entries = max(np.unique(part).size for part in slices)
+    bits = max(1, (entries - 1).bit_length())
+    if bits > 7:
+        return None
+    table_bytes = entries * len(slices) * kernel.values.itemsize
+    saved_bytes = kernel.values.nbytes - -(-kernel.values.size * bits // 8) - table_bytes - HEADER_BYTES
+    return _TableSpec(bits=bits, axis=axis, saved_bytes=saved_bytes) if saved_bytes > 0 else None
+
+
+def _encode(content: bytes, specs: Mapping[int, _TableSpec]) -> bytes:
+    from tflite_micro.tensorflow.lite.micro.compression import compress, spec
+
+    tables = [
+        spec.Tensor(
+            subgraph=0,
+            tensor=index,
+            compression=[
+                spec.LookUpTableCompression(
+                    index_bitwidth=table.bits,
+                    mode=spec.PerTensor() if table.axis is None else spec.PerChannel(axis=table.axis),
+                )
+            ],
+        )
+        for index, table in specs.items()
+    ]
+    return bytes(compress(content, tables))
+
+
+def _check_identical(content: bytes, compressed: bytes) -> None:
+    """Compare two files' outputs, bit for bit.
+
+    Raises:
+        MicroError: TFLM refuses one of them, or they differ.
+    """
+    with Tflm() as child:
+        ends = child.load(content, MAX_ARENA_BYTES)
+        inputs = random_inputs(ends, CHECKED_IMAGES)
+        expected = child.run(inputs)
+        child.load(compressed, MAX_ARENA_BYTES)
+        differing = int(np.any(child.run(inputs) != expected, axis=tuple(range(1, expected.ndim))).sum())
+    if differing:
+        raise MicroError(f"the look-up tables change {differing} of {CHECKED_IMAGES} outputs")
+
+
+def _agreement(outputs: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.mean(outputs.argmax(axis=-1) == expected.argmax(axis=-1)))
+
+
+def _output_error(outputs: np.ndarray, expected: np.ndarray) -> float:
+    difference = float(np.sqrt(np.mean(np.square(outputs.astype(np.float64) - expected))))
+    deviation = float(np.std(expected, dtype=np.float64))
+    if deviation == 0:
+        return 0.0 if difference == 0 else float("inf")
+    return difference / deviation

@@ -1,0 +1,1 @@
+"""A user's saved Keras model becomes a net."""

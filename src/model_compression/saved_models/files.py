@@ -1,0 +1,181 @@
+"""What a file with a saved model is, told from its bytes, before Keras opens it.
+
+Lambda layers, custom classes and subclassed models are refused here: nothing of a file is run as Python code.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from ..nets.keras2 import keras
+from .graphs import UnsupportedModelError
+
+SUFFIXES = (".keras", ".h5", ".hdf5")
+SAVE_AGAIN = "save the whole model with model.save('model.keras')"
+
+_NETS = ("Sequential", "Functional", "Model")
+_REFUSED = {
+    "Lambda": "holds Python code, which is not run; write it with layers of Keras",
+    "Conv2DTranspose": "is no layer of a classifier that the methods know; remove it",
+    "RNN": "cannot be compressed here; use convolutions",
+    "LSTM": "cannot be compressed here; use convolutions",
+    "GRU": "cannot be compressed here; use convolutions",
+    "Bidirectional": "cannot be compressed here; use convolutions",
+    "TimeDistributed": "cannot be compressed here; use convolutions",
+}
+
+
+def is_path(net: str) -> bool:
+    """Whether `net` can only be a path: it has a suffix of `SUFFIXES` or a separator, or it exists."""
+    return net.lower().endswith(SUFFIXES) or os.sep in net or os.path.exists(net)
+
+
+@functools.lru_cache(maxsize=8)
+def _digest(path: str, stamp: tuple[tuple[str, int, int], ...]) -> str:
+    found = hashlib.sha256()
+    for file in _files(Path(path)):
+        found.update(f"{file.relative_to(path)}\n".encode())
+        found.update(hashlib.sha256(file.read_bytes()).digest())
+    return found.hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 (hex) of a saved model's bytes, those of all its files for a SavedModel.
+
+    Raises:
+        UnsupportedModelError: there is no such file.
+    """
+    _check_exists(Path(path))
+    stamp = tuple(
+        (str(f), status.st_size, status.st_mtime_ns) for f in _files(Path(path)) if (status := f.stat())
+    )
+    return _digest(str(path), stamp)
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise UnsupportedModelError(f"there is no file {path}; give the path of a saved Keras model")
+
+
+def identify(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """The Keras version that wrote a file, and the config of its model ({} for a SavedModel).
+
+    Raises:
+        UnsupportedModelError: it is no saved Keras model, and what it is instead.
+    """
+    _check_exists(path)
+    try:
+        if path.is_dir():
+            return _inspect_folder(path)
+        if zipfile.is_zipfile(path):
+            return _inspect_zip(path)
+        if h5py.is_hdf5(path):
+            return _inspect_hdf5(path)
+        with path.open("rb") as file:
+            start = file.read(8)
+    except UnsupportedModelError:
+        raise
+    # all that zipfile, h5py, json and the file system raise for a damaged file
+    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+        raise UnsupportedModelError(f"{path} cannot be read ({error}); {SAVE_AGAIN}") from error
+    if start[4:] == b"TFL3":
+        raise UnsupportedModelError(
+            f"{path} is a .tflite file, which cannot be trained; give the Keras model it was made from"
+        )
+    raise UnsupportedModelError(f"{path} is no saved Keras model; {SAVE_AGAIN}")
+
+
+def _inspect_folder(path: Path) -> tuple[str, Mapping[str, Any]]:
+    if not (path / "saved_model.pb").exists():
+        raise UnsupportedModelError(f"{path} is a folder without a saved_model.pb; {SAVE_AGAIN}")
+    if not (path / "keras_metadata.pb").exists():
+        raise UnsupportedModelError(
+            f"{path} is a SavedModel without Keras layers (made by model.export or TensorFlow alone); "
+            f"{SAVE_AGAIN}"
+        )
+    from tf_keras.protobuf import saved_metadata_pb2
+
+    metadata = saved_metadata_pb2.SavedMetadata()
+    try:
+        metadata.ParseFromString((path / "keras_metadata.pb").read_bytes())
+    except Exception as error:  # protobuf's DecodeError is not a public class
+        raise UnsupportedModelError(f"{path} has a damaged keras_metadata.pb; {SAVE_AGAIN}") from error
+    for node in metadata.nodes:
+        described = json.loads(node.metadata)
+        if node.node_path == "root":
+            _check_is_net(described.get("class_name", ""), path, has_layers="config" in described)
+        elif node.identifier in ("_tf_keras_layer", "_tf_keras_input_layer"):
+            _check_layer(described)
+    return "2 (SavedModel)", {}
+
+
+def _inspect_zip(path: Path) -> tuple[str, Mapping[str, Any]]:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if "config.json" not in names or "metadata.json" not in names:
+            held = ", ".join(names[:3]) or "nothing"
+            raise UnsupportedModelError(
+                f"{path} is a zip archive without a Keras config (it holds {held}); {SAVE_AGAIN}"
+            )
+        version = json.loads(archive.read("metadata.json"))["keras_version"]
+        return str(version), json.loads(archive.read("config.json"))
+
+
+def _inspect_hdf5(path: Path) -> tuple[str, Mapping[str, Any]]:
+    with h5py.File(path, "r") as file:
+        if "model_config" not in file.attrs:
+            raise UnsupportedModelError(
+                f"{path} holds weights only, and no layers that they belong to; {SAVE_AGAIN}"
+            )
+        version = file.attrs.get("keras_version", b"2")
+        config = file.attrs["model_config"]
+    text, found = (value.decode() if isinstance(value, bytes) else str(value) for value in (config, version))
+    return found, json.loads(text)
+
+
+def check_config(config: Mapping[str, Any], path: Path) -> None:
+    """Refuse what cannot be rebuilt from its config, before anything is loaded."""
+    layers = config.get("config", {}).get("layers") if isinstance(config.get("config"), dict) else None
+    _check_is_net(str(config.get("class_name")), path, has_layers=layers is not None)
+    for layer in layers or ():
+        if layer.get("class_name") in _NETS and "layers" in layer.get("config", {}):
+            check_config(layer, path)
+        else:
+            _check_layer(layer)
+
+
+def _check_is_net(class_name: str, path: Path, *, has_layers: bool) -> None:
+    if class_name not in _NETS or not has_layers:
+        raise UnsupportedModelError(
+            f"{path} is a subclassed model ({class_name}), which only its own Python code can rebuild; "
+            "rebuild it with the functional API (keras.Model(inputs, outputs)) and save that"
+        )
+
+
+def _check_layer(layer: Mapping[str, Any]) -> None:
+    kind = str(layer.get("class_name", "")).rpartition(">")[2]
+    name = layer.get("config", {}).get("name", "?")
+    if kind in _REFUSED:
+        raise UnsupportedModelError(f"layer {name!r} ({kind}) {_REFUSED[kind]}")
+    registered = layer.get("registered_name")
+    module = str(layer.get("module") or "keras")
+    own = ">" in str(layer.get("class_name", "")) or (registered and registered != kind)
+    # bare operators pass: `reader` makes layers of those it knows and names the others
+    operation = kind in ("TFOpLambda", "SlicingOpLambda") or module.startswith("keras.src.ops")
+    unknown = not hasattr(keras.layers, kind) and not operation
+    if own or unknown or not module.startswith(("keras", "tf_keras")):
+        raise UnsupportedModelError(
+            f"layer {name!r} ({kind}) is a custom layer, or one that Keras 2 does not have; "
+            "write it with layers that Keras 2 has, and save the model again"
+        )

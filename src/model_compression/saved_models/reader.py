@@ -1,0 +1,235 @@
+"""Reads a Keras model, of Keras 2 or Keras 3, as a `graphs.Net`.
+
+The two Keras cannot share a process once TensorFlow has chosen one, so a Keras 3 file is read by
+`python -m model_compression.saved_models.reader MODEL OUTPUT`, a process of its own, which also says what the
+model answers on a few inputs: what is built from the nodes has to answer the same.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .graphs import AFFINE, Net, Node, UnsupportedModelError, affine, pack
+
+#: What stands for an open height or width in the questions asked of a model.
+OPEN_SIZE = 64
+#: Entries of a config that neither Keras needs to compute with given weights.
+_DROPPED = ("name", "trainable", "dtype", "batch_input_shape", "batch_shape", "activity_regularizer")
+_DROPPED_ENDS = ("_initializer", "_regularizer", "_constraint")
+#: Layers that change images in training only.
+_TRAINING_ONLY_START = "Random"
+#: Operators written in Python (x + y, x / 255.) and the layer that does the same to two tensors.
+_TWO_TENSORS = {"add": "Add", "multiply": "Multiply", "mul": "Multiply", "maximum": "Maximum"}
+
+
+def read(model: Any) -> Net:
+    """The nodes of a loaded model.
+
+    Args:
+        model: a Sequential or functional model of either Keras, built.
+    Raises:
+        UnsupportedModelError: several inputs or outputs, or something that is no layer of Keras.
+    """
+    if not getattr(model, "inputs", None):
+        raise UnsupportedModelError(
+            "the model was saved before it knew the shape of its input; call it once, or give it an Input, "
+            "and save it again"
+        )
+    for what, ends in (("inputs", model.inputs), ("outputs", model.outputs)):
+        if len(ends) != 1:
+            raise UnsupportedModelError(
+                f"the model has {len(ends)} {what}; allowed is one: build keras.Model(image, scores) from "
+                "its layers and save that"
+            )
+    names: set[str] = {"image"}
+    nodes: list[Node] = []
+    (output,) = _walk(model, ["image"], names, nodes)
+    shape = tuple(model.inputs[0].shape[1:])
+    used = {name for node in nodes for name in node.inputs} | {output}
+    return Net(
+        input="image",
+        input_shape=shape,
+        nodes=tuple(node for node in nodes if node.name in used),
+        output=output,
+    )
+
+
+def _walk(model: Any, inputs: list[str], names: set[str], nodes: list[Node]) -> list[str]:
+    """Append the nodes of a model that reads `inputs`; the names of its outputs."""
+    graph = getattr(model, "_functional", None) or model
+    if not hasattr(graph, "_nodes_by_depth"):
+        raise UnsupportedModelError(
+            f"{model.name} ({type(model).__name__}) is a subclassed model, whose layers cannot be followed; "
+            "rebuild it with the functional API and save it again"
+        )
+    places = {_place(tensor): name for tensor, name in zip(graph.inputs, inputs, strict=True)}
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for call in graph._nodes_by_depth[depth]:
+            outputs = _outputs(call)
+            if all(_place(tensor) in places for tensor in outputs):
+                continue
+            sources = [places[_place(tensor)] for tensor in _tensors(call)]
+            layer = _layer(call)
+            if hasattr(layer, "layers"):
+                results = _walk(layer, sources, names, nodes)
+            elif len(outputs) != 1:
+                raise UnsupportedModelError(f"{layer.name} has {len(outputs)} outputs; allowed is one")
+            else:
+                results = [_append(layer, call, sources, outputs[0], names, nodes)]
+            places.update(zip(map(_place, outputs), results, strict=True))
+    return [places[_place(tensor)] for tensor in graph.outputs]
+
+
+def _append(
+    layer: Any, call: Any, sources: list[str], output: Any, names: set[str], nodes: list[Node]
+) -> str:
+    kind = type(layer).__name__
+    if kind.startswith(_TRAINING_ONLY_START) and len(sources) == 1:
+        return sources[0]
+    name = _unused(layer.name.replace("/", "_").replace(".", "_").strip("_"), names)
+    shape = tuple(output.shape[1:])
+    symbol = _symbol(layer)
+    if symbol is not None:
+        nodes.append(_operation(name, symbol, call, sources, shape))
+    else:
+        nodes.append(
+            Node(
+                name=name,
+                kind=kind,
+                config=_config(layer),
+                inputs=tuple(sources),
+                weights=_weights(layer),
+                shape=shape,
+            )
+        )
+    return name
+
+
+def _unused(name: str, names: set[str]) -> str:
+    unused, number = name, 1
+    while unused in names:
+        number += 1
+        unused = f"{name}_{number}"
+    names.add(unused)
+    return unused
+
+
+def _config(layer: Any) -> dict[str, Any]:
+    if getattr(layer, "data_format", "channels_last") == "channels_first":
+        raise UnsupportedModelError(
+            f"{layer.name} is channels_first; LiteRT takes channels_last: rebuild the model so"
+        )
+    return {
+        key: value
+        for key, value in layer.get_config().items()
+        if key not in _DROPPED and not key.endswith(_DROPPED_ENDS)
+    }
+
+
+def _weights(layer: Any) -> tuple[np.ndarray, ...]:
+    if type(layer).__name__ == "Normalization":
+        return np.asarray(layer.mean, np.float32), np.asarray(layer.variance, np.float32)
+    return tuple(np.asarray(array, np.float32) for array in layer.get_weights())
+
+
+# What differs between the two Keras
+
+
+def _layer(call: Any) -> Any:
+    return call.operation if hasattr(call, "operation") else call.layer
+
+
+def _tensors(call: Any) -> list[Any]:
+    return list(call.input_tensors if hasattr(call, "operation") else call.keras_inputs)
+
+
+def _outputs(call: Any) -> list[Any]:
+    if hasattr(call, "operation"):
+        return list(call.output_tensors)
+    return list(call.outputs) if isinstance(call.outputs, list | tuple) else [call.outputs]
+
+
+def _place(tensor: Any) -> tuple[int, int, int]:
+    layer, node, position = tensor._keras_history
+    return id(layer), node, position
+
+
+def _symbol(layer: Any) -> str | None:
+    """The operator that a node stands for, such as "add"; None for a layer."""
+    if type(layer).__name__ == "TFOpLambda":
+        return str(layer.symbol).rpartition(".")[2]
+    if type(layer).__module__.startswith("keras.src.ops"):
+        return type(layer).__name__.lower()
+    if type(layer).__name__ == "SlicingOpLambda":
+        return "getitem"
+    return None
+
+
+def _arguments(call: Any) -> Iterator[Any]:
+    if hasattr(call, "operation"):
+        yield from (*call.arguments.args, *call.arguments.kwargs.values())
+    else:
+        yield from (*call.call_args, *(v for key, v in call.call_kwargs.items() if key != "name"))
+
+
+def _operation(name: str, symbol: str, call: Any, sources: list[str], shape: tuple[int | None, ...]) -> Node:
+    """A layer that does what an operator does, where there is one."""
+    arguments = list(_arguments(call))
+    if len(sources) == 2 and len(arguments) == 2 and symbol in _TWO_TENSORS:
+        return Node(name=name, kind=_TWO_TENSORS[symbol], inputs=tuple(sources), shape=shape)
+    numbers = [value for value in arguments if isinstance(value, int | float)]
+    if len(sources) == 1 and len(arguments) == 2 and len(numbers) == 1:
+        number, tensor_first = float(numbers[0]), not isinstance(arguments[0], int | float)
+        found = {
+            "add": (1.0, number),
+            "multiply": (number, 0.0),
+            "mul": (number, 0.0),
+            "sub": (1.0, -number) if tensor_first else (-1.0, number),
+            "subtract": (1.0, -number) if tensor_first else (-1.0, number),
+        }
+        if tensor_first and number:
+            found |= dict.fromkeys(("truediv", "divide", "truedivide"), (1 / number, 0.0))
+        if symbol in found:
+            node = affine(name, sources[0], *found[symbol], shape)
+            config = {"scale": found[symbol][0], "offset": found[symbol][1]}
+            assert node.kind == AFFINE
+            return Node(name=name, kind="Rescaling", config=config, inputs=node.inputs, shape=shape)
+    raise UnsupportedModelError(
+        f"{name} is the bare operator {symbol!r}; use a layer (keras.layers.Add, Rescaling, Reshape, ...) "
+        "in its place and save the model again"
+    )
+
+
+def probes(shape: tuple[int | None, ...]) -> np.ndarray:
+    """Inputs to compare two models on: float32 (8, ...), four images from 0 to 1 and four from 0 to 255."""
+    generator = np.random.default_rng(0)
+    images = generator.random((8, *(size or OPEN_SIZE for size in shape)), np.float32)
+    images[4:] *= 255
+    return images
+
+
+def main(arguments: list[str]) -> int:
+    """Read a Keras 3 file; write OUTPUT/net.npz and OUTPUT/answers.npy, or OUTPUT/error.txt."""
+    import keras
+
+    path, folder = arguments[0], Path(arguments[1])
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        net = read(model)
+        answers = np.asarray(model.predict(probes(net.input_shape), verbose=0))
+        (folder / "net.npz").write_bytes(pack(net))
+        np.save(folder / "answers.npy", answers)
+    # whatever Keras raises for a file that it cannot read is an answer to the one who asked
+    except Exception as error:
+        (folder / "error.txt").write_text(" ".join(str(error).split()) or type(error).__name__)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,262 @@
+"""Recipes side by side on Dask distributed: a local cluster, or the one that Dask is set up for.
+
+Every training and every file is a task whose key is its cache key. What the store holds is not
+submitted, so an interrupted study goes on where it stopped; a worker that dies is replaced, and
+only the task that it was at is run again.
+"""
+
+import functools
+import gc
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import dask
+from distributed import Client, Future, LocalCluster, get_worker
+from tqdm import tqdm
+
+from ..quiet import quiet
+from .experiment import Bench
+from .outcomes import Outcome
+from .recipes import Recipe, Task, Training
+
+TOPIC = "model-compression-progress"
+#: Seconds between two looks at the progress.
+TICK = 0.25
+#: What an export weighs on the progress bar, in epochs.
+EXPORT_EPOCHS = 0.5
+
+_one_at_a_time = threading.Lock()
+
+
+def _report(key: str, title: str, done: float) -> None:
+    get_worker().log_event(TOPIC, {"key": key, "title": title, "done": done})
+
+
+@functools.cache
+def _settle() -> None:
+    """What is imported stays: the collections to come need not look through it each time."""
+    gc.collect()
+    gc.freeze()
+
+
+def _carry_out(bench: Bench, task: Task, *needed: None) -> None:
+    # TensorFlow's random state belongs to the process, whatever threads a cluster gives us
+    with _one_at_a_time, quiet():
+        _settle()
+        bench.carry_out(task, _report)
+        gc.collect()  # a Keras model is a cycle of references, and holds its training functions
+
+
+def _run(bench: Bench, recipe: Recipe, seed: int, *needed: None) -> None:
+    with _one_at_a_time, quiet():
+        _settle()
+        bench.run(recipe, seed, _report)
+        gc.collect()
+
+
+@functools.cache
+def connect(n_workers: int | None = None) -> Client:
+    """A client of the cluster in Dask's `scheduler-address` setting, or of one started here.
+
+    Args:
+        n_workers: processes of a cluster started here; None for one a core.
+    """
+    if dask.config.get("scheduler-address", None):
+        return Client()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    # its profiler asks for other threads' frames, which deadlocks where a collection of garbage comes in
+    # between (github.com/python/cpython/issues/106883), as it does once in some hundred files; set for
+    # good, since a worker that is replaced takes what is set then
+    dask.config.set({"distributed.worker.profile.enabled": False})
+    cluster = LocalCluster(
+        n_workers=n_workers or cores,
+        threads_per_worker=1,
+        processes=True,
+        # None would still take port 8787, and warn where another cluster has it
+        dashboard_address="127.0.0.1:0",
+        silence_logs="ERROR",
+    )
+    return Client(cluster)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A recipe that could not be carried out."""
+
+    recipe: str
+    seed: int
+    error: str
+
+
+class Study:
+    """Recipes over seeds, computed in the background and waited for by name.
+
+    Args:
+        bench: the data and the cache.
+        recipes: by name, in the order in which they are wanted.
+        seeds: each recipe is carried out once a seed.
+        n_workers: see `connect`.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        recipes: Mapping[str, Recipe],
+        seeds: Iterable[int],
+        *,
+        n_workers: int | None = None,
+    ) -> None:
+        self.bench, self.recipes, self.seeds, self.n_workers = bench, dict(recipes), list(seeds), n_workers
+        self.failures: list[Failure] = []
+        self._futures: dict[str, Future] = {}
+        self._epochs_of: dict[str, float] = {}
+        self._done: dict[str, float] = {}
+        self._title = ""
+        self._keys: dict[tuple[Recipe, int], str] = {}
+        self._found: dict[str, Outcome] = {}
+        self._client: Client | None = None
+
+    def start(self) -> "Study":
+        """Submit all that the store lacks; returns at once."""
+        for seed in self.seeds:
+            for recipe in self.recipes.values():
+                self._submit(recipe, seed)
+        return self
+
+    def add(self, name: str, recipe: Recipe) -> None:
+        """One more recipe; nothing of it is computed before `begin`.
+
+        Raises:
+            ValueError: another recipe has the name.
+        """
+        if self.recipes.setdefault(name, recipe) != recipe:
+            raise ValueError(f"there is another recipe of the name {name!r}")
+
+    def begin(self, name: str, seed: int) -> None:
+        """Submit one recipe unless the store has it; returns at once."""
+        self._submit(self.recipes[name], seed)
+
+    def progress(self, name: str, seed: int) -> float:
+        """How much of a recipe is done, from 0 to 1; 1 also when it has failed."""
+        recipe = self.recipes[name]
+        key = self._key(recipe, seed)
+        if key not in self._futures:
+            return float(self.bench.store.has(key))
+        if self._futures[key].done():
+            return 1.0
+        epochs = self._epochs([(recipe, seed)])
+        done = self._epochs_done(epochs, [self._futures[key]])
+        return done / (sum(epochs.values()) + EXPORT_EPOCHS)
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            self._client = connect(self.n_workers)
+            self._client.subscribe_topic(TOPIC, self._hear)
+        return self._client
+
+    def _hear(self, event: tuple[float, dict[str, object]]) -> None:
+        message = event[1]
+        self._done[str(message["key"])] = float(message["done"])  # type: ignore[arg-type]
+        self._title = str(message["title"])
+
+    def _submit(self, recipe: Recipe, seed: int) -> None:
+        key = self._key(recipe, seed)
+        if key in self._futures or self.bench.store.has(key):
+            return
+        training = Training(net=recipe.net, steps=recipe.steps, seed=seed)
+        aware = recipe.quantization_aware
+        # quantization-aware nets are trained where they are exported
+        # a saved model as it is has no steps, and nothing to train
+        needed = training.needs() if aware or not recipe.steps else [training]
+        priority = self._priority(recipe, seed)
+        futures = [self._submit_task(task, priority) for task in needed]
+        if aware:
+            self._epochs_of[self.bench.key(training)] = training.epochs
+        self._futures[key] = self._connected().submit(
+            _run, self.bench, recipe, seed, *futures, key=key, priority=priority, pure=False
+        )
+
+    def _submit_task(self, task: Task, priority: int) -> Future | None:
+        key = self.bench.key(task)
+        if key not in self._futures:
+            if self.bench.store.has(key):
+                return None
+            futures = [self._submit_task(needed, priority) for needed in task.needs()]
+            self._epochs_of[key] = task.epochs
+            self._futures[key] = self._connected().submit(
+                _carry_out, self.bench, task, *futures, key=key, priority=priority, pure=False
+            )
+        return self._futures[key]
+
+    def _key(self, recipe: Recipe, seed: int) -> str:
+        """`bench.record_key`, worked out once."""
+        if (recipe, seed) not in self._keys:
+            self._keys[recipe, seed] = self.bench.record_key(recipe, seed)
+        return self._keys[recipe, seed]
+
+    def _priority(self, recipe: Recipe, seed: int) -> int:
+        """Whole seeds one after the other, each in the order of the recipes: highest first."""
+        place = list(self.recipes.values()).index(recipe)
+        return -(self.seeds.index(seed) * len(self.recipes) + place)
+
+    def outcomes(self, name: str) -> list[Outcome]:
+        """What a recipe gave, one outcome a seed; waits with a progress bar.
+
+        Seeds that failed are left out, and stand in `failures`.
+        Raises:
+            KeyError: no recipe of that name.
+        """
+        self.wait([name])
+        found = [self.outcome(name, seed) for seed in self.seeds]
+        return [outcome for outcome in found if isinstance(outcome, Outcome)]
+
+    def outcome(self, name: str, seed: int) -> Outcome | Failure:
+        """What a recipe gave with one seed; the caller has waited for it."""
+        recipe = self.recipes[name]
+        future = self._futures.get(self._key(recipe, seed))
+        if future is not None and future.status != "finished":
+            failure = Failure(recipe=name, seed=seed, error=str(future.exception() or future.status))
+            if failure not in self.failures:
+                self.failures.append(failure)
+            return failure
+        key = self._key(recipe, seed)
+        if key not in self._found:
+            self._found[key] = self.bench.run(recipe, seed, lambda key, title, done: None)
+        return self._found[key]
+
+    def wait(self, names: Iterable[str] | None = None, seeds: Iterable[int] | None = None) -> None:
+        """Until the recipes with the seeds, all where none are named, are carried out or have failed."""
+        recipes = [self.recipes[name] for name in (self.recipes if names is None else names)]
+        wanted = self.seeds if seeds is None else list(seeds)
+        keys = {self._key(recipe, seed): (recipe, seed) for recipe in recipes for seed in wanted}
+        waiting = {key: self._futures[key] for key in keys if key in self._futures}
+        if all(future.done() for future in waiting.values()):
+            return
+        epochs = self._epochs(keys.values())
+        total = sum(epochs.values()) + EXPORT_EPOCHS * len(waiting)
+        form = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} epochs [{elapsed}<{remaining}]"
+        with tqdm(total=total, bar_format=form, leave=False, dynamic_ncols=True, mininterval=1) as bar:
+            while not all(future.done() for future in waiting.values()):
+                bar.set_description_str(self._title or "starting", refresh=False)
+                bar.update(self._epochs_done(epochs, waiting.values()) - bar.n)
+                time.sleep(TICK)
+
+    def _epochs(self, wanted: Iterable[tuple[Recipe, int]]) -> dict[str, float]:
+        """Epochs of each task that was submitted for these recipes and seeds, by its key."""
+        tasks = (Training(net=recipe.net, steps=recipe.steps, seed=seed) for recipe, seed in wanted)
+        keys = set().union(*(self._ancestors(task) for task in tasks))
+        return {key: self._epochs_of[key] for key in keys if key in self._epochs_of}
+
+    def _epochs_done(self, epochs: Mapping[str, float], exports: Iterable[Future]) -> float:
+        finished = {key for key in epochs if key in self._futures and self._futures[key].done()}
+        trained = sum(
+            length if key in finished else min(self._done.get(key, 0.0), length)
+            for key, length in epochs.items()
+        )
+        return trained + EXPORT_EPOCHS * sum(future.done() for future in exports)
+
+    def _ancestors(self, task: Task) -> set[str]:
+        return {self.bench.key(task)}.union(*(self._ancestors(needed) for needed in task.needs()))

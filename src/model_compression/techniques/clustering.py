@@ -1,0 +1,99 @@
+"""Weight clustering: every kernel shares a few values (Han et al. 2015, arXiv:1510.00149, section 3).
+
+TFMOT's implementation; its experimental entry point is the one that can keep zeros.
+"""
+
+from dataclasses import dataclass
+
+from ..nets.keras2 import cluster_weights, keras, tfmot
+from ..nets.layers import clone
+
+CentroidInitialization = tfmot.clustering.keras.CentroidInitialization
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterConfig:
+    """How many values a kernel may take.
+
+    Args:
+        clusters: most centroids a kernel, 2 to 256 (more would not fit int8); with sparsity preserved from 3,
+            and fewer for a kernel that keeps fewer weights than that.
+        preserve_sparsity: keep zeros where they are; zero is then one of the centroids.
+    Raises:
+        ValueError: a field out of range.
+    """
+
+    clusters: int
+    preserve_sparsity: bool = False
+
+    def __post_init__(self) -> None:
+        if (
+            isinstance(self.clusters, bool)
+            or not isinstance(self.clusters, int)
+            or not self.fewest <= self.clusters <= 256
+        ):
+            raise ValueError(
+                f"clusters is {self.clusters!r}; allowed: whole numbers from {self.fewest} to 256"
+            )
+
+    @property
+    def fewest(self) -> int:
+        """Centroids: one for zero and one for each sign, where zeros are kept."""
+        return 3 if self.preserve_sparsity else 2
+
+
+def takes(layer: keras.layers.Layer, config: ClusterConfig) -> bool:
+    """Whether `layer` has a kernel with more weights than centroids."""
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return False
+    kernel = isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)
+    return kernel and layer.count_params() > 2 * config.clusters
+
+
+def wrap(model: keras.Model, config: ClusterConfig) -> keras.Model:
+    """A copy of `model` whose kernels are clustered while it trains.
+
+    Raises:
+        ValueError: no kernel has more weights than `config.clusters`, or a sparse one keeps fewer than two.
+    """
+    copy = clone(model)
+    targets = [layer for layer in copy.layers if takes(layer, config)]
+    if not targets:
+        raise ValueError(f"clusters is {config.clusters!r}: no kernel of this net has that many weights")
+
+    def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if layer not in targets:
+            return layer
+        return cluster_weights(
+            layer,
+            number_of_clusters=_centroids(layer, config),
+            cluster_centroids_init=CentroidInitialization.KMEANS_PLUS_PLUS,
+            preserve_sparsity=config.preserve_sparsity,
+        )
+
+    return keras.models.clone_model(copy, clone_function=wrap_layer)
+
+
+def _centroids(layer: keras.layers.Layer, config: ClusterConfig) -> int:
+    """How many centroids a kernel can have.
+
+    With sparsity preserved, TFMOT shares all but the one for zero out to the negative and the positive
+    weights, by their numbers, and fails where either has fewer weights than centroids.
+    """
+    if not config.preserve_sparsity:
+        return config.clusters
+    values = layer.kernel.numpy()
+    negative, positive = int((values < 0).sum()), int((values > 0).sum())
+    for clusters in range(config.clusters, config.fewest - 1, -1):
+        below = round((clusters - 1) * negative / max(negative + positive, 1))
+        if below <= negative and clusters - 1 - below <= positive:
+            return clusters
+    raise ValueError(
+        f"{layer.name} keeps {negative + positive} weights other than zero; "
+        "allowed for sparse clusters: 2 or more"
+    )
+
+
+def strip(model: keras.Model) -> keras.Model:
+    """The clustered net without its wrappers."""
+    return tfmot.clustering.keras.strip_clustering(model)

@@ -1,0 +1,210 @@
+"""Rate-distortion training: one price for a coded byte prunes, shares values and quantizes at once.
+
+Each kernel w is trained on a grid: v = clip(w / s, -levels, levels), rounded in the forward pass with
+a straight-through gradient, its scale s learned along (LSQ, Esser et al. 2020, arXiv:1902.08153). The
+loss is D + price * R: cross-entropy, plus what an entropy coder would need for the rounded weights
+(entropy-constrained quantization: Chou, Lookabaugh & Gray 1989; for nets Choi et al. 2017,
+arXiv:1612.01543, Wiedemann et al. 2018, arXiv:1812.07520, and the rate-distortion quantizer of
+DeepCABAC, arXiv:1907.11900). The code length of a weight is -log2 of its grid point's share of the
+kernel, interpolated linearly in between, so that weights feel where the next cheaper point lies.
+Zeros, the share of each layer in them and the few values that remain all follow from the price.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..nets.channels import canonical
+from ..nets.keras2 import keras, tf
+
+#: Added to each grid point's count, so that a point without weights has a finite code length.
+PRIOR_COUNT = 0.3
+#: The logarithm of a scale learns at this share of the weights' learning rate.
+SCALE_RATE = 0.2
+#: The first scale puts this quantile of the weights' magnitudes on the largest grid point.
+SCALE_QUANTILE = 0.99
+BITS_PER_KB = 8000.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateConfig:
+    """What a coded byte may cost in accuracy.
+
+    Args:
+        price: loss (nats an image) that 1,000 bytes of coded weights count for, at least 0; 0 is plain
+            quantization-aware training.
+        levels: kernels take whole multiples of their scale from -levels to levels; 1 to 7, so that
+            4 bits hold them.
+        ramp: part of the training over which the price rises from 0, in (0, 1].
+        first_nonzero: how many weights of a kernel of n may start away from zero, in sqrt(n); the others
+            are small enough to be rounded away at once. None for all: a net far larger than its task then
+            takes longer than the training to get rid of what it does not need.
+    Raises:
+        ValueError: a field out of range.
+    """
+
+    price: float
+    levels: int = 7
+    ramp: float = 0.3
+    first_nonzero: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.price < float("inf"):
+            raise ValueError(f"price is {self.price!r}; allowed: finite, 0 or more")
+        if isinstance(self.levels, bool) or not isinstance(self.levels, int) or not 1 <= self.levels <= 7:
+            raise ValueError(f"levels is {self.levels!r}; allowed: whole numbers from 1 to 7")
+        if not 0 < self.ramp <= 1:
+            raise ValueError(f"ramp is {self.ramp!r}; allowed: above 0, up to 1")
+        if self.first_nonzero is not None and not 0 < self.first_nonzero < float("inf"):
+            raise ValueError(f"first_nonzero is {self.first_nonzero!r}; allowed: None, or finite and above 0")
+
+
+def code_bits(values: tf.Tensor, levels: int) -> tf.Tensor:
+    """Bits that an order-0 entropy coder needs for `values`, differentiable in them.
+
+    Args:
+        values: floats in [-levels, levels], any shape; a whole number is a grid point.
+    Returns:
+        A float: the sum of the code lengths, between grid points interpolated linearly. The code
+        lengths themselves count as constants.
+    """
+    points = tf.cast(tf.round(values), tf.int32) + levels
+    size = 2 * levels + 1
+    counts = tf.math.bincount(tf.reshape(points, [-1]), minlength=size, maxlength=size, dtype=tf.float32)
+    counts += PRIOR_COUNT
+    lengths = tf.stop_gradient(tf.math.log(tf.reduce_sum(counts) / counts) / np.float32(np.log(2)))
+    below = tf.minimum(tf.floor(values), levels - 1.0)
+    share, index = values - below, tf.cast(below, tf.int32) + levels
+    return tf.reduce_sum(tf.gather(lengths, index) * (1 - share) + tf.gather(lengths, index + 1) * share)
+
+
+def first_scale(kernel: np.ndarray, config: RateConfig) -> float:
+    """The scale that a kernel's training starts from: above 0, also for a kernel of zeros."""
+    magnitudes = np.abs(kernel).ravel()
+    kept = magnitudes[magnitudes > 1e-3 * magnitudes.max()]
+    if not kept.size:
+        return 1.0
+    scale = float(np.quantile(kept, SCALE_QUANTILE) / config.levels)
+    if config.first_nonzero is not None:
+        share = min(1.0, config.first_nonzero / np.sqrt(magnitudes.size))
+        # what is below half a step is rounded to zero
+        scale = max(scale, 2 * float(np.quantile(magnitudes, 1 - share)))
+    return scale
+
+
+class _OnGrid:
+    """Makes a layer compute with its kernel on the grid, and pay for the kernel's code."""
+
+    config: RateConfig
+    steps: int
+    # of the Keras layer that this is mixed into
+    kernel: tf.Variable
+    bias: tf.Variable
+    use_bias: bool
+    activation: Callable[[tf.Tensor], tf.Tensor]
+    add_weight: Callable[..., tf.Variable]
+    add_loss: Callable[[tf.Tensor], None]
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)  # type: ignore[misc]
+        self.log_scale = self.add_weight(name="log_scale", shape=(), initializer="zeros")
+        self.step = self.add_weight(name="step", shape=(), initializer="zeros", trainable=False)
+
+    def start(self, kernel: np.ndarray) -> None:
+        """Set the scale from the trained float kernel."""
+        self.log_scale.assign(np.log(first_scale(kernel, self.config)) / SCALE_RATE)
+
+    @property
+    def scale(self) -> tf.Tensor:
+        return tf.exp(SCALE_RATE * self.log_scale)
+
+    def grid_values(self) -> tf.Tensor:
+        """The kernel in steps of the grid, clipped, not yet rounded."""
+        levels = self.config.levels
+        return tf.clip_by_value(self.kernel / self.scale, -levels, levels)
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        values = self.grid_values()
+        kernel = self.scale * (values + tf.stop_gradient(tf.round(values) - values))
+        if training and self.config.price:
+            risen = tf.minimum(self.step / (self.config.ramp * self.steps), 1.0)
+            kilobytes = code_bits(values, self.config.levels) / BITS_PER_KB
+            self.add_loss(self.config.price * risen * kilobytes)
+            self.step.assign_add(1.0)
+        outputs = self.linear(inputs, kernel)
+        if self.use_bias:
+            outputs = tf.nn.bias_add(outputs, self.bias)
+        return self.activation(outputs)
+
+    def linear(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        raise NotImplementedError
+
+
+class _Conv2D(_OnGrid, keras.layers.Conv2D):
+    def linear(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return self.convolution_op(inputs, kernel)
+
+
+class _Dense(_OnGrid, keras.layers.Dense):
+    def linear(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(inputs, kernel)
+
+
+#: Layers that can be put on the grid, and what stands for them while they are trained.
+_ON_GRID: dict[type, Any] = {keras.layers.Conv2D: _Conv2D, keras.layers.Dense: _Dense}
+
+
+def takes(layer: keras.layers.Layer) -> bool:
+    """Whether `layer` has a kernel that this technique puts on the grid."""
+    return type(layer) in _ON_GRID
+
+
+def wrap(model: keras.Model, config: RateConfig, *, steps: int) -> keras.Model:
+    """A copy of `model` that computes with kernels on the grid and adds their price to its loss.
+
+    Args:
+        steps: optimizer steps that the fit will take; the price rises over the first of them.
+    Raises:
+        ValueError: no layer of the net can be put on the grid.
+    """
+    if not any(takes(layer) for layer in model.layers):
+        raise ValueError("rate-distortion training finds no convolution or Dense layer in this net")
+
+    def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if not takes(layer):
+            return layer.__class__.from_config(layer.get_config())
+        wrapped = _ON_GRID[type(layer)].from_config(layer.get_config())
+        wrapped.config, wrapped.steps = config, steps
+        return wrapped
+
+    wrapped = keras.models.clone_model(model, clone_function=wrap_layer)
+    for target, source in zip(wrapped.layers, model.layers, strict=True):
+        if not takes(source):
+            target.set_weights(source.get_weights())
+            continue
+        target.kernel.assign(source.kernel)
+        if source.use_bias:
+            target.bias.assign(source.bias)
+        target.start(source.kernel.numpy())
+    return wrapped
+
+
+def strip(model: keras.Model) -> keras.Model:
+    """The float net whose kernels lie on their grids, its hidden channels in canonical order."""
+
+    kinds: dict[type, Any] = {wrapped: kind for kind, wrapped in _ON_GRID.items()}
+
+    def plain(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return kinds.get(type(layer), type(layer)).from_config(layer.get_config())
+
+    stripped = keras.models.clone_model(model, clone_function=plain)
+    for target, source in zip(stripped.layers, model.layers, strict=True):
+        if type(source) not in kinds:
+            target.set_weights(source.get_weights())
+            continue
+        # the product of a whole number and a float32: packing finds the whole number again
+        kernel = tf.round(source.grid_values()) * source.scale
+        target.set_weights([kernel.numpy(), *([source.bias.numpy()] if source.use_bias else [])])
+    return canonical(stripped)

@@ -1,0 +1,44 @@
+"""Training with a price on the magnitude of weights (L1), so that what is not needed shrinks towards zero.
+
+Source: Tibshirani 1996 (the lasso); for nets Han et al. 2015, arXiv:1506.02626, section 3.1.
+"""
+
+import functools
+from dataclasses import dataclass
+
+from ..nets.keras2 import keras, tf
+from ..nets.layers import clone, kernel, kernel_layers
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShrinkConfig:
+    """How strongly weights are drawn to zero.
+
+    Args:
+        l1: loss (nats an image) that a sum of magnitudes of 1 counts for; above 0.
+    Raises:
+        ValueError: l1 out of range.
+    """
+
+    l1: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.l1 < float("inf"):
+            raise ValueError(f"l1 is {self.l1!r}; allowed: finite, above 0")
+
+
+def wrap(model: keras.Model, config: ShrinkConfig) -> keras.Model:
+    """A copy of `model` whose loss counts the magnitudes of its kernels."""
+    copy = clone(model)
+    for layer in kernel_layers(copy):
+        layer.add_loss(functools.partial(_magnitude, layer, config.l1))
+    return copy
+
+
+def _magnitude(layer: keras.layers.Layer, l1: float) -> tf.Tensor:
+    return l1 * tf.reduce_sum(tf.abs(kernel(layer)))
+
+
+def strip(model: keras.Model) -> keras.Model:
+    """The net without its additional loss."""
+    return clone(model)

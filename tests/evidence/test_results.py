@@ -1,0 +1,402 @@
+"""The committed notebook and README are held to the tables in results/, and these to each other."""
+
+import base64
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from model_compression.data.datasets import Dataset, scale
+from model_compression.evidence import summary
+from model_compression.evidence.tables import verdict
+from model_compression.files import coding, running
+from model_compression.notebook import run
+
+RESULTS = run.REPOSITORY / "results"
+NOTEBOOK, README = run.NOTEBOOK, run.README
+#: What the CSVs keep: six significant digits.
+DIGITS = 1e-5
+COLUMNS = {
+    "model-comparison": [
+        "model_file", "file_bytes", "zip_bytes", "compression_ratio", "accuracy", "accuracy_change_pp",
+    ],
+    "zipped-comparison": ["model_file", "file_bytes", "zip_bytes", "zip_ratio"],
+    "all-forms": [
+        "recipe", "file_bytes", "zip_bytes", "best_coded_bytes", "entropy_bytes", "nonzero_weights", "macs",
+        "accuracy_mean", "accuracy_sd", "change_pp", "change_ci_low_pp", "change_ci_high_pp", "agreement",
+        "mcnemar_p",
+    ],
+    "records": ["recipe", "seed", "accuracy", "file_bytes", "zip_bytes"],
+    "claims": ["claim", "measured", "estimate", "low", "high", "p_value", "unit"],
+    "deployment": [
+        "recipe", "latency_us_median", "latency_us_p90", "runs_on_litert", "runs_on_tflm", "tflm_agreement",
+        "arena_bytes", "flash_bytes",
+    ],
+    "frontier": [
+        "net", "method", "bytes", "error_pct", "error_sd_pct", "seeds", "counted_as", "source", "file",
+    ],
+    "literature": ["net", "method", "error_pct", "bytes", "ratio", "counted_as", "source"],
+    "sparsity-sweep": ["strategy", "schedule", "sparsity", "error_pct", "error_sd_pct", "seeds"],
+}  # fmt: skip
+SIZES = ["file_bytes", "zip_bytes", "best_coded_bytes", "nonzero_weights", "unique_values", "macs"]
+
+
+def table(name: str) -> pd.DataFrame:
+    return pd.read_csv(RESULTS / f"{name}.csv")
+
+
+def by_seed(field: str) -> pd.DataFrame:
+    """A field of the records: a row a seed, a column a recipe."""
+    return table("records").pivot(index="seed", columns="recipe", values=field)
+
+
+def executed() -> nbformat.NotebookNode:
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def outputs() -> list[nbformat.NotebookNode]:
+    return [output for cell in executed().cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def knobs() -> dict[str, object]:
+    """The values of the parameters cell."""
+    (source,) = (cell.source for cell in executed().cells if "parameters" in cell.metadata.get("tags", []))
+    values: dict[str, object] = {}
+    exec(source, values)
+    return values
+
+
+def pictures() -> list[str]:
+    """The local pictures that the README shows."""
+    return [
+        path
+        for path in re.findall(r"!\[[^]]*\]\(([^)\s]+)", README.read_text())
+        if not path.startswith("http")
+    ]
+
+
+def medians(field: str, recipes: list[str]) -> pd.Series:
+    """Over the seeds; the lower one of two, so that bytes stay whole."""
+    return by_seed(field)[recipes].quantile(0.5, interpolation="lower")
+
+
+# notebook and README
+
+
+def test_notebook_was_executed_from_top_to_bottom_without_an_error() -> None:
+    cells = [cell for cell in executed().cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert [output.evalue for output in outputs() if output.output_type == "error"] == []
+
+
+def test_notebook_holds_no_noise_and_no_path_of_a_machine() -> None:
+    assert {output.get("name", "stdout") for output in outputs()} == {"stdout"}
+    read = executed()
+    for cell in read.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("image/png", None)
+    text = nbformat.writes(read)
+    unwanted = [str(run.REPOSITORY), str(Path.home()), "/root", "/home/", "/tmp/", "site-packages"]
+    unwanted += ["WARNING", "UserWarning", "DeprecationWarning", "absl", "cuda", "tensorflow/", "it/s]"]
+    assert [word for word in unwanted if word in text] == []
+
+
+def test_notebook_was_run_with_the_defaults() -> None:
+    tags = [tag for cell in executed().cells for tag in cell.metadata.get("tags", [])]
+    assert tags.count("parameters") == 1
+    assert "injected-parameters" not in tags
+
+
+def test_answer_is_the_same_in_results_notebook_and_readme() -> None:
+    said = summary.answer(RESULTS)
+    block = f"<!-- answer -->\n{said}\n<!-- /answer -->"
+    (cell,) = (cell for cell in executed().cells if "answer" in cell.metadata.get("tags", []))
+    assert block in cell.source
+    assert run.answer_of(executed()) == said
+    assert block in README.read_text()
+
+
+def test_comparison_of_the_datasets_is_that_of_their_tables() -> None:
+    said = summary.compared(RESULTS, RESULTS / run.OTHER, ("MNIST", "Fashion-MNIST"))
+    assert f"<!-- datasets -->\n{said}\n<!-- /datasets -->" in README.read_text()
+    for folder in (RESULTS, RESULTS / run.OTHER):
+        assert pd.read_csv(folder / "records.csv")["seed"].nunique() == 5
+
+
+def test_pictures_of_the_notebook_are_those_in_results() -> None:
+    shown = [output.data["image/png"] for output in outputs() if "image/png" in output.get("data", {})]
+    there = {path.read_bytes(): path.name for path in RESULTS.glob("*.png")}
+    assert len(shown) >= 10
+    assert all(base64.b64decode(picture) in there for picture in shown)
+    names = {there[base64.b64decode(picture)] for picture in shown}
+    assert {f"{name}.png" for name in COLUMNS if name != "records"} <= names
+
+
+def test_figures_that_the_notebook_prints_are_those_of_the_tables() -> None:
+    text = "\n".join(output.text for output in outputs() if output.output_type == "stream")
+    said = re.findall(r"(\w+\.(?:h5|tflite)):?\s+([\d,]+) bytes,.*?([\d.]+)%", text)
+    rows = table("model-comparison").set_index("model_file")
+    assert {name for name, _, _ in said} >= {"non_quantized.h5", "int8.tflite", "pruned.tflite"}
+    for name, file_bytes, accuracy in said:
+        assert int(file_bytes.replace(",", "")) == rows.file_bytes[name]
+        assert f"{rows.accuracy[name]:.2%}" == f"{accuracy}%"
+
+
+def test_pictures_of_the_readme_exist() -> None:
+    assert len(pictures()) >= 4
+    assert [path for path in pictures() if not (README.parent / path).is_file()] == []
+
+
+@pytest.fixture
+def tracked() -> set[str]:
+    if not shutil.which("git") or not (run.REPOSITORY / ".git").exists():
+        pytest.skip("no git checkout")
+    found = subprocess.run(
+        ["git", "ls-files"], cwd=run.REPOSITORY, capture_output=True, text=True, check=True
+    )
+    return set(found.stdout.splitlines())
+
+
+def test_pictures_and_tables_are_tracked_by_git(tracked: set[str]) -> None:
+    wanted = {*pictures(), *(f"results/{name}.csv" for name in COLUMNS)}
+    assert wanted - tracked == set()
+
+
+def test_repository_stays_small(tracked: set[str]) -> None:
+    sizes = [(run.REPOSITORY / name).stat().st_size for name in tracked]
+    assert max(sizes) < 5e6
+    assert sum(sizes) < 20e6
+
+
+# the tables
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_table_has_the_columns_of_the_issues(name: str) -> None:
+    assert set(COLUMNS[name]) <= set(table(name).columns)
+
+
+def test_records_hold_every_recipe_once_a_seed_and_the_first_seed_first() -> None:
+    records = table("records")
+    counts = records.groupby("recipe").seed.agg(["nunique", "size"])
+    assert (counts == knobs()["N_SEEDS"]).all(axis=None)
+    assert (records.groupby("recipe").seed.first() == knobs()["SEED"]).all()
+
+
+def test_study_has_18_forms_and_4_controls_over_5_seeds() -> None:
+    forms = table("all-forms")
+    assert (forms.role == "form").sum() >= 18
+    assert (forms.role == "control").sum() >= 4
+    assert (forms.seeds == 5).all()
+    assert forms.recipe.is_unique
+
+
+def test_forms_are_the_records_of_all_that_is_not_a_keras_file() -> None:
+    records = table("records")
+    assert set(table("all-forms").recipe) == set(records[~records.file.str.endswith(".h5")].recipe)
+
+
+def test_comparison_agrees_with_the_records_of_the_first_seed() -> None:
+    rows, records = table("model-comparison"), table("records")
+    first = records[records.seed == knobs()["SEED"]].set_index("file").loc[list(rows.model_file)]
+    for field in ("file_bytes", "zip_bytes"):
+        assert list(rows[field]) == list(first[field])
+    np.testing.assert_allclose(rows.accuracy, first.accuracy, rtol=DIGITS)
+
+
+def test_comparison_agrees_with_itself() -> None:
+    rows = table("model-comparison").set_index("model_file")
+    for name, row in rows.iterrows():
+        base = rows.loc["non_quantized" + Path(str(name)).suffix]
+        assert row.compression_ratio == pytest.approx(base.file_bytes / row.file_bytes, rel=DIGITS)
+        change = 100 * (row.accuracy - base.accuracy)
+        assert row.accuracy_change_pp == pytest.approx(change, abs=1e-3)
+        against = 100 * (row.accuracy - rows.accuracy["longer_trained.tflite"])
+        assert row.against_longer_trained_pp == pytest.approx(against, abs=1e-3)
+
+
+def test_zipped_comparison_agrees_with_the_model_comparison() -> None:
+    rows, files = table("zipped-comparison").set_index("model_file"), table("records").set_index("file")
+    assert list(rows.index) == ["non_quantized.h5", "pruned.h5"]
+    first = files[files.seed == knobs()["SEED"]].loc[rows.index]
+    assert list(rows.zip_bytes) == list(first.zip_bytes)
+    assert list(rows.file_bytes) == list(first.file_bytes)
+    np.testing.assert_allclose(rows.zip_ratio, rows.file_bytes / rows.zip_bytes, rtol=DIGITS)
+
+
+def test_means_and_spreads_follow_from_the_records() -> None:
+    forms, accuracy = table("all-forms").set_index("recipe"), by_seed("accuracy")
+    wanted = accuracy[list(forms.index)]
+    np.testing.assert_allclose(forms.accuracy_mean, wanted.mean(), rtol=DIGITS)
+    np.testing.assert_allclose(forms.accuracy_sd, wanted.std(ddof=1), rtol=DIGITS, atol=1e-9)
+
+
+@pytest.mark.parametrize("field", SIZES)
+def test_sizes_are_the_medians_of_the_records(field: str) -> None:
+    forms = table("all-forms").set_index("recipe")
+    assert list(forms[field]) == list(medians(field, list(forms.index)))
+
+
+def test_derived_columns_follow_from_their_parts() -> None:
+    forms = table("all-forms").set_index("recipe")
+    entropy = medians("entropy_bytes", list(forms.index))
+    np.testing.assert_allclose(forms.entropy_bytes, entropy, atol=0.51)
+    np.testing.assert_allclose(forms.above_entropy, forms.best_coded_bytes / entropy, rtol=DIGITS)
+    dense = medians("dense_macs", ["non_quantized"]).iloc[0]
+    np.testing.assert_allclose(forms.theoretical_speedup, dense / forms.macs, rtol=DIGITS)
+    assert (forms.best_coded_bytes <= forms.zip_bytes).all()
+    assert forms.agreement.between(0, 1).all()
+    assert forms.mcnemar_p.between(0, 1).all()
+    assert forms.agreement["non_quantized"] == 1
+
+
+def test_changes_and_intervals_are_paired_by_seed_with_the_control() -> None:
+    forms, accuracy = table("all-forms").set_index("recipe"), by_seed("accuracy")
+    for name, row in forms.iterrows():
+        gains = 100 * (accuracy[name] - accuracy[row.compared_with])
+        half = stats.t.ppf(0.975, len(gains) - 1) * gains.sem()
+        wanted = [gains.mean(), gains.mean() - half, gains.mean() + half]
+        found = [row.change_pp, row.change_ci_low_pp, row.change_ci_high_pp]
+        assert found == pytest.approx(wanted, abs=1e-3), name
+
+
+def test_no_row_is_called_better_or_worse_unless_interval_and_test_say_so() -> None:
+    for row in table("all-forms").itertuples():
+        said = verdict(row.change_ci_low_pp, row.change_ci_high_pp, row.mcnemar_p)
+        assert row.verdict == said, row.recipe
+
+
+def test_controls_table_is_a_part_of_the_forms_table() -> None:
+    forms = table("all-forms")
+    wanted = forms[forms.role == "control"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(table("controls"), wanted, check_dtype=False)
+
+
+def test_claims_follow_from_the_records() -> None:
+    rows, accuracy = table("claims"), by_seed("accuracy")
+    sizes, zipped = by_seed("file_bytes"), by_seed("zip_bytes")
+    samples = [
+        np.log(sizes["non_quantized"] / sizes["int8"]),
+        100 * (accuracy["int8"] - accuracy["non_quantized"]),
+        100 * (accuracy["pruned"] - accuracy["non_quantized"]),
+        100 * (accuracy["pruned"] - accuracy["longer_trained"]),
+        100 * (accuracy["quantization_aware_trained"] - accuracy["longer_trained_quantized"]),
+        np.log(zipped["non_quantized_h5"] / zipped["pruned_h5"]),
+    ]
+    assert len(rows) == len(samples)
+    for row, sample in zip(rows.itertuples(), samples, strict=True):
+        half = stats.t.ppf(0.975, len(sample) - 1) * sample.sem()
+        wanted = np.array([sample.mean(), sample.mean() - half, sample.mean() + half])
+        if row.unit == "times smaller":
+            wanted = np.exp(wanted)
+        np.testing.assert_allclose([row.estimate, row.low, row.high], wanted, rtol=DIGITS, atol=1e-3)
+
+
+def test_every_claim_has_a_number_an_interval_and_a_p_value() -> None:
+    assert table("claims").notna().all(axis=None)
+
+
+# what the study must show
+
+
+def test_baseline_reaches_98_percent() -> None:
+    accuracy = by_seed("accuracy")
+    assert accuracy["non_quantized"].mean() >= 0.980
+    assert accuracy["non_quantized"][knobs()["SEED"]] >= 0.980
+    assert (accuracy["non_quantized"] == accuracy["non_quantized_h5"]).all()
+
+
+def test_int8_is_within_a_fifth_of_a_point_of_float() -> None:
+    accuracy = by_seed("accuracy")
+    assert (accuracy["int8"] - accuracy["non_quantized"]).abs().max() <= 0.002
+
+
+def test_zeros_are_exactly_as_asked_and_survive_pqat() -> None:
+    nonzero, sparsity = by_seed("nonzero_weights"), float(str(knobs()["FINAL_SPARSITY"]))
+    asked = 20_388 - round(sparsity * 108) - round(sparsity * 20_280)
+    assert (nonzero["pruned"] == asked).all()
+    assert (nonzero["pruned_quantization_aware"] <= asked).all()
+    # int8 rounds few more to zero
+    assert (nonzero["pruned_quantization_aware"] >= 0.98 * asked).all()
+
+
+def test_a_chain_of_methods_needs_at_most_5000_zipped_bytes_at_98_percent() -> None:
+    forms = table("all-forms")
+    good = forms[(forms.role == "form") & (forms.accuracy_mean >= 0.98)]
+    assert good.zip_bytes.min() <= 5000
+
+
+def test_each_trap_is_seen_in_its_table() -> None:
+    first = table("trap-1")
+    assert first.file_bytes[0] == first.file_bytes[1]
+    assert first.zip_bytes[1] < first.zip_bytes[0] / 2
+    lost = table("zeros-after-qat").set_index("model_file").zeros
+    assert lost["pruned_then_plain_qat.tflite"] < 0.5 < lost["pruned_quantization_aware.tflite"]
+    split = table("trap-3").values_stored
+    assert split[0] > split[1]
+    cast = table("trap-4")
+    assert cast.accuracy[0] < 0.5 < cast.accuracy[2]
+    assert list(cast.wrong_pixels > 0) == [True, True, False]
+    credit = table("equal-training")
+    assert credit.against_longer_trained_pp[1] < credit.accuracy_change_pp[1]
+
+
+# the frontier and the device
+
+
+def test_files_of_the_front_decode_and_score_as_their_row_says(mnist: Dataset) -> None:
+    ours = table("frontier").dropna(subset="file")
+    assert len(ours) >= 3
+    assert (ours.seeds == 5).all()
+    for row in ours.itertuples():
+        coded = (RESULTS / "frontier" / row.file).read_bytes()
+        assert len(coded) == row.bytes
+        content = coding.CODERS[row.file.rsplit(".", 1)[1]].decode(coded)
+        error = 100 * np.mean(running.predict(content, scale(mnist.x_test)) != mnist.y_test)
+        # one seed's file, the mean of five seeds in the row
+        assert error == pytest.approx(row.error_pct, abs=max(4 * row.error_sd_pct, 0.1))
+
+
+def test_every_committed_file_of_the_front_stands_in_the_table() -> None:
+    files = {path.name for path in (RESULTS / "frontier").iterdir()}
+    assert files == set(table("frontier").file.dropna())
+
+
+def test_published_floors_of_the_frontier_are_passed() -> None:
+    """Bytes and error in %, by net, that a row of five seeds must not exceed; any net for the last four."""
+    ours = table("frontier")
+    ours = ours[(ours.counted_as == "measured") & (ours.seeds == 5)]
+    floors = [
+        ("baseline", 4_000, 2.0), ("lenet_300_100", 13_000, 1.58), ("lenet_300_100", 8_500, 1.9),
+        ("lenet_5", 11_000, 0.74), ("lenet_5", 4_500, 1.0), ("", 3_200, 1.08), ("", 5_400, 0.94),
+        ("", 7_300, 0.72), ("", 11_000, 0.45), ("", 3_030, 0.69),
+    ]  # fmt: skip
+    for net, size, error in floors:
+        rows = ours[ours.net.str.startswith(net)]
+        assert ((rows.bytes <= size) & (rows.error_pct <= error)).any(), (net, size, error)
+
+
+def test_sweep_has_the_dense_control_and_eight_sparsities_of_each_line() -> None:
+    sweep = table("sparsity-sweep")
+    assert (sweep.seeds == 5).all()
+    lines = sweep[sweep.strategy != "dense"].groupby(["strategy", "schedule"]).sparsity.nunique()
+    assert (lines >= 8).all()
+    assert {"uniform", "random_mask", "lamp"} <= set(sweep.strategy)
+    assert len(sweep[sweep.strategy == "dense"]) == 1
+
+
+def test_int8_forms_get_the_same_labels_on_both_runtimes() -> None:
+    rows = table("deployment").set_index("recipe")
+    int8 = ["int8", "quantization_aware_trained", "pruned_quantized", "clustered_16"]
+    assert rows.runs_on_tflm[int8].all()
+    assert (rows.tflm_agreement[int8] == 1).all()
+    assert rows.arena_bytes[rows.runs_on_tflm].notna().all()
+    # a runtime that refuses a file or computes it wrongly has no figures of it
+    assert rows.arena_bytes[~rows.runs_on_tflm].isna().all()
+    assert rows.latency_us_median[~rows.runs_on_litert].isna().all()

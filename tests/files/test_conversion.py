@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+from conftest import Nets, exactly
+
+from model_compression.files import running
+from model_compression.files.conversion import FORMS, REFUSED, ExportConfig, export
+from model_compression.files.graph import read_graph
+from model_compression.nets import training
+from model_compression.nets.keras2 import keras, tf
+from model_compression.quiet import quiet
+
+
+@pytest.mark.parametrize("form", REFUSED)
+def test_form_that_the_stack_gets_wrong_is_refused_with_the_reason(form: str) -> None:
+    assert form not in FORMS
+    with pytest.raises(ValueError, match=exactly(f"form {form!r} is refused: {REFUSED[form]}")):
+        ExportConfig(form=form)
+
+
+def test_unknown_form_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(ValueError, match=exactly(f"form is 'int3'; allowed: {', '.join(FORMS)}")):
+        ExportConfig(form="int3")
+
+
+def test_per_channel_dense_goes_with_int8_only() -> None:
+    assert ExportConfig(form="int8", per_channel_dense=True)
+    with pytest.raises(
+        ValueError, match=exactly("per_channel_dense goes with form 'int8', not 'dynamic_range'")
+    ):
+        ExportConfig(form="dynamic_range", per_channel_dense=True)
+
+
+def test_only_tflite_files_are_stripped() -> None:
+    with pytest.raises(ValueError, match=exactly("stripped goes with a .tflite form, not 'h5'")):
+        ExportConfig(form="h5", stripped=True)
+
+
+def test_files_end_as_their_form_says() -> None:
+    assert {form for form in FORMS if ExportConfig(form=form).suffix != ".tflite"} == {"h5"}
+    assert ExportConfig(form="h5").suffix == ".h5"
+
+
+def test_form_that_needs_images_says_so(nets: Nets) -> None:
+    message = "this form needs representative images, and a QAT model brings none"
+    with pytest.raises(ValueError, match=exactly(message)):
+        export(nets["baseline"], ExportConfig(form="int16x8"), representative=None)
+
+
+def test_h5_holds_the_net_without_its_optimizer(nets: Nets, tmp_path: object) -> None:
+    path = tmp_path / "net.h5"  # type: ignore[operator]
+    path.write_bytes(nets.file("baseline", "h5"))
+    loaded = keras.models.load_model(path, compile=False)
+    np.testing.assert_array_equal(
+        training.predict(loaded, nets.validation), training.predict(nets["baseline"], nets.validation)
+    )
+    parameters = sum(weights.size for weights in nets["baseline"].get_weights())
+    assert 4 * parameters < path.stat().st_size < 4 * parameters + 25_000
+    assert b"optimizer_weights" not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("form", "dtypes"),
+    [
+        ("float32", ["float32", "float32"]),
+        ("float16", ["float16", "float16"]),
+        ("dynamic_range", ["float32", "int8"]),  # the converter leaves kernels below 1,024 weights alone
+        ("int8", ["int8", "int8"]),
+        ("int16x8", ["int8", "int8"]),
+        ("int4_weight_only", ["int4", "int4"]),
+        ("int4_mixed", ["int8", "int4"]),
+        ("int4_static", ["int8", "int4"]),
+    ],
+)
+def test_form_stores_its_kernels_as_it_says(nets: Nets, form: str, dtypes: list[str]) -> None:
+    graph = read_graph(nets.file("baseline", form))
+    assert [kernel.dtype for kernel, _ in graph.kernels()] == dtypes
+
+
+def test_int8_file_is_integer_throughout(nets: Nets) -> None:
+    dtypes = {tensor.dtype for tensor in read_graph(nets.file("baseline", "int8")).tensors}
+    assert dtypes == {"int8", "int32"}
+
+
+def test_int16x8_has_activations_of_16_bits(nets: Nets) -> None:
+    graph = read_graph(nets.file("baseline", "int16x8"))
+    outputs = [graph.tensors[user.outputs[0]].dtype for _, user in graph.kernels()]
+    assert outputs == ["int16", "int16"]
+
+
+def test_dense_has_one_scale_unless_asked(nets: Nets) -> None:
+    config = ExportConfig(form="int8", per_channel_dense=True)
+    channels = export(nets["baseline"], config, representative=nets.images[:100])
+    scales = [kernel.scale.size for kernel, _ in read_graph(channels).kernels()]
+    assert scales == [4, 10]
+    scales = [kernel.scale.size for kernel, _ in read_graph(nets.file("baseline", "int8")).kernels()]
+    assert scales == [4, 1]
+
+
+def test_stripped_file_is_smaller_and_answers_alike(nets: Nets) -> None:
+    config = ExportConfig(form="float32", stripped=True)
+    stripped = export(nets["baseline"], config, representative=None)
+    assert len(stripped) < len(nets.file("baseline", "float32"))
+    np.testing.assert_array_equal(
+        running.predict(stripped, nets.validation),
+        running.predict(nets.file("baseline", "float32"), nets.validation),
+    )
+
+
+@pytest.mark.parametrize("form", ["float32", "int8"])
+def test_same_net_gives_the_same_bytes(nets: Nets, form: str) -> None:
+    again = export(nets["baseline"], ExportConfig(form=form), representative=nets.images[:100])
+    assert again == nets.file("baseline", form)
+
+
+def test_export_leaves_the_net_alone(nets: Nets) -> None:
+    before = [weights.copy() for weights in nets["baseline"].get_weights()]
+    nets.file("baseline", "int8")
+    for now, then in zip(nets["baseline"].get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("net", ["baseline", "qat"])
+def test_file_is_what_from_keras_model_writes(nets: Nets, net: str) -> None:
+    with quiet():
+        converter = tf.lite.TFLiteConverter.from_keras_model(nets[net])
+        if net == "qat":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.inference_input_type = converter.inference_output_type = tf.int8
+        theirs = converter.convert()
+    ours = nets.file(net, "int8" if net == "qat" else "float32")
+    # the metadata name the kind of model that was converted: one byte
+    assert len(ours) == len(theirs)
+    assert sum(a != b for a, b in zip(ours, theirs, strict=True)) <= 1

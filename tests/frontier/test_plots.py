@@ -1,0 +1,126 @@
+"""Pictures drawn from tables: what stands in them, and that a dark page shows them too."""
+
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+
+from model_compression.evidence.tables import save_csv
+from model_compression.frontier import plans
+from model_compression.frontier import plots as frontier_plots
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    ours = [
+        ("baseline", "price-0.05", 1900, 1.9),
+        ("baseline", "price-0.5", 1950, 2.5),
+        ("lenet_5", "price-0.05", 4000, 0.8),
+        ("small_d4", "price-0.1", 900, 4.0),
+    ]
+    rows = [
+        dict(zip(("net", "method", "bytes", "error_pct"), point, strict=True))
+        | {"error_sd_pct": 0.1, "seeds": 5, "counted_as": "measured", "source": plans.OURS, "file": "f"}
+        for point in ours
+    ]
+    return plans.merge(None, rows, [])
+
+
+@pytest.fixture
+def sweep_table() -> pd.DataFrame:
+    lines = [
+        ("lamp", "polynomial 3"),
+        ("uniform", "polynomial 3"),
+        ("lamp", "one_shot"),
+        ("random_mask", "x"),
+    ]
+    rows = [
+        {
+            "strategy": strategy,
+            "schedule": schedule,
+            "sparsity": share,
+            "error_pct": 2 + share,
+            "error_sd_pct": 0.1,
+        }
+        for strategy, schedule in lines
+        for share in (0.5, 0.9, 0.99)
+    ]
+    dense = {"strategy": "dense", "schedule": "none", "sparsity": 0.0, "error_pct": 1.9, "error_sd_pct": 0.1}
+    return pd.DataFrame([dense, *rows])
+
+
+def test_frontier_has_log_axes_our_front_and_a_mark_for_each_way_of_counting(table: pd.DataFrame) -> None:
+    (axes,) = frontier_plots.frontier(table).axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert {"our Pareto front", *(words for _, words in frontier_plots.COUNTED.values())} <= set(words)
+    front = next(line for line in axes.lines if line.get_label() == "our Pareto front")
+    np.testing.assert_array_equal(front.get_xdata(), [900, 1900, 4000])
+
+
+def test_nets_of_a_family_share_a_colour() -> None:
+    assert frontier_plots.net_colour("small_d4") == frontier_plots.net_colour("small_12s_24p")
+    assert frontier_plots.net_colour("lenet_5") != frontier_plots.net_colour("baseline")
+    assert frontier_plots.net_colour("16 x 16 CNN") == frontier_plots.GREY
+
+
+def test_sweep_panels_hold_the_dense_control_and_the_random_line(sweep_table: pd.DataFrame) -> None:
+    figure = frontier_plots.sparsity_sweep(sweep_table)
+    strategies, schedules = figure.axes
+    for axes in (strategies, schedules):
+        words = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert "dense, trained as long" in words
+        assert "random masks" in words
+    assert "uniform" in [text.get_text() for text in strategies.get_legend().get_texts()]
+    assert "one shot" in [text.get_text() for text in schedules.get_legend().get_texts()]
+    assert [label.get_text() for label in strategies.get_xticklabels()] == ["50", "90", "99"]
+
+
+def test_sweep_of_one_seed_has_no_bands_and_still_draws(sweep_table: pd.DataFrame) -> None:
+    frontier_plots.sparsity_sweep(sweep_table.assign(error_sd_pct=np.nan))
+
+
+def anatomy_table() -> pd.DataFrame:
+    rows = [
+        {"net": "baseline", "method": "price-1", "bytes": 1900, "entropy_bytes": 1400, "graph_bytes": 340},
+        {"net": "lenet_5", "method": "price-1", "bytes": 4000, "entropy_bytes": 3000, "graph_bytes": 600},
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(rest_bytes=table.bytes - table.entropy_bytes - table.graph_bytes)
+
+
+def test_parts_of_a_file_add_up_to_its_bytes() -> None:
+    (axes,) = frontier_plots.anatomy(anatomy_table()).axes
+    ends = sorted({round(bar.get_x() + bar.get_width()) for bar in axes.patches})
+    assert ends == [340, 600, 1900, 4000]
+    (entropy,) = axes.collections
+    assert sorted(entropy.get_offsets()[:, 0]) == [1740, 3600]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["lenet_5\nprice-1", "baseline\nprice-1"]
+
+
+def test_draw_writes_opaque_white_pictures_of_the_tables_that_are_there(
+    table: pd.DataFrame, sweep_table: pd.DataFrame, tmp_path: Path
+) -> None:
+    save_csv(table, tmp_path / "frontier.csv")
+    save_csv(plans.literature(table), tmp_path / "literature.csv")
+    frontier_plots.draw(tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["frontier.png", "literature.png"]
+    save_csv(sweep_table, tmp_path / "sparsity-sweep.csv")
+    save_csv(anatomy_table(), tmp_path / "frontier-bytes.csv")
+    frontier_plots.draw(tmp_path)
+    for name in frontier_plots.PICTURES:
+        picture = matplotlib.image.imread(tmp_path / f"{name}.png")
+        assert 1200 <= picture.shape[1] <= 1500
+        np.testing.assert_array_equal(picture[0, 0], [1, 1, 1, 1])
+        assert (picture[..., 3] == 1).all()
+
+
+def test_same_table_same_picture(table: pd.DataFrame, tmp_path: Path) -> None:
+    pictures = []
+    for folder in ("one", "other"):
+        save_csv(table, tmp_path / folder / "frontier.csv")
+        frontier_plots.draw(tmp_path / folder)
+        pictures.append((tmp_path / folder / "frontier.png").read_bytes())
+    assert pictures[0] == pictures[1]

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+
+from model_compression.nets import keras2
+from model_compression.nets.keras2 import keras
+from model_compression.nets.layers import clone, kernel_layers, kernel_size, kernels
+from model_compression.nets.named import build, parse_net
+
+
+def tiny(seed: int = 0) -> keras.Sequential:
+    return build("baseline_2", input_shape=(8, 8), classes=3, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("net", "parameters"),
+    [("baseline", 20_410), ("lenet_300_100", 266_610), ("lenet_5", 431_080), ("baseline_3", 5_110)],
+)
+def test_net_has_the_published_number_of_parameters(net: str, parameters: int) -> None:
+    assert build(net, input_shape=(28, 28), classes=10, seed=0).count_params() == parameters
+
+
+def test_small_net_is_what_its_name_says() -> None:
+    net = build("small_4s_8p_d5", input_shape=(28, 28), classes=10, seed=0)
+    # 5 x 5 with stride 2 to 14 x 14, 3 x 3 and a pool to 7 x 7, Dense 5, Dense 10
+    assert [kernel.shape.as_list() for kernel in kernels(net).values()] == [
+        [5, 5, 1, 4],
+        [3, 3, 4, 8],
+        [7 * 7 * 8, 5],
+        [5, 10],
+    ]
+
+
+def test_small_net_can_end_in_a_mean() -> None:
+    net = build("small_4_g", input_shape=(28, 28), classes=10, seed=0)
+    assert [kernel.shape.as_list() for kernel in kernels(net).values()] == [[3, 3, 1, 4], [4, 10]]
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        *("", "lenet", "baseline_", "baseline_0", "baseline_x", "lenet_5_3"),
+        *("small", "small_", "small_0", "small_d3_4", "small_4_g_d3", "small_4x"),
+    ],
+)
+def test_unknown_net_is_refused_with_those_that_are_known(net: str) -> None:
+    with pytest.raises(ValueError, match=f"^net is {net!r}; allowed: baseline, lenet_300_100, lenet_5, "):
+        parse_net(net)
+
+
+def test_width_is_part_of_the_name() -> None:
+    assert parse_net("baseline_3") == ("baseline", (3,))
+    assert parse_net("baseline") == ("baseline", ())
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
+def test_same_seed_gives_the_same_weights(seed: int) -> None:
+    one, other = tiny(seed).get_weights(), tiny(seed).get_weights()
+    for left, right in zip(one, other, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_seed_0_is_a_seed_like_any_other() -> None:
+    assert not np.array_equal(tiny(0).get_weights()[0], tiny(1).get_weights()[0])
+
+
+def test_outputs_are_logits() -> None:
+    outputs = tiny()(np.random.default_rng(0).random((5, 8, 8), dtype=np.float32)).numpy()
+    assert outputs.shape == (5, 3)
+    assert not np.allclose(outputs.sum(axis=1), 1)
+
+
+def test_grey_and_colour_images_are_taken() -> None:
+    colour = build("baseline_2", input_shape=(8, 8, 3), classes=3, seed=0)
+    assert colour.output_shape == (None, 3)
+    assert [kernel.shape.as_list() for kernel in kernels(colour).values()] == [[3, 3, 3, 2], [18, 3]]
+
+
+def test_names_are_the_same_each_time_so_that_files_are() -> None:
+    first, second = tiny(), tiny()
+    assert first.name == second.name
+    assert [layer.name for layer in first.layers] == [layer.name for layer in second.layers]
+
+
+def test_changing_a_clone_leaves_the_original_alone() -> None:
+    net = tiny()
+    before = [weights.copy() for weights in net.get_weights()]
+    copy = clone(net)
+    for one, other in zip(copy.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+    copy.set_weights([weights + 1 for weights in before])
+    for one, other in zip(net.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_kernels_are_those_of_convolutions_and_dense_layers_in_order() -> None:
+    layers = keras.layers
+    net = keras.Sequential(
+        [
+            layers.InputLayer((8, 8, 3)),
+            layers.DepthwiseConv2D(3, name="depthwise"),
+            layers.BatchNormalization(name="normal"),
+            layers.Conv2D(2, 1, name="conv"),
+            layers.Flatten(),
+            layers.Dense(3, name="dense"),
+        ]
+    )
+    assert {name: tuple(kernel.shape) for name, kernel in kernels(net).items()} == {
+        "depthwise": (3, 3, 3, 1),
+        "conv": (1, 1, 3, 2),
+        "dense": (72, 3),
+    }
+    assert [kernel_size(layer) for layer in kernel_layers(net)] == [27, 6, 216]
+
+
+def test_one_thread_whatever_the_number_of_cores() -> None:
+    threading = keras2.tf.config.threading
+    assert threading.get_intra_op_parallelism_threads() == 1
+    assert threading.get_inter_op_parallelism_threads() == 1

@@ -1,0 +1,338 @@
+"""The command: a user's model in, the smallest form out; bad input in one line."""
+
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from keras_models import images
+
+from model_compression import __main__
+from model_compression.files import running
+from model_compression.own_model.units import parse_bytes, parse_microseconds, parse_points
+from model_compression.runtimes import micro
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # TFMOT's, at its import
+    from model_compression.nets.keras2 import keras
+    from model_compression.own_model import command
+    from model_compression.study import applicable
+
+layers = keras.layers
+
+# Units
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "value"),
+    [
+        (parse_points, "0.5pp", 0.005),
+        (parse_points, "0pp", 0.0),
+        (parse_points, "100 pp", 1.0),
+        (parse_bytes, "16KB", 16_000),
+        (parse_bytes, "16kB", 16_000),
+        (parse_bytes, "16 KiB", 16_384),
+        (parse_bytes, "1.5MiB", 1_572_864),
+        (parse_bytes, "12912B", 12_912),
+        (parse_microseconds, "250us", 250.0),
+        (parse_microseconds, ".25 ms", 250.0),
+        (parse_microseconds, "1s", 1e6),
+    ],
+)
+def test_amounts_are_read(parse: Callable[[str], float], text: str, value: float) -> None:
+    assert parse(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (parse_points, "0.5"),
+        (parse_points, "0.5%"),
+        (parse_points, "-1pp"),
+        (parse_points, "101pp"),
+        (parse_points, "0,5pp"),
+        (parse_bytes, "16"),
+        (parse_bytes, "16K"),
+        (parse_bytes, "16kb"),
+        (parse_bytes, "0KB"),
+        (parse_bytes, "nanKB"),
+        (parse_bytes, "1e3KB"),
+        (parse_bytes, "16  KB"),
+        (parse_microseconds, "250"),
+        (parse_microseconds, "250 µs "),
+        (parse_microseconds, "0us"),
+    ],
+)
+def test_other_amounts_are_refused(parse: Callable[[str], float], text: str) -> None:
+    with pytest.raises(ValueError, match=r"allowed is|is more than"):
+        parse(text)
+
+
+def test_epochs_and_batch_follow_the_images() -> None:
+    assert command.train_config(576, None).epochs == 20
+    assert command.train_config(576, None).batch_size == 57
+    assert command.train_config(50_000, None).epochs == 2
+    assert command.train_config(50_000, None).batch_size == 128
+    assert command.train_config(10**7, None).epochs == 1
+    assert command.train_config(50_000, 7).epochs == 7
+
+
+# Bad input
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained net with batch normalization and depthwise convolutions."""
+    folder = tmp_path_factory.mktemp("model")
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((12, 12, 3)),
+            layers.Conv2D(12, 3, strides=2, use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.DepthwiseConv2D(3),
+            layers.Flatten(),
+            layers.Dense(24, activation="relu"),
+            layers.Dense(4, activation="softmax"),
+        ]
+    )
+    x, y = images(640, 0)
+    model.compile(optimizer=keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy")
+    model.fit(x / np.float32(255), y, batch_size=32, epochs=5, verbose=0)
+    path = folder / "own net.keras"
+    model.save(path)
+    return path
+
+
+def arrays() -> dict[str, np.ndarray]:
+    (x_train, y_train), (x_test, y_test) = images(640, 0), images(200, 1)
+    return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+
+
+def _with_nan(given: dict[str, np.ndarray]) -> None:
+    given["x_train"], given["x_test"] = (given[k].astype(np.float32) for k in ("x_train", "x_test"))
+    given["x_train"][3, 0, 0, 0] = np.nan
+
+
+def _set(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[dict[str, np.ndarray]], None]:
+    def apply(given: dict[str, np.ndarray]) -> None:
+        given[name] = change(given[name])
+
+    return apply
+
+
+BAD: dict[str, tuple[Callable[[dict[str, np.ndarray]], None], str]] = {
+    "labels out of range": (_set("y_test", lambda y: np.where(y == 3, 7, y)), "y_test has labels up to 7"),
+    "negative labels": (_set("y_train", lambda y: y - 1), "y_train runs from -1 to 2"),
+    "NaN pixels": (_with_nan, "x_train has 1 NaN or infinite values"),
+    "another shape": (
+        lambda given: given.update({k: given[k][:, :10] for k in ("x_train", "x_test")}),
+        "the model takes images 12 x 12 x 3 and the data hold 10 x 12 x 3",
+    ),
+    "an empty class": (
+        _set("y_train", lambda y: np.where(y == 1, 2, y)),
+        "only 3 of the 4 classes, none of class 1",
+    ),
+    "one class more": (_set("y_train", lambda y: np.where(np.arange(640) < 8, 4, y)), "5 classes"),
+    "one sample": (
+        lambda given: given.update(x_train=given["x_train"][:1], y_train=given["y_train"][:1] * 0),
+        "y_train holds one class",
+    ),
+    "float and uint8": (
+        _set("x_test", lambda x: x.astype(np.float32)),
+        "x_train is uint8 and x_test float32",
+    ),
+    "fewer labels": (_set("y_train", lambda y: y[:-1]), "640 images and y_train 639 labels"),
+}
+
+
+def _says(arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> str:
+    """The one line of an exit with status 2, and that nothing was written."""
+    output = tmp_path / "output"
+    given = [*arguments, "--output", str(output), "--cache", str(tmp_path / "cache"), "--workers", "0"]
+    with pytest.raises(SystemExit) as ended:
+        __main__.main(given)
+    assert ended.value.code == 2
+    assert not output.exists()
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("python -m model_compression: error: ")
+    assert said.err.count("\n") == 1
+    return said.err
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_data_end_with_2_and_one_line(
+    case: str, model_file: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    change, message = BAD[case]
+    given = arrays()
+    change(given)
+    path = tmp_path / "bad.npz"
+    np.savez(path, **given)
+    arguments = ["--model", str(model_file), "--data", str(path), "--max-drop", "1pp"]
+    assert message in _says(arguments, capsys, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"--model": "missing.keras"},
+            "there is no file missing.keras; give the path of a saved Keras model",
+        ),
+        ({"--model": __file__}, "is no saved Keras model"),
+        ({"--data": "missing.npz"}, "dataset is 'missing.npz'"),
+        ({"--data": __file__}, "is no whole .npz file"),
+        ({"--max-drop": "0.5"}, "argument --max-drop: '0.5' is no amount"),
+        ({"--max-flash": "16"}, "argument --max-flash: '16' is no amount"),
+        ({"--max-arena": "16KB"}, "--max-arena goes with --runtime tflm"),
+        ({"--runtime": "tflm", "--max-latency": "1ms"}, "--max-latency goes with --runtime litert"),
+        ({"--epochs": "0"}, "argument --epochs: '0': allowed are whole numbers from 1"),
+        ({"--seed": "-1"}, "argument --seed"),
+        ({"--runtime": "onnx"}, "invalid choice: 'onnx'"),
+        ({"--max": "1pp"}, "unrecognized arguments: --max 1pp"),
+    ],
+)
+def test_bad_arguments_end_with_2_and_one_line(
+    changed: dict[str, str],
+    message: str,
+    model_file: Path,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "good.npz"
+    np.savez(path, **arrays())
+    given = {"--model": str(model_file), "--data": str(path), "--max-drop": "1pp"} | changed
+    arguments = [word for pair in given.items() for word in pair]
+    assert message in _says(arguments, capsys, tmp_path)
+
+
+def test_output_that_is_a_file_ends_with_2(
+    model_file: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data, output = tmp_path / "good.npz", tmp_path / "taken"
+    np.savez(data, **arrays())
+    output.write_text("mine")
+    given = ["--model", str(model_file), "--data", str(data), "--max-drop", "1pp", "--output", str(output)]
+    with pytest.raises(SystemExit) as ended:
+        __main__.main([*given, "--cache", str(tmp_path / "cache"), "--workers", "0"])
+    assert ended.value.code == 2
+    assert "must be a folder" in capsys.readouterr().err
+    assert output.read_text() == "mine"
+
+
+# The whole way
+
+
+@pytest.fixture
+def few_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four forms instead of twelve: the others are tested as forms, in test_user_models."""
+    every = applicable.candidates
+
+    def few(*arguments: object, **named: object) -> dict[str, object]:
+        kept = ("float32", "int8", "pruned", "clustered_8")
+        return {name: recipe for name, recipe in every(*arguments, **named).items() if name in kept}
+
+    monkeypatch.setattr(command, "candidates", few)
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def _run(arguments: list[str], model_file: Path, cache: Path, tmp_path: Path) -> int:
+    data = tmp_path / "good.npz"
+    np.savez(data, **arrays())
+    given = ["--model", str(model_file), "--data", str(data), "--output", str(tmp_path / "output")]
+    given += ["--cache", str(cache), "--workers", "0", "--epochs", "2", *arguments]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the converters' and TFMOT's own
+        return __main__.main(given)
+
+
+@pytest.mark.usefixtures("few_forms")
+def test_smallest_form_for_tflm_is_written_with_source_and_report(
+    model_file: Path, shared_cache: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["--max-drop", "10pp", "--max-flash", "64KB", "--max-arena", "64KiB", "--runtime", "tflm"]
+    assert _run(arguments, model_file, shared_cache, tmp_path) == 0
+    output = tmp_path / "output"
+    names = sorted(path.name for path in output.iterdir())
+    (file,) = [name for name in names if name.endswith(".tflite")]
+    assert file == "own net_clustered_8_tables.tflite"
+    assert names == sorted(
+        [file, "own_net_clustered_8_tables_model.cc", "own_net_clustered_8_tables_model.h", "report.md"]
+    )
+    content, header = (output / file).read_bytes(), (output / names[2]).read_text()
+    assert f"constexpr std::size_t model_bytes = {len(content)};" in header
+    arena = micro.smallest_arena(content)
+    assert f"constexpr std::size_t arena_bytes = {arena};" in header
+    report = (output / "report.md").read_text()
+    assert f"**`{file}`** is the smallest of" in report
+    assert "accuracy, test images" in report
+    assert "| clustered_8_tables |" in report
+    assert "by pruning: depthwise_conv2d" in report
+    assert f"{len(content):,} bytes" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("few_forms")
+def test_nothing_fits_ends_with_1_and_says_what_came_closest(
+    model_file: Path, shared_cache: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert _run(["--max-drop", "50pp", "--max-flash", "100B"], model_file, shared_cache, tmp_path) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("nothing fits; ")
+    assert "comes closest: flash " in said
+    assert "allowed 100 bytes" in said
+    assert [path.name for path in (tmp_path / "output").iterdir()] == ["report.md"]
+
+
+@pytest.mark.usefixtures("few_forms")
+def test_litert_within_a_latency(model_file: Path, shared_cache: Path, tmp_path: Path) -> None:
+    assert _run(["--max-drop", "50pp", "--max-latency", "1s"], model_file, shared_cache, tmp_path) == 0
+    (file,) = (tmp_path / "output").glob("*.tflite")
+    images_, labels = images(200, 1)
+    predicted = running.predict(file.read_bytes(), images_ / np.float32(255))
+    assert np.mean(predicted == labels) > 0.3
+
+
+def test_form_that_fails_is_left_out_with_its_reason(
+    model_file: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    every = applicable.candidates
+
+    def two(*arguments: object, **named: object) -> dict[str, object]:
+        found = every(*arguments, **named)  # type: ignore[arg-type]
+        return {name: found[name] for name in ("float32", "int8", "int8_per_channel")}
+
+    run = command.Bench.run
+
+    def failing(bench: object, recipe: object, *rest: object) -> object:
+        if recipe.name == "int8":  # type: ignore[attr-defined]
+            raise RuntimeError("the tool\ngave up")
+        return run(bench, recipe, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(command, "candidates", two)
+    monkeypatch.setattr(command.Bench, "run", failing)
+    assert _run(["--max-drop", "50pp"], model_file, shared_cache, tmp_path) == 0
+    assert "- int8: the tool gave up" in (tmp_path / "output" / "report.md").read_text()
+
+
+def test_module_runs_as_a_program() -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "model_compression", "--model", "x"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 2
+    assert found.stderr == (
+        "python -m model_compression: error: the following arguments are required: --data, --max-drop\n"
+    )
+    assert found.stdout == ""

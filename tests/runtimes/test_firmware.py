@@ -1,0 +1,194 @@
+import importlib.metadata
+import re
+import shutil
+import struct
+import subprocess
+
+import numpy as np
+import pytest
+from tflite_models import tflite_file
+
+from model_compression.files import running
+from model_compression.files.graph import Tensor
+from model_compression.runtimes import firmware as firmware_module
+from model_compression.runtimes.firmware import Firmware, firmware, identifier, resolver_calls
+
+NET = (
+    "AddShape",
+    "AddStridedSlice",
+    "AddPack",
+    "AddReshape",
+    "AddConv2D",
+    "AddMaxPool2D",
+    "AddFullyConnected",
+)
+
+MAIN = """
+#include <cstdio>
+#include <cstring>
+{includes}
+
+// Stands for a MicroMutableOpResolver: 0 is kTfLiteOk.
+struct Resolver {{
+  int added = 0;
+  int fails_at = -1;
+  int add() {{ return added++ == fails_at ? 1 : 0; }}
+  {calls}
+}};
+
+template <typename T> void put(T value) {{ std::fwrite(&value, sizeof(value), 1, stdout); }}
+
+int main() {{
+  Resolver good, bad;
+  bad.fails_at = {name}::operator_count - 1;
+  put<std::uint32_t>(reinterpret_cast<std::size_t>({name}::model_data) % 16);
+  put<std::uint32_t>({name}::model_bytes);
+  put<std::uint32_t>({name}::arena_bytes);
+  put<std::uint32_t>({name}::input_bytes);
+  put<float>({name}::input_scale);
+  put<std::int32_t>({name}::input_zero_point);
+  put<std::uint32_t>({name}::output_bytes);
+  put<float>({name}::output_scale);
+  put<std::int32_t>({name}::output_zero_point);
+  put<std::uint32_t>({name}::operator_count);
+  put<std::uint32_t>({name}::register_operators(good) ? good.added : 0);
+  put<std::uint32_t>({name}::register_operators(bad));
+  std::fwrite({name}::model_data, 1, {name}::model_bytes, stdout);
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def compiler() -> str:
+    found = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
+    if found is None:
+        pytest.skip("no C++ compiler on this machine")
+    return found
+
+
+def compile_and_run(compiler: str, directory, *sources: Firmware) -> bytes:
+    """What a program says that links these sources and looks into the first."""
+    for source in sources:
+        (directory / source.header_name).write_text(source.header)
+        (directory / source.source_name).write_text(source.source)
+    # Each header twice: the guard holds.
+    includes = "\n".join(f'#include "{source.header_name}"' for source in sources * 2)
+    calls = "\n  ".join(f"int {call}() {{ return add(); }}" for call in sources[0].operators)
+    (directory / "main.cc").write_text(MAIN.format(includes=includes, calls=calls, name=sources[0].name))
+    command = [
+        compiler,
+        "-std=c++11",
+        "-Wall",
+        "-Wextra",
+        "-Wpedantic",
+        "-Werror",
+        "main.cc",
+        "-o",
+        "program",
+    ]
+    subprocess.run([*command, *(source.source_name for source in sources)], cwd=directory, check=True)
+    return subprocess.run([directory / "program"], stdout=subprocess.PIPE, check=True).stdout
+
+
+@pytest.mark.parametrize("form", ["int8", "uint8", "float32", "look_up_table"])
+def test_the_compiled_source_holds_the_file_and_its_constants(compiler, tmp_path, form):
+    content = tflite_file(form)
+    source = firmware(content, f"{form}.tflite", arena_bytes=4096)
+    program = compile_and_run(compiler, tmp_path, source)
+    head = struct.unpack("<4Ifi", program[:24]) + struct.unpack("<Ifi3I", program[24:48])
+    quantized = {} if form in ("float32", "look_up_table") else vars(running.io_details(content))
+    item = 1 if quantized else 4
+    operators = len(source.operators)
+    assert head == (
+        0,
+        len(content),
+        4096,
+        16 * 16 * item,
+        quantized.get("input_scale", 0),
+        quantized.get("input_zero_point", 0),
+        5 * item,
+        quantized.get("output_scale", 0),
+        quantized.get("output_zero_point", 0),
+        operators,
+        operators,
+        0,
+    )
+    assert program[48:] == content
+
+
+def test_two_models_link_into_one_program(compiler, tmp_path):
+    one, two = (firmware(tflite_file(form), form, arena_bytes=16) for form in ("int8", "uint8"))
+    assert compile_and_run(compiler, tmp_path, one, two)[48:] == tflite_file("int8")
+
+
+def test_an_unmeasured_arena_is_left_out():
+    header = firmware(tflite_file("int8"), "int8").header
+    assert "arena_bytes" not in header
+    assert "// The arena was not measured." in header
+
+
+@pytest.mark.parametrize("arena_bytes", [0, -16])
+def test_an_arena_without_bytes_is_an_error(arena_bytes):
+    with pytest.raises(ValueError, match=f"^arena_bytes is {arena_bytes}: allowed is 1 or more, or None$"):
+        firmware(tflite_file("int8"), "int8", arena_bytes=arena_bytes)
+
+
+def test_what_is_no_model_is_an_error():
+    with pytest.raises(ValueError, match=r"no \.tflite file"):
+        firmware(b"no model at all", "int8")
+
+
+def test_operators_come_from_the_file():
+    assert resolver_calls(tflite_file("int8")) == (NET, ())
+    assert set(resolver_calls(tflite_file("int8_float_io"))[0]) == {*NET, "AddQuantize", "AddDequantize"}
+    assert "AddDecode" in resolver_calls(tflite_file("look_up_table"))[0]
+
+
+def test_without_a_kernel_there_is_nothing_to_register(monkeypatch):
+    monkeypatch.setattr(firmware_module, "TFLM_OPERATORS", firmware_module.TFLM_OPERATORS - {"CONV_2D"})
+    source = firmware(tflite_file("int8"), "int8")
+    assert source.missing_operators == ("CONV_2D",)
+    assert "AddConv2D" not in source.operators
+    assert "register_operators" not in source.header
+    assert "// TFLite Micro cannot run this model: it has no kernel for CONV_2D." in source.header
+
+
+def test_the_operators_are_those_of_the_installed_tflm():
+    files = importlib.metadata.files("tflite_micro")
+    library = next(file for file in files if file.name == "_runtime.so").locate().read_bytes()
+    registered = {name.decode() for name in re.findall(rb"Register_([A-Z0-9_]+?)Ev", library)}
+    assert registered & set(firmware_module._OPERATOR_NAMES.values()) == firmware_module.TFLM_OPERATORS
+
+
+@pytest.mark.parametrize(
+    ("file_name", "name"),
+    [
+        ("int8.tflite", "int8_model"),
+        ("some/where/My Net-v1.2.TFLITE", "my_net_v1_2_model"),
+        ("8bit.tflite", "m_8bit_model"),
+        ("class.tflite", "class_model"),
+        ("__init__", "init_model"),
+        ("model.tflite", "model"),
+        ("été.tflite", "t_model"),
+        ("模型.tflite", "model"),
+        ("", "model"),
+    ],
+)
+def test_identifiers_are_valid_for_any_name(file_name, name):
+    assert identifier(file_name) == name
+    assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name)
+
+
+def test_scales_come_back_exactly():
+    tensor = Tensor(
+        index=0,
+        name="",
+        dtype="int8",
+        bits=8,
+        shape=(1, 3),
+        values=None,
+        scale=np.array([1.0], np.float32),
+        zero_point=np.array([-128]),
+        axis=0,
+    )
+    assert "constexpr float input_scale = 1.0f;" in firmware_module._tensor_lines("input", tensor)

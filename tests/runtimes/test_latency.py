@@ -1,0 +1,133 @@
+import itertools
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from tflite_models import IMAGES, tflite_file
+
+from model_compression.runtimes import latency
+from model_compression.runtimes.latency import measure_latencies, measure_latency
+
+MS = 1_000_000
+
+
+class Clock:
+    """Each run takes the next of these nanoseconds; the last goes on for ever."""
+
+    def __init__(self, durations: Iterable[int]) -> None:
+        durations = list(durations)
+        self.durations = itertools.chain(durations, itertools.repeat(durations[-1]))
+        self.now = 0
+        self.running = False
+
+    def __call__(self) -> int:
+        if self.running:
+            self.now += next(self.durations)
+        self.running = not self.running
+        return self.now
+
+
+WARM_UP = 2 * latency.MIN_RUNS_A_ROUND
+#: Runs a round, where one takes 1 ms.
+RUNS = max(latency.MIN_RUNS_A_ROUND, round(latency.ROUND_SECONDS * 1000))
+
+
+def test_steady_runs_give_their_own_time():
+    report = measure_latency(tflite_file("int8"), IMAGES, batch=100, clock=Clock([MS]))
+    assert report.runs_on_litert
+    assert (report.latency_us_median, report.latency_us_p90, report.spread) == (1000, 1000, 0)
+    assert report.runs == RUNS * latency.QUIETEST
+    assert (report.images_per_s, report.batch, report.batch_reason) == (100_000, 100, "")
+
+
+def test_warm_up_does_not_count():
+    report = measure_latency(tflite_file("int8"), IMAGES, clock=Clock([99 * MS] * 30 + [MS]))
+    assert (report.latency_us_median, report.latency_us_p90) == (1000, 1000)
+
+
+def test_disturbed_rounds_do_not_count():
+    quiet = [MS] * RUNS
+    disturbed = [5 * MS] * RUNS
+    rounds = [disturbed] * (latency.ROUNDS - latency.QUIETEST) + [quiet] * latency.QUIETEST
+    clock = Clock([MS] * WARM_UP + [time for times in rounds for time in times])
+    assert measure_latency(tflite_file("int8"), IMAGES, clock=clock).latency_us_p90 == 1000
+
+
+def test_p90_and_spread_are_those_of_the_rounds_that_count():
+    # 10 % of a round's runs take 3 ms, and the three quiet rounds' medians are 1, 1.1 and 1.2 ms.
+    rounds = [
+        [median] * (RUNS - RUNS // 5) + [3 * MS] * (RUNS // 5)
+        for median in (MS, 12 * MS // 10, 11 * MS // 10)
+    ]
+    rounds += [[2 * MS] * RUNS] * (latency.ROUNDS - 3)
+    clock = Clock([MS] * WARM_UP + [time for times in rounds for time in times])
+    report = measure_latency(tflite_file("int8"), IMAGES, clock=clock)
+    assert report.latency_us_median == 1100
+    assert report.latency_us_p90 == 3000
+    assert report.spread == pytest.approx(0.2 / 1.1)
+
+
+def test_real_time_is_above_zero_on_both_kinds_of_kernels(monkeypatch):
+    monkeypatch.setattr(latency, "ROUND_SECONDS", 0.0)
+    for kernels in ("xnnpack", "plain"):
+        report = measure_latency(tflite_file("float32"), IMAGES, kernels=kernels)
+        assert report.kernels == kernels
+        assert 0 < report.latency_us_median <= report.latency_us_p90
+        assert report.images_per_s > 0
+
+
+def test_every_run_gets_an_image(monkeypatch):
+    seen = []
+    monkeypatch.setattr(latency._Loaded, "set", lambda self, stored: seen.append(stored.shape), raising=True)
+    measure_latency(tflite_file("float32"), IMAGES[:3], batch=7, clock=Clock([MS]))
+    assert set(seen[:-1]) == {(1, 16, 16)}
+    assert seen[-1] == (7, 16, 16)
+
+
+def test_files_keep_their_order_and_a_refused_one_has_the_reason():
+    files = {
+        "table": tflite_file("look_up_table"),
+        "no model": b"no model at all",
+        "int8": tflite_file("int8"),
+    }
+    reports = measure_latencies(files, IMAGES, clock=Clock([MS]))
+    assert list(reports) == list(files)
+    assert reports["int8"].runs_on_litert
+    for name in ("table", "no model"):
+        assert not reports[name].runs_on_litert
+        assert reports[name].reason
+        assert reports[name].latency_us_median is None
+
+
+def test_a_file_of_fixed_batch_has_a_latency_and_no_throughput():
+    report = measure_latency(tflite_file("fixed_batch"), IMAGES, clock=Clock([MS]))
+    assert report.runs_on_litert
+    assert report.latency_us_median == 1000
+    assert (report.images_per_s, report.batch) == (None, None)
+    assert report.batch_reason
+
+
+def test_timing_is_quiet(capfd):
+    measure_latency(tflite_file("int8"), IMAGES, clock=Clock([MS]))
+    measure_latency(tflite_file("look_up_table"), IMAGES, clock=Clock([MS]))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": IMAGES[:0]}, "there are no images to time with"),
+        ({"batch": 0}, "batch is 0: allowed is 1 or more"),
+        ({"kernels": "gpu"}, "kernels is 'gpu': allowed are 'xnnpack' and 'plain'"),
+    ],
+)
+def test_bad_arguments_are_errors(changes, message):
+    arguments = {"images": IMAGES, "batch": 1, "kernels": "plain"} | changes
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        measure_latency(tflite_file("int8"), **arguments)
+
+
+def test_images_stay_as_they_were():
+    before = IMAGES.copy()
+    measure_latency(tflite_file("int8"), IMAGES, clock=Clock([MS]))
+    np.testing.assert_array_equal(IMAGES, before)

@@ -1,0 +1,109 @@
+"""The choice among forms, on figures made up by hand."""
+
+from typing import Any
+
+import pytest
+from conftest import exactly
+
+from model_compression.runtimes.smallest import Broken, Candidate, smallest
+
+
+def form(name: str, **changed: Any) -> Candidate:
+    figures = {"validation_accuracy": 0.98, "baseline_accuracy": 0.98, "flash_bytes": 1000, "zip_bytes": 900}
+    return Candidate(name=name, **{**figures, **changed})
+
+
+def test_fewest_bytes_win_among_those_within_the_drop() -> None:
+    forms = [
+        form("large", flash_bytes=4000),
+        form("good", flash_bytes=2000, validation_accuracy=0.976),
+        form("bad", flash_bytes=500, validation_accuracy=0.97),
+    ]
+    choice = smallest(forms, max_drop=0.005)
+    assert choice.form is forms[1]
+    assert choice.fits
+    assert choice.fitting == 2
+    assert str(choice) == "good: 2,000 bytes"
+
+
+@pytest.mark.parametrize(("accuracy", "fits"), [(0.975, True), (0.9749, False)])
+def test_drop_may_reach_its_limit_and_not_pass_it(accuracy: float, fits: bool) -> None:
+    # 0.98 - 0.975 is a little more than 0.005 in floating point
+    assert smallest([form("a", validation_accuracy=accuracy)], max_drop=0.005).fits is fits
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "fits"),
+    [
+        ("max_flash", 1000, True),
+        ("max_flash", 999, False),
+        ("max_arena", 64, True),
+        ("max_arena", 63, False),
+        ("max_latency_us", 2.5, True),
+        ("max_latency_us", 2.4, False),
+    ],
+)
+def test_each_limit_holds_from_both_sides(limit: str, value: float, fits: bool) -> None:
+    choice = smallest([form("a", arena_bytes=64, latency_us=2.5)], max_drop=0.0, **{limit: value})
+    assert choice.fits is fits
+    assert [broken.limit for broken in choice.broken] == ([] if fits else [limit])
+
+
+def test_form_without_a_figure_breaks_the_limit_on_it() -> None:
+    choice = smallest([form("a")], max_drop=0.0, max_arena=64)
+    assert choice.broken == (Broken(limit="max_arena", value=None, allowed=64),)
+    assert str(choice) == "nothing fits; a comes closest: arena was not measured, allowed 64 bytes"
+
+
+def test_equal_flash_is_decided_by_zip_then_accuracy_then_name() -> None:
+    a, b = form("a", zip_bytes=800), form("b", zip_bytes=700)
+    assert smallest([a, b], max_drop=0.0).form is b
+    b = form("b", zip_bytes=800, validation_accuracy=0.985)
+    assert smallest([a, b], max_drop=0.0).form is b
+    assert smallest([form("b"), form("a")], max_drop=0.0).form == form("a")
+
+
+def test_runtime_leaves_out_what_does_not_run_there() -> None:
+    forms = [form("a", flash_bytes=10, runs_on_tflm=False), form("b")]
+    assert smallest(forms, max_drop=0.0, runtime="tflm").form is forms[1]
+    assert smallest(forms, max_drop=0.0, runtime="litert").form is forms[0]
+
+
+def test_nothing_runs() -> None:
+    choice = smallest([form("a", runs_on_tflm=False)], max_drop=0.0, runtime="tflm")
+    assert (choice.form, choice.fits, str(choice)) == (None, False, "no form runs on this runtime")
+
+
+def test_closest_breaks_fewest_limits_then_by_least() -> None:
+    both = form("both", flash_bytes=1100, validation_accuracy=0.979)
+    flash = form("flash", flash_bytes=4000)
+    drop = form("drop", flash_bytes=900, validation_accuracy=0.96)
+    choice = smallest([both, flash, drop], max_drop=0.0, max_flash=1000)
+    # 3 times too many bytes against 2 pp, which count double; one limit each
+    assert choice.form is drop
+    assert str(choice) == "nothing fits; drop comes closest: accuracy drop 2.00 pp, allowed 0.00 pp"
+    assert smallest([both, flash], max_drop=0.0, max_flash=1000).form is flash
+
+
+def test_gain_can_be_asked_for() -> None:
+    assert not smallest([form("a")], max_drop=-0.001).fits
+    assert smallest([form("a", validation_accuracy=0.99)], max_drop=-0.001).fits
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"max_drop": 2}, "max_drop is 2; allowed: -1 to 1 (0.005 is 0.5 percentage points)"),
+        ({"max_drop": 0.0, "max_flash": 0}, "max_flash is 0; allowed: above 0, or None"),
+        ({"max_drop": 0.0, "max_arena": float("nan")}, "max_arena is nan; allowed: above 0, or None"),
+        ({"max_drop": 0.0, "runtime": "onnx"}, "runtime is 'onnx'; allowed: litert, tflm"),
+    ],
+)
+def test_limits_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=exactly(message)):
+        smallest([form("a")], **arguments)
+
+
+def test_names_must_differ() -> None:
+    with pytest.raises(ValueError, match=exactly("two forms have the same name; allowed: a name each")):
+        smallest([form("a"), form("a")], max_drop=0.0)
