@@ -1,0 +1,1 @@
+"""What is learned from: where it is fetched, and its three splits."""
