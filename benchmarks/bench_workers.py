@@ -10,9 +10,8 @@ import tempfile
 import time
 from dataclasses import replace
 
-from model_compression.study.catalogue import catalogue
+from model_compression.study.catalogue import Settings, catalogue
 from model_compression.study.experiment import Bench
-from model_compression.study.recipes import Settings
 from model_compression.study.scheduling import Study, connect
 
 NAMES = ("int8", "quantization_aware_trained", "pruned_quantized", "clustered_16")

@@ -118,18 +118,12 @@ class Nets:
         return self._trained[name]
 
     def _tuned(self, parent: str, config: Any) -> Any:
-        from model_compression import quiet
-        from model_compression.nets import keras2
-        from model_compression.techniques import clustering, pruning, quantization
+        from model_compression.nets.keras2 import keras, quiet
 
-        keras2.keras.utils.set_random_seed(1)
-        with quiet.quiet():
-            if isinstance(config, pruning.PruneConfig):
-                wrapped = pruning.wrap(self[parent], config, steps=self.config.steps(len(self.images)))
-                return pruning.strip(self.fit(wrapped, callbacks=pruning.callbacks()))
-            if isinstance(config, clustering.ClusterConfig):
-                return clustering.strip(self.fit(clustering.wrap(self[parent], config)))
-            return quantization.strip(self.fit(quantization.wrap(self[parent], config)), config)
+        keras.utils.set_random_seed(1)
+        with quiet():
+            wrapped = config.wrap(self[parent], steps=self.config.steps(len(self.images)), seed=0)
+            return config.strip(self.fit(wrapped, callbacks=config.callbacks()))
 
     def file(self, name: str, form: str) -> bytes:
         from model_compression.files import conversion

@@ -20,9 +20,8 @@ from model_compression.evidence import summary
 from model_compression.files import running
 from model_compression.files.graph import read_graph
 from model_compression.notebook import run
-from model_compression.study.catalogue import catalogue
+from model_compression.study.catalogue import Settings, catalogue
 from model_compression.study.experiment import Bench
-from model_compression.study.recipes import Settings
 
 FILES = [
     "non_quantized.h5",

@@ -18,9 +18,9 @@ from model_compression.evidence import plots
 from model_compression.evidence.tables import WIDTH
 from model_compression.notebook import run, slider
 from model_compression.notebook.slider import Panel, Tweak
-from model_compression.study.catalogue import catalogue
+from model_compression.study.catalogue import Settings, catalogue
 from model_compression.study.outcomes import Outcome
-from model_compression.study.recipes import Recipe, Settings
+from model_compression.study.recipes import Recipe
 from model_compression.study.scheduling import Failure
 
 SETTINGS = Settings(

@@ -17,8 +17,8 @@ from model_compression.notebook.workbook import REPOSITORY, Workbook
 from model_compression.runtimes import deployment
 from model_compression.runtimes.deployment import DeviceFile
 from model_compression.runtimes.smallest import Candidate
+from model_compression.study.catalogue import Settings
 from model_compression.study.outcomes import Outcome
-from model_compression.study.recipes import Settings
 from model_compression.study.scheduling import Failure, Study
 
 SETTINGS = Settings(
@@ -318,9 +318,9 @@ def test_device_files_are_the_forms_and_the_tables_of_clustered_ones(book: Workb
         "clustered_16", "clustered_16_per_channel", "cluster_preserving_qat", "pruned_clustered",
         "sparsity_cluster_preserving_qat",
     }  # fmt: skip
-    assert set(files) == forms | {name + "_lut" for name in clustered}
+    assert set(files) == forms | {name + "_tables" for name in clustered}
     assert files["int8"] == DeviceFile(content=b"int8", validation_accuracy=0.5)
-    assert files["pruned_clustered_lut"] == DeviceFile(
+    assert files["pruned_clustered_tables"] == DeviceFile(
         content=b"tables of pruned_clustered", validation_accuracy=0.5, original=b"pruned_clustered"
     )
     assert {path.name: path.read_bytes() for path in book.models.iterdir()} == {

@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
     from model_compression.nets.keras2 import keras
     from model_compression.own_model import command
-    from model_compression.study import applicable
+    from model_compression.study import catalogue
 
 layers = keras.layers
 
@@ -231,14 +231,14 @@ def test_output_that_is_a_file_ends_with_2(
 
 @pytest.fixture
 def few_forms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four forms instead of twelve: the others are tested as forms, in test_user_models."""
-    every = applicable.candidates
+    """Four forms of all: the others are tested as forms, in test_user_models."""
+    every = catalogue.forms
 
     def few(*arguments: object, **named: object) -> dict[str, object]:
-        kept = ("float32", "int8", "pruned", "clustered_8")
+        kept = ("non_quantized", "int8", "pruned_quantized", "clustered_8")
         return {name: recipe for name, recipe in every(*arguments, **named).items() if name in kept}
 
-    monkeypatch.setattr(command, "candidates", few)
+    monkeypatch.setattr(command, "forms", few)
 
 
 @pytest.fixture(scope="session")
@@ -305,11 +305,11 @@ def test_litert_within_a_latency(model_file: Path, shared_cache: Path, tmp_path:
 def test_form_that_fails_is_left_out_with_its_reason(
     model_file: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    every = applicable.candidates
+    every = catalogue.forms
 
     def two(*arguments: object, **named: object) -> dict[str, object]:
         found = every(*arguments, **named)  # type: ignore[arg-type]
-        return {name: found[name] for name in ("float32", "int8", "int8_per_channel")}
+        return {name: found[name] for name in ("non_quantized", "int8", "int8_per_channel")}
 
     run = command.Bench.run
 
@@ -318,7 +318,7 @@ def test_form_that_fails_is_left_out_with_its_reason(
             raise RuntimeError("the tool\ngave up")
         return run(bench, recipe, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(command, "candidates", two)
+    monkeypatch.setattr(command, "forms", two)
     monkeypatch.setattr(command.Bench, "run", failing)
     assert _run(["--max-drop", "50pp"], model_file, shared_cache, tmp_path) == 0
     assert "- int8: the tool gave up" in (tmp_path / "output" / "report.md").read_text()

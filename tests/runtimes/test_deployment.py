@@ -9,6 +9,7 @@ import pytest
 from conftest import exactly
 from tflite_models import IMAGES, tflite_file
 
+from model_compression.evidence import devices
 from model_compression.files.graph import read_graph
 from model_compression.runtimes import deployment, latency, micro
 from model_compression.runtimes.deployment import DeviceFile
@@ -208,30 +209,30 @@ FILES = {
 
 def test_view_says_yes_and_no_and_leaves_the_reasons_out() -> None:
     before = TABLE.copy()
-    view = deployment.shown(TABLE)
+    view = devices.shown(TABLE)
     assert list(view.runs_on_tflm) == ["yes", "yes", "no", "no", "yes"]
     assert "reason" not in view
     pd.testing.assert_frame_equal(before, TABLE)
 
 
 def test_what_is_not_faster_is_said_with_figures_of_the_table() -> None:
-    assert deployment.not_faster(TABLE).splitlines() == [
+    assert devices.not_faster(TABLE).splitlines() == [
         "- `non_quantized`: 8.0 us an image, 20.0 without XNNPACK",
         "- `int8`: 24.0 (3.00 times the float file's), 25.0 without XNNPACK (1.25 times): 8-bit products are "
         "cheaper, but what each layer gives has to be rounded back to 8 bits",
     ]
-    assert deployment.not_faster(TABLE[1:]) == ""
+    assert devices.not_faster(TABLE[1:]) == ""
 
 
 def test_forms_refused_for_one_reason_stand_together() -> None:
-    assert deployment.refusals(TABLE) == "- `float16`, `int4`: TFLM: a\\_\\<c>\n- `c_lut`: LiteRT"
+    assert devices.refusals(TABLE) == "- `float16`, `int4`: TFLM: a\\_\\<c>\n- `c_lut`: LiteRT"
 
 
 def test_labels_that_differ_between_the_runtimes_are_said_with_their_share() -> None:
     table = TABLE.copy()
     table.loc[1, "tflm_agreement"] = 0.9998
     assert (
-        deployment.refusals(table)
+        devices.refusals(table)
         .splitlines()[-1]
         .startswith("- `int8`: run on both, and at most 0.02 % of the labels differ.")
     )
@@ -272,14 +273,14 @@ def test_answer_is_one_line_with_the_file(max_drop: float, said: str) -> None:
     choice = smallest(deployment.candidates(TABLE, FILES), max_drop=max_drop, runtime="tflm")
     assert choice.form is not None
     path = Path("models") / f"{choice.form.name}.tflite"
-    assert deployment.sentence(choice, path, max_drop=max_drop, runtime="tflm") == said
+    assert devices.sentence(choice, path, max_drop=max_drop, runtime="tflm") == said
 
 
 def test_answer_where_nothing_fits_says_what_came_closest() -> None:
     choice = smallest(deployment.candidates(TABLE, FILES), max_drop=0.005, max_flash=100, runtime="tflm")
-    said = deployment.sentence(choice, Path("models/x"), max_drop=0.005, runtime="tflm")
+    said = devices.sentence(choice, Path("models/x"), max_drop=0.005, runtime="tflm")
     assert said == "nothing fits; int8 comes closest: flash 24,296 bytes, allowed 100 bytes."
-    none = deployment.sentence(Choice(form=None), Path("models/x"), max_drop=0.005, runtime="tflm")
+    none = devices.sentence(Choice(form=None), Path("models/x"), max_drop=0.005, runtime="tflm")
     assert none == "no form runs on this runtime."
 
 

@@ -22,12 +22,13 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
     from model_compression.files import conversion, guard
     from model_compression.nets.keras2 import keras
-    from model_compression.nets.training import TrainConfig
     from model_compression.quiet import quiet
     from model_compression.saved_models import files as keras_files
     from model_compression.saved_models import fitting, reader
     from model_compression.study import applicable
-    from model_compression.study.experiment import Bench, promise_of
+    from model_compression.study.catalogue import Settings, forms
+    from model_compression.study.experiment import Bench
+    from model_compression.study.measuring import promise_of
     from model_compression.study.recipes import Recipe
 
 layers = keras.layers
@@ -283,25 +284,38 @@ def bench(data_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(dataset=str(data_file), cache_dir=str(tmp_path_factory.mktemp("cache")))
 
 
-TRAIN = TrainConfig(epochs=4, learning_rate=0.02, batch_size=32)
+def settings(path: str) -> Settings:
+    return Settings(
+        seed=0,
+        n_seeds=1,
+        epochs=4,
+        fine_tune_epochs=4,
+        batch_size=32,
+        learning_rate=0.02,
+        initial_sparsity=0.5,
+        final_sparsity=0.8,
+        net=path,
+    )
 
 
 @pytest.mark.parametrize("file", ["mobile_3.keras", "residual_2.h5"])
 def test_every_form_is_made_and_passes_the_guard(file: str, saved: Path, bench: Bench) -> None:
     path = str(saved / file)
     net = bench.trained(path, (), 0, lambda *progress: None)
-    wanted = applicable.candidates(path, net, TRAIN, dynamic=True)
+    wanted = forms(settings(path))
     kept, skipped = applicable.applicable(net, wanted)
     # the small one has no kernel that dynamic range would quantize
-    small = {"dynamic_range"} if "mobile" in file else set()
-    assert set(kept) == set(wanted) - small
-    assert set(skipped) == small
+    small = {"post_training_quantized"} if "mobile" in file else set()
+    out = {name for name in skipped if not name.startswith(("int4", "rate", "pruned_2", "pruned_block"))}
+    assert out == small
+    assert skipped["rate_distortion"] == "packed files are written of sequential nets only"
+    assert set(kept) == set(wanted) - set(skipped)
     for recipe in kept.values():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the converters' and TFMOT's own
             outcome = bench.run(recipe, 0, lambda *progress: None)
         assert outcome.record.validation_accuracy > 0.7, recipe.name
-        if "pruned" in recipe.name and "half" not in recipe.name:
+        if recipe.name.startswith("pruned_quant") or recipe.name == "pruned_clustered":
             alone = applicable.left_alone(net, recipe).get("pruning", [])
             free = sum(int(np.prod(net.get_layer(name).weights[0].shape)) for name in alone)
             assert outcome.record.nonzero_weights <= 0.22 * (outcome.record.weights - free) + free + 4
@@ -324,7 +338,7 @@ def test_guard_finds_a_changed_kernel_of_a_branched_net(saved: Path, bench: Benc
 def test_layers_that_a_method_leaves_alone_are_listed(saved: Path, bench: Bench) -> None:
     path = str(saved / "mobile_2.keras")
     net = bench.trained(path, (), 0, lambda *progress: None)
-    recipe = applicable.candidates(path, net, TRAIN, dynamic=False)["pruned_clustered"]
+    recipe = forms(settings(path))["pruned_clustered"]
     found = applicable.left_alone(net, recipe)
     depthwise = [layer.name for layer in net.layers if isinstance(layer, layers.DepthwiseConv2D)]
     assert found["pruning"] == depthwise
@@ -335,10 +349,10 @@ def test_layers_that_a_method_leaves_alone_are_listed(saved: Path, bench: Bench)
 def test_form_that_a_layer_rules_out_is_skipped_with_the_reason() -> None:
     net = _chain(layers.Conv2D(4, 3), layers.PReLU(name="own"), layers.Flatten(), layers.Dense(2))
     path = str(Path(__file__))
-    recipes = applicable.candidates(path, net, TRAIN, dynamic=False)
+    recipes = forms(settings(path))
     kept, skipped = applicable.applicable(net, recipes)
     assert "int8" in kept
-    assert skipped["quantization_aware"] == (
+    assert skipped["quantization_aware_trained"] == (
         "TFMOT cannot quantize own (PReLU), and int8 throughout needs every layer"
     )
 
@@ -346,8 +360,7 @@ def test_form_that_a_layer_rules_out_is_skipped_with_the_reason() -> None:
 def test_content_and_not_the_path_makes_the_key(saved: Path, bench: Bench, tmp_path: Path) -> None:
     path, copy = saved / "residual_2.h5", tmp_path / "other.h5"
     copy.write_bytes(path.read_bytes())
-    net = bench.trained(str(path), (), 0, lambda *progress: None)
-    steps = applicable.candidates(str(path), net, TRAIN, dynamic=False)["pruned"].steps
+    steps = forms(settings(str(path)))["pruned"].steps
     key = bench.training_key(str(path), steps, 0)
     assert bench.training_key(str(copy), steps, 0) == key
     assert bench.training_key(str(saved / "mobile_2.h5"), steps, 0) != key

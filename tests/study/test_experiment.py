@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_compression.files import guard
 from model_compression.files.coding import zip_bytes
 from model_compression.files.conversion import ExportConfig
 from model_compression.files.graph import read_graph
@@ -16,10 +17,13 @@ from model_compression.nets import named
 from model_compression.nets.distillation import DistillConfig
 from model_compression.nets.training import TrainConfig
 from model_compression.study import experiment
-from model_compression.study.experiment import Bench, promise_of
+from model_compression.study.experiment import Bench
+from model_compression.study.measuring import promise_of
 from model_compression.study.outcomes import Outcome
-from model_compression.study.recipes import MaskConfig, Recipe, Scoring, Step, Teacher
+from model_compression.study.recipes import Recipe, Scoring, Step, Teacher
+from model_compression.techniques import pruning
 from model_compression.techniques.clustering import ClusterConfig
+from model_compression.techniques.masking import MaskConfig
 from model_compression.techniques.pruning import PruneConfig
 from model_compression.techniques.quantization import QuantizeConfig
 
@@ -93,7 +97,13 @@ First = tuple[dict[str, Outcome], Spy]
 
 
 def test_each_training_is_done_once_and_shared(first: First) -> None:
-    assert first[1].trained == ["cluster", "mask", "prune", "quantize", "training"]
+    assert first[1].trained == [
+        "clustering to 8",
+        "masking",
+        "pruning",
+        "quantization-aware training",
+        "training",
+    ]
 
 
 def test_record_tells_what_the_file_is(first: First, bench: Bench) -> None:
@@ -175,7 +185,7 @@ def test_another_sparsity_retrains_only_what_depends_on_it(first: First, bench: 
     other, spy = carry_out(
         bench, [recipes[name] for name in ("plain", "pruned", "clustered", "from_scratch")]
     )
-    assert spy.trained == ["mask", "prune"]
+    assert spy.trained == ["masking", "pruning"]
     assert other["plain.tflite"].record == first[0]["plain.tflite"].record
     assert other["pruned.tflite"].record.nonzero_weights > first[0]["pruned.tflite"].record.nonzero_weights
 
@@ -189,7 +199,7 @@ def test_damaged_entry_is_said_and_computed_again(
         "record": bench.record_key(pruned, 0),
         "training": bench.training_key(NET, pruned.steps, 0),
     }
-    file = {"record": "predictions.npy", "training": "weights.npz"}[damaged]
+    file = {"record": "answers.npz", "training": "weights.npz"}[damaged]
     path = entry(bench, keys[damaged]) / file
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -200,7 +210,7 @@ def test_damaged_entry_is_said_and_computed_again(
     with caplog.at_level(logging.WARNING):
         outcomes, spy = carry_out(bench, [pruned])
     assert f"{keys[damaged][:12]} is damaged: {file} does not match its checksum" in caplog.text
-    assert spy.trained == {"record": [], "training": ["prune"]}[damaged]
+    assert spy.trained == {"record": [], "training": ["pruning"]}[damaged]
     assert outcomes["pruned.tflite"].content == first[0]["pruned.tflite"].content
     assert outcomes["pruned.tflite"].record == first[0]["pruned.tflite"].record
     assert path.exists()
@@ -308,7 +318,7 @@ def test_changed_training_code_changes_the_key_of_what_uses_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:
     before = key_of(bench, (BASE,)), key_of(bench, RECIPES["pruned"].steps)
-    changed = getattr(experiment, module)
+    changed = {"pruning": pruning, "training": experiment.training}[module]
 
     def digest(*modules: object) -> str:
         names = [f"{each} changed" if each is changed else str(each) for each in modules]
@@ -333,7 +343,7 @@ def test_seed_of_each_step_is_its_own_and_0_is_a_seed() -> None:
 # Promises
 
 
-def promised(*techniques: object, form: str = "int8") -> experiment.Promise:
+def promised(*techniques: object, form: str = "int8") -> guard.Promise:
     net = named.build(NET, input_shape=(28, 28), classes=10, seed=0)
     return promise_of(recipe("mine", tuned(*techniques), form), net)
 

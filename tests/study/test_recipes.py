@@ -6,19 +6,11 @@ from conftest import exactly
 from model_compression.files.conversion import ExportConfig
 from model_compression.nets.distillation import DistillConfig
 from model_compression.nets.training import TrainConfig
-from model_compression.study.catalogue import PUBLISHED, catalogue, control_of
-from model_compression.study.recipes import (
-    MaskConfig,
-    Recipe,
-    Scoring,
-    Settings,
-    Step,
-    Teacher,
-    Technique,
-    Training,
-    equal_size_filters,
-)
+from model_compression.study.catalogue import PUBLISHED, Settings, catalogue, control_of, equal_size_filters
+from model_compression.study.recipes import Recipe, Scoring, Step, Teacher, Training
+from model_compression.techniques.base import Technique
 from model_compression.techniques.clustering import ClusterConfig
+from model_compression.techniques.masking import MaskConfig
 from model_compression.techniques.pruning import PruneConfig
 from model_compression.techniques.quantization import QuantizeConfig
 

@@ -5,9 +5,9 @@ import pytest
 
 from model_compression.nets import layers, named
 from model_compression.nets.training import TrainConfig, fit
-from model_compression.techniques import pruning
-from model_compression.techniques.allocation import STRATEGIES, allocate, lamp_scores
-from model_compression.techniques.pruning import TOGETHER, PruneConfig
+from model_compression.techniques.allocation import STRATEGIES, allocate, lamp_scores, magnitude_mask
+from model_compression.techniques.base import TOGETHER, Kept
+from model_compression.techniques.pruning import PruneConfig
 
 
 def kernels(*sizes: int) -> dict[str, np.ndarray]:
@@ -99,11 +99,11 @@ def test_training_ends_with_exactly_the_zeros_asked_for(schedule: str, strategy:
     images, labels = generator.random((64, 8, 8)).astype(np.float32), generator.integers(0, 3, 64)
     train = TrainConfig(epochs=5, learning_rate=0.01, batch_size=16)
     config = PruneConfig(final_sparsity=0.7, allocation=strategy, schedule=schedule)
-    model = pruning.wrap(net, config, steps=train.steps(64), seed=3)
-    fit(model, images, labels, train, seed=1, progress=lambda done: None, callbacks=pruning.callbacks())
-    pruned = pruning.strip(model)
+    model = config.wrap(net, steps=train.steps(64), seed=3)
+    fit(model, images, labels, train, seed=1, progress=lambda done: None, callbacks=config.callbacks())
+    pruned = config.strip(model)
     zeros = {name: int((kernel.numpy() == 0).sum()) for name, kernel in layers.kernels(pruned).items()}
-    promised = pruning.promised_zeros(layers.kernel_layers(net), config)
+    promised = config.promise(layers.kernel_layers(net), Kept()).zeros
     if strategy == "uniform":
         assert zeros == promised
         return
@@ -118,12 +118,13 @@ def test_one_shot_keeps_the_first_choice() -> None:
     generator = np.random.default_rng(0)
     images, labels = generator.random((64, 4, 4)).astype(np.float32), generator.integers(0, 3, 64)
     train = TrainConfig(epochs=4, learning_rate=0.05, batch_size=8)
-    model = pruning.wrap(net, PruneConfig(final_sparsity=0.5, schedule="one_shot"), steps=train.steps(64))
-    fit(model, images, labels, train, seed=1, progress=lambda done: None, callbacks=pruning.callbacks())
+    config = PruneConfig(final_sparsity=0.5, schedule="one_shot")
+    model = config.wrap(net, steps=train.steps(64), seed=0)
+    fit(model, images, labels, train, seed=1, progress=lambda done: None, callbacks=config.callbacks())
     for before, after in zip(
-        layers.kernels(net).values(), layers.kernels(pruning.strip(model)).values(), strict=True
+        layers.kernels(net).values(), layers.kernels(config.strip(model)).values(), strict=True
     ):
-        np.testing.assert_array_equal(after.numpy() != 0, pruning.magnitude_mask(before.numpy(), 0.5))
+        np.testing.assert_array_equal(after.numpy() != 0, magnitude_mask(before.numpy(), 0.5))
 
 
 @pytest.mark.parametrize(

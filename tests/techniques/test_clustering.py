@@ -5,8 +5,7 @@ from conftest import Nets, exactly, kernels_of
 from model_compression import quiet
 from model_compression.nets import layers, named
 from model_compression.nets.keras2 import keras
-from model_compression.techniques import clustering
-from model_compression.techniques.clustering import ClusterConfig, takes, wrap
+from model_compression.techniques.clustering import ClusterConfig
 
 
 @pytest.mark.parametrize("clusters", [1, 0, -1, 257, 8.0, True, "8", None])
@@ -33,13 +32,13 @@ def test_net_with_fewer_weights_than_clusters_is_refused() -> None:
     with pytest.raises(
         ValueError, match=exactly("clusters is 200: no kernel of this net has that many weights")
     ):
-        wrap(net, ClusterConfig(clusters=200))
+        ClusterConfig(clusters=200).wrap(net, steps=100, seed=0)
 
 
 def test_layers_without_a_kernel_or_with_a_small_one_are_left_out() -> None:
     def taken(layer: keras.layers.Layer, shape: tuple[int, ...], clusters: int) -> bool:
         layer.build((None, *shape))
-        return takes(layer, ClusterConfig(clusters=clusters))
+        return ClusterConfig(clusters=clusters).takes(layer)
 
     assert taken(keras.layers.Dense(4), (7,), 15)  # 28 weights, 4 biases: more than 30
     assert not taken(keras.layers.Dense(4), (7,), 16)
@@ -56,7 +55,7 @@ def test_every_kernel_ends_with_as_many_values_as_asked(nets: Nets) -> None:
 def test_clustering_trains_on_from_the_baseline_and_leaves_it_alone(nets: Nets) -> None:
     before = [weights.copy() for weights in nets["baseline"].get_weights()]
     with quiet.quiet():
-        wrapped = wrap(nets["baseline"], ClusterConfig(clusters=8))
+        wrapped = ClusterConfig(clusters=8).wrap(nets["baseline"], steps=100, seed=0)
     for layer in wrapped.layers:
         layer.set_weights([weights + 1 for weights in layer.get_weights()])
     assert not np.array_equal(nets["clustered"].get_weights()[1], before[1])
@@ -85,8 +84,9 @@ def sparse(nets: Nets, kept: list[float]) -> keras.Model:
 @pytest.mark.parametrize("kept", [[0.1, -0.2], [0.1, 0.2], [0.1, 0.2, 0.3, 0.4, 0.5, -0.1], [0.3] * 7])
 def test_kernel_that_keeps_fewer_weights_than_clusters_gets_fewer(nets: Nets, kept: list[float]) -> None:
     with quiet.quiet():
-        wrapped = wrap(sparse(nets, kept), ClusterConfig(clusters=16, preserve_sparsity=True))
-    values = kernels_of(clustering.strip(wrapped))
+        config = ClusterConfig(clusters=16, preserve_sparsity=True)
+        wrapped = config.wrap(sparse(nets, kept), steps=100, seed=0)
+    values = kernels_of(config.strip(wrapped))
     convolution, dense = values.values()
     assert np.count_nonzero(convolution) == len(kept)
     assert len(np.unique(convolution)) <= len(kept) + 1
@@ -98,11 +98,13 @@ def test_kernel_that_keeps_one_weight_cannot_be_clustered(nets: Nets) -> None:
     name = layers.kernel_layers(net)[0].name
     message = f"{name} keeps 1 weights other than zero; allowed for sparse clusters: 2 or more"
     with pytest.raises(ValueError, match=exactly(message)):
-        wrap(net, ClusterConfig(clusters=16, preserve_sparsity=True))
+        ClusterConfig(clusters=16, preserve_sparsity=True).wrap(net, steps=100, seed=0)
 
 
 def test_strip_gives_back_the_plain_layers(nets: Nets) -> None:
     assert [type(layer) for layer in nets["clustered"].layers] == [
         type(layer) for layer in nets["baseline"].layers
     ]
-    assert clustering.strip(nets["clustered"]).count_params() == nets["baseline"].count_params()
+    assert (
+        ClusterConfig(clusters=8).strip(nets["clustered"]).count_params() == nets["baseline"].count_params()
+    )

@@ -9,17 +9,10 @@ from model_compression.nets import named
 from model_compression.nets.keras2 import keras, tf
 from model_compression.nets.layers import kernel_layers, kernel_size
 from model_compression.techniques import pruning
-from model_compression.techniques.pruning import (
-    PruneConfig,
-    end_step,
-    fix_masks,
-    magnitude_mask,
-    nonzero_masks,
-    promised_zeros,
-    random_masks,
-    update_frequency,
-    wrap,
-)
+from model_compression.techniques.allocation import magnitude_mask
+from model_compression.techniques.base import Kept
+from model_compression.techniques.masking import fix_masks, nonzero_masks, random_masks
+from model_compression.techniques.pruning import PruneConfig, end_step, update_frequency
 
 # Bad input
 
@@ -56,7 +49,7 @@ def test_pattern_that_no_layer_takes_is_refused(pattern: str) -> None:
     net = named.build("baseline_1", input_shape=(16, 16), classes=3, seed=0)
     message = f"pattern is {pattern!r}: no layer of this net takes it"
     with pytest.raises(ValueError, match=exactly(message)):
-        wrap(net, PruneConfig(final_sparsity=0.5, pattern=pattern), steps=100)
+        PruneConfig(final_sparsity=0.5, pattern=pattern).wrap(net, steps=100, seed=0)
 
 
 # When
@@ -95,7 +88,7 @@ def test_ramp_follows_the_real_batch_size(nets: Nets, batch_size: int) -> None:
 
     steps = replace(nets.config, batch_size=batch_size).steps(len(nets.images))
     with quiet.quiet():
-        wrapped = wrap(nets["baseline"], PruneConfig(final_sparsity=0.8), steps=steps)
+        wrapped = PruneConfig(final_sparsity=0.8).wrap(nets["baseline"], steps=steps, seed=0)
     ends = {layer.pruning_schedule.end_step for layer in wrapped.layers if hasattr(layer, "pruning_schedule")}
     assert steps == {16: 125, 128: 16}[batch_size]
     assert ends == {{16: 90, 128: 11}[batch_size]}
@@ -168,7 +161,7 @@ def zeros_of(model: keras.Model) -> dict[str, int]:
 
 @pytest.mark.parametrize("name", ["pruned", "block", "2:4"])
 def test_training_leaves_exactly_the_promised_zeros(nets: Nets, name: str) -> None:
-    promised = promised_zeros(kernel_layers(nets["baseline"]), nets.parents[name][1])
+    promised = nets.parents[name][1].promise(kernel_layers(nets["baseline"]), Kept()).zeros
     zeros = zeros_of(nets[name])
     assert promised
     assert {layer: zeros[layer] for layer in promised} == promised
@@ -204,8 +197,8 @@ def test_baseline_is_unchanged_by_wrapping_and_fine_tuning(nets: Nets, name: str
     before = [weights.copy() for weights in baseline.get_weights()]
     config = nets.parents[name][1]
     with quiet.quiet():
-        wrapped = wrap(baseline, config, steps=63)
-        pruning.strip(wrapped)
+        wrapped = config.wrap(baseline, steps=63, seed=0)
+        config.strip(wrapped)
     for layer in wrapped.layers:
         layer.set_weights([weights + 1 for weights in layer.get_weights()])
     assert nets[name] is not baseline
@@ -237,14 +230,14 @@ def test_promise_is_what_tfmot_drops(pattern: str, sparsity: float, inputs: int,
         block_pooling_type="AVG",
     )
     _, mask = rule._maybe_update_block_mask(layer.kernel)
-    assert promised_zeros([layer], config) == {layer.name: int(np.sum(mask.numpy() == 0))}
+    assert config.promise([layer], Kept()).zeros == {layer.name: int(np.sum(mask.numpy() == 0))}
 
 
 def test_convolutions_take_their_own_sparsity() -> None:
     config = PruneConfig(final_sparsity=0.8, conv_sparsity=0.25)
     net = named.build("baseline_4", input_shape=(8, 8), classes=3, seed=0)
-    assert list(promised_zeros(kernel_layers(net), config).values()) == [9, round(0.8 * 108)]
-    assert promised_zeros(kernel_layers(net), PruneConfig(final_sparsity=0.5)) == {
+    assert list(config.promise(kernel_layers(net), Kept()).zeros.values()) == [9, round(0.8 * 108)]
+    assert PruneConfig(final_sparsity=0.5).promise(kernel_layers(net), Kept()).zeros == {
         layer.name: kernel_size(layer) // 2 for layer in kernel_layers(net)
     }
 
@@ -263,9 +256,10 @@ def test_patterns_of_four_need_inputs_in_fours() -> None:
             layers.Dense(3, name="inputs_2"),
         ]
     )
+    configs = {pattern: PruneConfig(final_sparsity=0.5, pattern=pattern) for pattern in pruning.PATTERNS}
     taken = {
-        pattern: [layer.name for layer in kernel_layers(net) if pruning.takes(layer, pattern)]
-        for pattern in pruning.PATTERNS
+        pattern: [layer.name for layer in kernel_layers(net) if config.takes(layer)]
+        for pattern, config in configs.items()
     }
     assert taken == {
         "unstructured": ["one_channel", "four_channels", "inputs_12", "inputs_4", "inputs_2"],

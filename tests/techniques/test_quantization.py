@@ -7,7 +7,7 @@ from model_compression.files import conversion, running
 from model_compression.files.graph import Tensor, read_graph
 from model_compression.nets import layers, training
 from model_compression.nets.keras2 import keras
-from model_compression.techniques.quantization import QuantizeConfig, strip, wrap
+from model_compression.techniques.quantization import QuantizeConfig
 
 
 def test_unknown_preserve_is_refused() -> None:
@@ -37,13 +37,13 @@ def test_layer_that_tfmot_cannot_quantize_is_refused_by_name() -> None:
         quiet.quiet(),
         pytest.raises(ValueError, match=r"^quantization-aware training cannot take this net: .*remembers"),
     ):
-        wrap(net, QuantizeConfig())
+        QuantizeConfig().wrap(net, steps=100, seed=0)
 
 
 def test_baseline_is_unchanged_by_wrapping_and_fine_tuning(nets: Nets) -> None:
     before = [weights.copy() for weights in nets["baseline"].get_weights()]
     with quiet.quiet():
-        wrapped = wrap(nets["baseline"], QuantizeConfig())
+        wrapped = QuantizeConfig().wrap(nets["baseline"], steps=100, seed=0)
     for layer in wrapped.layers:
         layer.set_weights([weights + 1 for weights in layer.get_weights()])
     assert nets["qat"] is not nets["baseline"]
@@ -53,7 +53,7 @@ def test_baseline_is_unchanged_by_wrapping_and_fine_tuning(nets: Nets) -> None:
 
 def test_training_starts_from_the_baseline(nets: Nets) -> None:
     with quiet.quiet():
-        wrapped = wrap(nets["baseline"], QuantizeConfig())
+        wrapped = QuantizeConfig().wrap(nets["baseline"], steps=100, seed=0)
     held = [weights for layer in wrapped.layers for weights in layer.get_weights()]
     for weights in nets["baseline"].get_weights():
         assert any(np.array_equal(weights, other) for other in held)
@@ -111,7 +111,7 @@ def test_bias_of_a_filter_without_weights_is_in_the_file(nets: Nets) -> None:
     kernel[..., 0], bias[0] = 0, 0.5
     first.set_weights([kernel, bias])
     with quiet.quiet():
-        net = strip(nets.fit(wrap(parent, config)), config)
+        net = config.strip(nets.fit(config.wrap(parent, steps=100, seed=0)))
         content = conversion.export(net, conversion.ExportConfig(form="int8"), representative=None)
     graph = read_graph(content)
     stored, operator = graph.kernels()[0]

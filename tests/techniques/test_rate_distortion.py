@@ -25,11 +25,10 @@ def tiny_images(count: int = 96) -> tuple[np.ndarray, np.ndarray]:
 def trained(price: float, levels: int = 7) -> keras.Model:
     images, labels = tiny_images()
     train = TrainConfig(epochs=12, learning_rate=0.01, batch_size=16)
-    wrapped = rate_distortion.wrap(
-        tiny_net(), RateConfig(price=price, levels=levels), steps=train.steps(len(images))
-    )
+    config = RateConfig(price=price, levels=levels)
+    wrapped = config.wrap(tiny_net(), steps=train.steps(len(images)), seed=0)
     fit(wrapped, images, labels, train, seed=1, progress=lambda done: None)
-    return rate_distortion.strip(wrapped)
+    return config.strip(wrapped)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +100,9 @@ def test_few_weights_start_away_from_zero_where_asked() -> None:
 def test_wrap_leaves_the_model_as_it_was_and_computes_with_the_grid() -> None:
     net = tiny_net()
     before = net.get_weights()
-    wrapped = rate_distortion.wrap(net, RateConfig(price=0.1), steps=10)
+    wrapped = RateConfig(price=0.1).wrap(net, steps=10, seed=0)
     images, _ = tiny_images(8)
-    stripped = rate_distortion.strip(wrapped)
+    stripped = RateConfig(price=0.1).strip(wrapped)
     np.testing.assert_allclose(
         wrapped.predict(images, verbose=0), stripped.predict(images, verbose=0), atol=1e-5
     )
@@ -142,4 +141,4 @@ def test_same_seed_same_weights() -> None:
 def test_wrap_refuses_a_net_without_kernels() -> None:
     net = keras.Sequential([keras.layers.InputLayer((4, 4)), keras.layers.Flatten()])
     with pytest.raises(ValueError, match="finds no convolution or Dense layer"):
-        rate_distortion.wrap(net, RateConfig(price=0.1), steps=10)
+        RateConfig(price=0.1).wrap(net, steps=10, seed=0)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from conftest import Nets, kernels_of
 
-from model_compression.techniques import shrinkage
 from model_compression.techniques.shrinkage import ShrinkConfig
 
 
@@ -15,16 +14,16 @@ def test_config_names_the_field_and_what_is_allowed(l1: float) -> None:
 
 
 def test_loss_counts_the_magnitudes_of_kernels_and_not_of_biases(nets: Nets) -> None:
-    wrapped = shrinkage.wrap(nets["baseline"], ShrinkConfig(l1=0.01))
+    wrapped = ShrinkConfig(l1=0.01).wrap(nets["baseline"], steps=100, seed=0)
     wrapped(nets.images[:1])
     expected = 0.01 * sum(np.abs(kernel).sum() for kernel in kernels_of(nets["baseline"]).values())
     assert float(sum(wrapped.losses)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_weights_shrink_and_strip_leaves_a_plain_net(nets: Nets) -> None:
-    before = nets["baseline"].get_weights()
-    shrunk = shrinkage.strip(nets.fit(shrinkage.wrap(nets["baseline"], ShrinkConfig(l1=1e-3))))
-    tuned = nets.fit(shrinkage.strip(nets["baseline"]))
+    before, config = nets["baseline"].get_weights(), ShrinkConfig(l1=1e-3)
+    shrunk = config.strip(nets.fit(config.wrap(nets["baseline"], steps=100, seed=0)))
+    tuned = nets.fit(config.strip(nets["baseline"]))
     assert shrunk.losses == []
 
     def size(model: object) -> float:

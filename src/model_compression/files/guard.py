@@ -13,7 +13,7 @@ import numpy as np
 from ..nets.keras2 import keras
 from ..nets.layers import KERNEL_LAYERS, clone, kernel_layers
 from ..nets.training import predict
-from ..techniques.pruning import TOGETHER
+from ..techniques.base import TOGETHER
 from . import matching, running
 from .graph import Graph, Operator, Tensor, read_graph
 from .packing import BIAS_BITS

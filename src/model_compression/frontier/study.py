@@ -11,9 +11,10 @@ from pathlib import Path
 import pandas as pd
 
 from ..evidence.tables import save_csv
+from ..study.catalogue import Settings
 from ..study.experiment import Bench
 from ..study.outcomes import Outcome
-from ..study.recipes import Recipe, Settings
+from ..study.recipes import Recipe
 from ..study.scheduling import Study
 from . import plans, sweep
 from . import plots as frontier_plots

@@ -12,8 +12,9 @@ import pandas as pd
 from ..files.conversion import ExportConfig
 from ..nets.training import TrainConfig
 from ..study.outcomes import Outcome
-from ..study.recipes import MaskConfig, Recipe, Step
+from ..study.recipes import Recipe, Step
 from ..techniques.allocation import STRATEGIES
+from ..techniques.masking import MaskConfig
 from ..techniques.pruning import PruneConfig
 
 NET = "baseline"

@@ -19,6 +19,7 @@ with quiet():
         cluster_utils,
     )
     from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_registry,
         default_8bit_quantize_scheme,
     )
     from tensorflow_model_optimization.python.core.quantization.keras.experimental.default_n_bit import (
@@ -33,6 +34,7 @@ with quiet():
 __all__ = [
     "cluster_utils",
     "cluster_weights",
+    "default_8bit_quantize_registry",
     "default_8bit_quantize_scheme",
     "default_n_bit_quantize_scheme",
     "keras",

@@ -305,8 +305,8 @@ def fit(
     )
 
 
-def predict(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -> np.ndarray:
-    """Labels (n,) that a Keras model gives to float32 images (n, ...)."""
+def scores(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -> np.ndarray:
+    """Outputs (n, outputs) that a Keras model gives to float32 images (n, ...)."""
     # neither `predict`, which waits for tf.data's tuning, nor `predict_on_batch`, which asks for as many
     # batches as the training took a step
     score = tf.function(
@@ -314,5 +314,9 @@ def predict(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -
         input_signature=[tf.TensorSpec([None, *images.shape[1:]], tf.float32)],
     )
     starts = range(0, len(images), batch_size)
-    scores = [score(images[start : start + batch_size]).numpy() for start in starts]
-    return np.argmax(np.concatenate(scores), axis=-1)
+    return np.concatenate([score(images[start : start + batch_size]).numpy() for start in starts])
+
+
+def predict(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -> np.ndarray:
+    """Labels (n,) that a Keras model gives to float32 images (n, ...)."""
+    return np.argmax(scores(model, images, batch_size=batch_size), axis=-1)

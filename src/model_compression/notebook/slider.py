@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 
 from ..evidence import plots, tables
 from ..files.graph import read_graph
-from ..study.catalogue import catalogue
+from ..study.catalogue import Settings, catalogue
 from ..study.outcomes import Outcome
-from ..study.recipes import Recipe, Settings
+from ..study.recipes import Recipe
 from ..study.scheduling import Failure, Study
 
 #: Where the slider stops, besides at the notebook's own sparsity.

@@ -1,6 +1,6 @@
 """What the notebook's cells call: one object that computes by name and writes what it shows."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from .. import REPOSITORY
 from ..data.datasets import Dataset, scale
-from ..evidence import tables
+from ..evidence import devices, tables
 from ..evidence.tables import Form
 from ..files.graph import account, read_graph
 from ..frontier import plans
@@ -22,12 +22,11 @@ from ..runtimes.smallest import Runtime, smallest
 from ..saved_models.files import is_path
 from ..store import writable_folder, write_atomically
 from ..study.applicable import applicable
-from ..study.catalogue import PUBLISHED, catalogue, control_of
+from ..study.catalogue import PUBLISHED, Settings, catalogue, control_of
 from ..study.experiment import Bench
 from ..study.outcomes import Outcome
-from ..study.recipes import Recipe, Settings
+from ..study.recipes import Recipe
 from ..study.scheduling import Failure, Study
-from ..techniques.clustering import ClusterConfig
 from . import slider
 
 
@@ -237,12 +236,8 @@ class Workbook:
                 continue
             accuracy = found.record.validation_accuracy
             files[name] = DeviceFile(content=found.content, validation_accuracy=accuracy)
-            if any(isinstance(step.technique, ClusterConfig) for step in recipe.steps):
-                tables = deployment.look_up_tables(found.content, store=self.study.bench.store)
-                if tables is not None:
-                    # the outputs are the same bit for bit, and so the accuracy
-                    lut = replace(files[name], content=tables, original=found.content)
-                    files[name + deployment.TABLES] = lut
+        shared = [name for name in files if self.recipes[name].shares_values]
+        files = deployment.with_tables(files, shared, store=self.study.bench.store)
         for name, file in files.items():
             write_atomically(self.models / f"{name}.tflite", file.content)
         return files
@@ -269,7 +264,7 @@ class Workbook:
         choice = smallest(forms, max_drop=max_drop, runtime=runtime)
         name = choice.form.name if choice.form else ""
         path = Path(self.models.name) / f"{name}.tflite"
-        return Markdown(deployment.sentence(choice, path, max_drop=max_drop, runtime=runtime))
+        return Markdown(devices.sentence(choice, path, max_drop=max_drop, runtime=runtime))
 
     def sparsity_slider(self) -> Image | slider.Panel:
         """A slider over the sparsities; where nobody can move it, the picture that it starts with."""

@@ -5,23 +5,23 @@ is written last, each file by an atomic rename.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from ..files import coding
 from ..nets.keras2 import keras
 from ..nets.training import TrainConfig
 from ..quiet import quiet
-from ..runtimes import firmware, latency, micro
+from ..runtimes import deployment, firmware
+from ..runtimes.deployment import BASELINE, DeviceFile
 from ..runtimes.smallest import Candidate, Choice, Runtime, smallest
 from ..saved_models import files as keras_files
 from ..saved_models import fitting
 from ..store import writable_folder, write_atomically
-from ..study.applicable import applicable, candidates, left_alone
+from ..study.applicable import applicable, left_alone
+from ..study.catalogue import Settings, forms
 from ..study.experiment import Bench
 from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
@@ -35,9 +35,8 @@ LEARNING_RATE = 1e-3
 LEAST_STEPS = 10
 #: Validation images on which LiteRT and TFLite Micro are compared.
 MICRO_IMAGES = 500
-BASELINE = "float32"
-#: Ends the names of forms whose kernels are look-up tables.
-TABLES = "_tables"
+#: Sparsities at which pruning begins and ends.
+INITIAL_SPARSITY, FINAL_SPARSITY = 0.5, 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +87,7 @@ class Answer:
 
     def outcome(self, form: str) -> Outcome:
         """That of the recipe behind a form."""
-        return self.outcomes[form.removesuffix(TABLES)]
+        return self.outcomes[form.removesuffix(deployment.TABLES)]
 
 
 def train_config(images: int, epochs: int | None) -> TrainConfig:
@@ -97,6 +96,27 @@ def train_config(images: int, epochs: int | None) -> TrainConfig:
     if epochs is None:
         epochs = max(1, min(MOST_EPOCHS, round(DEFAULT_IMAGES / images)))
     return TrainConfig(epochs=epochs, learning_rate=LEARNING_RATE, batch_size=batch_size)
+
+
+def settings(path: str, images: int, request: Request) -> Settings:
+    """The knobs of the catalogue for a saved model."""
+    train = train_config(images, request.epochs)
+    return Settings(
+        seed=request.seed,
+        n_seeds=1,
+        epochs=train.epochs,
+        fine_tune_epochs=train.epochs,
+        batch_size=train.batch_size,
+        learning_rate=train.learning_rate,
+        initial_sparsity=INITIAL_SPARSITY,
+        final_sparsity=FINAL_SPARSITY,
+        net=path,
+    )
+
+
+def _stripped(recipe: Recipe) -> Recipe:
+    packed = recipe.export.form.startswith("packed")
+    return recipe if packed else replace(recipe, export=replace(recipe.export, stripped=True))
 
 
 def run(request: Request) -> Answer:
@@ -118,33 +138,37 @@ def run(request: Request) -> Answer:
     fitted = bench.user_model(path)
     writable_folder(request.output)
     net = bench.trained(path, (), request.seed, _no_report)
-    train = train_config(len(bench.data.x_train), request.epochs)
-    wanted = candidates(path, net, train, dynamic=request.runtime == "litert")
-    recipes, skipped = applicable(net, wanted)
+    recipes, skipped = applicable(net, forms(settings(path, len(bench.data.x_train), request)))
+    recipes = {name: _stripped(recipe) for name, recipe in recipes.items()}
     alone = {name: found for name, recipe in recipes.items() if (found := left_alone(net, recipe))}
     parameters = int(net.count_params())
     outcomes, failures = _carry_out(bench, recipes, request)
     skipped |= failures
     if BASELINE not in outcomes:
         raise ValueError(f"the model cannot be converted at all: {skipped[BASELINE]}")
-    contents = {name: outcome.content for name, outcome in outcomes.items()}
-    measured, more = _measure(bench, outcomes, contents, request)
-    skipped |= more
+    files = {
+        name: DeviceFile(content=outcome.content, validation_accuracy=outcome.record.validation_accuracy)
+        for name, outcome in outcomes.items()
+    }
+    if request.runtime == "tflm":
+        shared = [name for name in files if recipes[name].shares_values]
+        files = deployment.with_tables(files, shared, store=bench.store)
+    measured = _measure(bench, files, request)
     return Answer(
         choice=smallest(
-            measured.values(),
+            measured,
             max_drop=request.max_drop,
             max_flash=request.max_flash,
             max_arena=request.max_arena,
             max_latency_us=request.max_latency_us,
             runtime=request.runtime,
         ),
-        candidates=measured,
+        candidates={form.name: form for form in measured},
         skipped=skipped,
         notes=fitted.notes,
         left_alone=alone,
         outcomes=outcomes,
-        contents=contents,
+        contents={name: file.content for name, file in files.items()},
         parameters=parameters,
         images=len(bench.data.y_val),
     )
@@ -186,64 +210,14 @@ def _carry_out(
     return outcomes, failures
 
 
-def _measure(
-    bench: Bench, outcomes: Mapping[str, Outcome], contents: dict[str, bytes], request: Request
-) -> tuple[dict[str, Candidate], dict[str, str]]:
-    """Figures of each form, look-up tables for TFLite Micro added to `contents` where they are smaller."""
-    images = bench.data.x_val[:MICRO_IMAGES]
-    baseline = outcomes[BASELINE].record.validation_accuracy
-    timed: Mapping[str, latency.LatencyReport] = {}
-    if request.max_latency_us is not None:
-        timed = latency.measure_latencies(dict(contents), images, batch=min(100, len(images)))
-    found: dict[str, Candidate] = {}
-    skipped: dict[str, str] = {}
-    with tqdm(outcomes.items(), unit="form", leave=False, desc="measuring", dynamic_ncols=True) as bar:
-        for name, outcome in bar:
-            record = outcome.record
-            report = timed.get(name)
-            base = Candidate(
-                name=name,
-                validation_accuracy=record.validation_accuracy,
-                baseline_accuracy=baseline,
-                flash_bytes=record.file_bytes,
-                zip_bytes=record.zip_bytes,
-                latency_us=report.latency_us_median if report else None,
-                runs_on_litert=report.runs_on_litert if report else True,
-            )
-            if request.runtime == "litert":
-                found[name] = base
-                continue
-            for form, content in _micro_forms(name, outcome.content, skipped):
-                contents[form] = content
-                found[form] = _on_micro(base, form, content, outcome.content, images)
-    return found, skipped
-
-
-def _micro_forms(name: str, content: bytes, skipped: dict[str, str]) -> Iterator[tuple[str, bytes]]:
-    yield name, content
-    if "cluster" in name:
-        try:
-            yield name + TABLES, micro.compress_lut(content)
-        except (ValueError, micro.MicroError) as error:
-            skipped[name + TABLES] = str(error)
-
-
-def _on_micro(base: Candidate, form: str, content: bytes, reference: bytes, images: np.ndarray) -> Candidate:
-    report = micro.measure_micro(content, _as_input(images, reference), reference=reference)
-    return replace(
-        base,
-        name=form,
-        flash_bytes=report.flash_bytes,
-        zip_bytes=coding.zip_bytes(content),
-        arena_bytes=report.arena_bytes,
-        runs_on_tflm=report.runs_on_tflm,
-        why_not=report.reason,
-    )
-
-
-def _as_input(images: np.ndarray, content: bytes) -> np.ndarray:
-    (tensor,), _ = firmware.ends(content)
-    return images.reshape(len(images), *tensor.shape[1:])
+def _measure(bench: Bench, files: Mapping[str, DeviceFile], request: Request) -> list[Candidate]:
+    """Figures of each form: of TFLite Micro where it has to run there, of time where that is limited."""
+    runtimes: list[Runtime] = []
+    if request.runtime == "tflm" or request.max_latency_us is not None:
+        runtimes = [request.runtime]
+    images, store = bench.data.x_val[:MICRO_IMAGES], bench.store
+    table = deployment.table(files, images, store=store, workers=request.workers, runtimes=runtimes)
+    return deployment.candidates(table, files)
 
 
 def parts(answer: Answer, request: Request) -> dict[str, bytes]:

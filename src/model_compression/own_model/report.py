@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from ..runtimes.deployment import BASELINE
 from ..runtimes.smallest import Candidate
-from .command import BASELINE, Answer, Request
+from .command import Answer, Request
 
 
 def report(answer: Answer, request: Request, files: list[str]) -> str:

@@ -12,9 +12,9 @@ import json
 import multiprocessing
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,21 +28,13 @@ from ..store import Store, code_digest, make_key, versions
 from . import firmware, latency, micro, tflm, tflm_child
 from .latency import Kernels, LatencyReport
 from .micro import MicroError, MicroReport
-from .smallest import Candidate, Choice, Runtime
+from .smallest import RUNTIMES, Candidate, Runtime
 
 #: Ends the names of forms whose kernels are look-up tables.
-TABLES = "_lut"
+TABLES = "_tables"
 BASELINE = "non_quantized"
-RUNTIME_NAMES: dict[Runtime, str] = {"litert": "LiteRT", "tflm": "TFLite Micro"}
 #: Images a batch for the throughput.
 BATCH = 1000
-#: Forms that one might hope to be faster -> what speaks against it.
-NOT_FASTER = {
-    "post_training_quantized": "its weights are 8-bit, but every activation is quantized on the way",
-    "int8": "8-bit products are cheaper, but what each layer gives has to be rounded back to 8 bits",
-    "int16x8": "XNNPACK has no kernels for 16-bit activations",
-    "pruned": "unstructured zeros are multiplied like any other number",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +52,29 @@ class DeviceFile:
     original: bytes | None = None
 
 
+def with_tables(
+    files: Mapping[str, DeviceFile], names: Iterable[str], *, store: Store
+) -> dict[str, DeviceFile]:
+    """The files, and after each of the named ones that which holds its kernels as look-up tables.
+
+    Left out where no kernel gets smaller. The outputs are the same bit for bit, and so the accuracy.
+    """
+    found, shared = {}, set(names)
+    for name, file in files.items():
+        found[name] = file
+        tables = look_up_tables(file.content, store=store) if name in shared else None
+        if tables is not None:
+            found[name + TABLES] = replace(file, content=tables, original=file.content)
+    return found
+
+
 def table(
-    files: Mapping[str, DeviceFile], images: np.ndarray, *, store: Store, workers: int | None = None
+    files: Mapping[str, DeviceFile],
+    images: np.ndarray,
+    *,
+    store: Store,
+    workers: int | None = None,
+    runtimes: Collection[Runtime] = RUNTIMES,
 ) -> pd.DataFrame:
     """One row a file; figures are missing where a runtime refuses the file or computes it wrongly.
 
@@ -77,13 +90,24 @@ def table(
         images: the test images, (n, ...), n >= 1, uint8 pixels or floats.
         store: keeps what was measured.
         workers: processes for TFLM; 0 for none but this one, None for one a core.
+        runtimes: those that are asked; of another, figures are missing and every file is taken to run.
     Raises:
         ValueError: there are no images.
     """
     if len(images) == 0:
         raise ValueError("there are no images to measure with")
-    on_tflm = _micro_reports(files, images, store, workers)
-    default, plain = (_latencies(files, images, store, kernels) for kernels in ("xnnpack", "plain"))
+    on_tflm = {
+        name: MicroReport(runs_on_tflm=True, flash_bytes=micro.flash_bytes(file.content))
+        for name, file in files.items()
+    }
+    default = plain = {
+        name: LatencyReport(kernels="plain", runs_on_litert=file.original is None)
+        for name, file in files.items()
+    }
+    if "tflm" in runtimes:
+        on_tflm = _micro_reports(files, images, store, workers)
+    if "litert" in runtimes:
+        default, plain = (_latencies(files, images, store, kernels) for kernels in ("xnnpack", "plain"))
     rows = []
     for name in files:
         fast, slow, tiny = default[name], plain[name], on_tflm[name]
@@ -113,61 +137,6 @@ def table(
     return measured.astype({name: float for name in [*figures, "arena_bytes"]})
 
 
-def shown(measured: pd.DataFrame) -> pd.DataFrame:
-    """The table as a reader wants it: yes and no, and the reasons left to the CSV."""
-    view = measured.drop(columns=["runs_on_plain", "xnnpack_agreement", "latency_spread", "reason"])
-    for name in ("runs_on_litert", "runs_on_tflm"):
-        view[name] = np.where(measured[name], "yes", "no")
-    return view
-
-
-def not_faster(measured: pd.DataFrame) -> str:
-    """Markdown: the speed of smaller forms beside the float file's, and why it is no better."""
-    rows = measured.set_index("recipe")
-    if BASELINE not in rows.index:
-        return ""
-    base = rows.loc[BASELINE]
-    fast, slow = base.latency_us_median, base.plain_us_median
-    lines = [f"- `{BASELINE}`: {fast:.1f} us an image, {slow:.1f} without XNNPACK"]
-    for name, why in NOT_FASTER.items():
-        if name in rows.index:
-            one, other = rows.latency_us_median[name], rows.plain_us_median[name]
-            lines.append(
-                f"- `{name}`: {one:.1f} ({one / fast:.2f} times the float file's), "
-                f"{other:.1f} without XNNPACK ({other / slow:.2f} times): {why}"
-            )
-    return "\n".join(lines)
-
-
-def refusals(measured: pd.DataFrame) -> str:
-    """Markdown: which forms a runtime refuses or computes wrongly, those of one reason together.
-
-    Last come the forms that both runtimes run, with a label that differs here and there.
-    """
-    refused = measured[measured.reason != ""]
-    lines = [
-        f"- {_names(names)}: {_code_free(reason)}"
-        for reason, names in refused.groupby("reason", sort=False).recipe.apply(list).items()
-    ]
-    differing = measured[measured.tflm_agreement < 1]
-    if len(differing):
-        least = 100 * (1 - differing.tflm_agreement.min())
-        lines.append(
-            f"- {_names(differing.recipe)}: run on both, and at most {least:.2g} % of the labels differ. The "
-            "kernels round now and then to neighbouring integers, which shows where two outputs nearly tie"
-        )
-    return "\n".join(lines)
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _code_free(reason: str) -> str:
-    """Underscores and angle brackets would be read as Markdown."""
-    return reason.replace("_", r"\_").replace("<", r"\<")
-
-
 def candidates(measured: pd.DataFrame, files: Mapping[str, DeviceFile]) -> list[Candidate]:
     """The forms for `smallest.smallest`, with what was measured of each."""
     return [
@@ -185,29 +154,6 @@ def candidates(measured: pd.DataFrame, files: Mapping[str, DeviceFile]) -> list[
         )
         for row in measured.itertuples()
     ]
-
-
-def sentence(choice: Choice, path: Path, *, max_drop: float, runtime: Runtime) -> str:
-    """The answer in one line.
-
-    Args:
-        path: of the chosen file, as a reader should see it.
-        max_drop, runtime: what `smallest.smallest` was asked for.
-    """
-    form = choice.form
-    if form is None or not choice.fits:
-        return f"{choice}."
-    which = (
-        f"the smallest of {choice.fitting} forms that run"
-        if choice.fitting > 1
-        else "the only form that runs"
-    )
-    arena = "" if form.arena_bytes is None else f", {form.arena_bytes:,} of arena"
-    change = 100 * (form.validation_accuracy - form.baseline_accuracy)
-    return (
-        f"**`{path.as_posix()}`** is {which} on {RUNTIME_NAMES[runtime]} within {100 * max_drop:.2f} pp of "
-        f"the float net on validation images ({change:+.2f} pp): {form.flash_bytes:,} bytes of flash{arena}."
-    )
 
 
 def look_up_tables(content: bytes, *, store: Store) -> bytes | None:

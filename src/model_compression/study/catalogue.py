@@ -1,15 +1,22 @@
-"""The forms that the notebook compares, each a recipe by name, and their controls."""
+"""The one list of forms, each a recipe by name, and their controls: for the notebook and the command."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from ..files.coding import zip_bytes
 from ..files.conversion import ExportConfig
+from ..nets.training import TrainConfig
 from ..saved_models.files import is_path
+from ..techniques.allocation import magnitude_mask
+from ..techniques.base import Technique
 from ..techniques.clustering import ClusterConfig
+from ..techniques.masking import MaskConfig
 from ..techniques.pruning import PruneConfig
 from ..techniques.quantization import QuantizeConfig
 from ..techniques.rate_distortion import RateConfig
-from .recipes import MaskConfig, Recipe, Settings, Step, Technique, equal_size_filters
+from .recipes import Recipe, Step, check_net
 
 #: What the original study published for its files: test accuracy, one epoch, one seed.
 PUBLISHED = {
@@ -40,8 +47,84 @@ POST_TRAINING = {
 #: epochs on one seed's validation images, the one that kept 98 % in the fewer bytes.
 RATE_PRICE = 0.03
 
+#: Sparsity of the milder pruned form, which costs little.
+HALF = 0.5
+
 INT8 = ExportConfig(form="int8")
 FLOAT = ExportConfig(form="float32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The knobs of the notebook's `parameters` cell.
+
+    Args:
+        seed: the first seed; the others follow from it.
+        n_seeds: seeds in all, at least 1.
+        epochs, fine_tune_epochs: of the baseline, and of each technique after it; at least 1.
+        batch_size: images a step, at least 1.
+        learning_rate: Adam's peak for batches of 128; scales with `batch_size`.
+        initial_sparsity, final_sparsity: of pruning, fractions in [0, 1).
+        net: a name that `models.build` knows, or the path of a saved model.
+    Raises:
+        ValueError: a value out of range: what was given and what is allowed.
+    """
+
+    seed: int
+    n_seeds: int
+    epochs: int
+    fine_tune_epochs: int
+    batch_size: int
+    learning_rate: float
+    initial_sparsity: float
+    final_sparsity: float
+    net: str = "baseline"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed is {self.seed!r}; allowed: whole numbers from 0 to 2**32 - 1")
+        if isinstance(self.n_seeds, bool) or not isinstance(self.n_seeds, int) or self.n_seeds < 1:
+            raise ValueError(f"n_seeds is {self.n_seeds!r}; allowed: whole numbers from 1")
+        if (
+            isinstance(self.fine_tune_epochs, bool)
+            or not isinstance(self.fine_tune_epochs, int)
+            or self.fine_tune_epochs < 1
+        ):
+            raise ValueError(f"fine_tune_epochs is {self.fine_tune_epochs!r}; allowed: whole numbers from 1")
+        check_net(self.net)
+        _ = self.first_fit, self.prune
+
+    @property
+    def seeds(self) -> list[int]:
+        """`seed` itself, then what NumPy's SeedSequence draws from it."""
+        drawn = np.random.SeedSequence(self.seed).generate_state(self.n_seeds)[1:]
+        return [self.seed, *(int(seed) for seed in drawn)]
+
+    @property
+    def first_fit(self) -> TrainConfig:
+        """The baseline's training."""
+        return TrainConfig(epochs=self.epochs, learning_rate=self.learning_rate, batch_size=self.batch_size)
+
+    @property
+    def fine_tune(self) -> TrainConfig:
+        """The training of each technique."""
+        return replace(self.first_fit, epochs=self.fine_tune_epochs)
+
+    @property
+    def prune(self) -> PruneConfig:
+        """The pruning that the knobs ask for."""
+        return PruneConfig(initial_sparsity=self.initial_sparsity, final_sparsity=self.final_sparsity)
+
+
+def equal_size_filters(filters: int, final_sparsity: float, *, weights: int = 20_000) -> int:
+    """Filters of a dense net whose int8 weights zip to about the bytes of the pruned net's.
+
+    Estimated on normally distributed weights; the table shows the bytes that come out.
+    """
+    dense = np.random.default_rng(0).normal(size=weights)
+    stored = np.rint(dense / np.abs(dense).max() * 127).astype(np.int8)
+    pruned = stored * magnitude_mask(dense, final_sparsity)
+    return max(1, round(filters * zip_bytes(pruned.tobytes()) / zip_bytes(stored.tobytes())))
 
 
 def catalogue(settings: Settings) -> dict[str, Recipe]:
@@ -63,6 +146,7 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
         "quantization_aware_trained": (tuned(QuantizeConfig()), INT8),
         "quantization_aware_int4": (tuned(QuantizeConfig(weight_bits=4)), INT8),
         "pruned": (pruned, FLOAT),
+        "pruned_half": (tuned(PruneConfig(final_sparsity=HALF)), INT8),
         "pruned_quantized": (pruned, INT8),
         "pruned_quantization_aware": (tuned(prune, QuantizeConfig(preserve="sparsity")), INT8),
         "pruned_then_plain_qat": (tuned(prune, QuantizeConfig()), INT8),
@@ -111,6 +195,12 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
             name = "trained_" + "_".join(str(step.train.epochs) for step in steps) + "_epochs"
             recipes[name] = Recipe(name=name, net=settings.net, steps=steps, export=FLOAT, is_control=True)
     return recipes
+
+
+def forms(settings: Settings) -> dict[str, Recipe]:
+    """The .tflite files among which somebody chooses: the catalogue without Keras files and controls."""
+    found = catalogue(settings).items()
+    return {name: recipe for name, recipe in found if recipe.export.form != "h5" and not recipe.is_control}
 
 
 def control_of(recipe: Recipe, recipes: Mapping[str, Recipe]) -> str | None:

@@ -2,49 +2,28 @@
 
 import functools
 import io
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
-from .. import quiet
 from ..data.datasets import Dataset, load_dataset, scale
 from ..files import coding, conversion, guard, packing, running
-from ..files.graph import Graph, account
-from ..files.guard import RULES, Promise, check_file
-from ..nets import channels, distillation, keras2, layers, named, training
-from ..nets.layers import kernel_size
+from ..files import graph as file_graph
+from ..nets import channels, distillation, named, training
+from ..nets.keras2 import keras, quiet
+from ..nets.layers import clone
 from ..saved_models import files as keras_files
 from ..saved_models import fitting, graphs, reader
 from ..store import Store, code_digest, make_key, versions
-from ..techniques import allocation, clustering, pruning, quantization, rate_distortion, shrinkage
-from ..techniques.clustering import ClusterConfig
-from ..techniques.pruning import PruneConfig
-from ..techniques.quantization import QuantizeConfig
-from ..techniques.rate_distortion import RateConfig
-from ..techniques.shrinkage import ShrinkConfig
-from .outcomes import Outcome, Record
-from .recipes import MaskConfig, Recipe, Scoring, Step, Task, Technique, Training
+from . import measuring
+from .outcomes import Outcome
+from .recipes import Recipe, Scoring, Step, Task, Training
 
 #: Called with a training's key, its title and the epochs done so far.
 Report = Callable[[str, str, float], None]
-
-#: Validation images that the guard asks both sides about.
-GUARD_IMAGES = 2000
-
-#: The code that a technique's training depends on.
-_MODULES: dict[type, tuple[ModuleType, ...]] = {
-    PruneConfig: (pruning, allocation),
-    ClusterConfig: (clustering,),
-    QuantizeConfig: (quantization,),
-    RateConfig: (rate_distortion, channels),
-    ShrinkConfig: (shrinkage,),
-    MaskConfig: (pruning,),
-}
 
 
 @functools.lru_cache(maxsize=2)
@@ -98,7 +77,7 @@ class Bench:
         if not steps:
             return self._identity(net)
         step = steps[-1]
-        modules = [training, *(_MODULES[type(step.technique)] if step.technique else ())]
+        modules = [training, *(step.technique.modules if step.technique else ())]
         parents = [self.key(needed) for needed in Training(net=net, steps=steps, seed=seed).needs()]
         root = {} if len(steps) > 1 else {"data": self.data.fingerprint, "libraries": versions()}
         taught = {"temperature": step.teacher.distill.temperature} if step.teacher else {}
@@ -106,7 +85,7 @@ class Bench:
             architecture=self._identity(net),
             seed=seed,
             train=step.train,
-            technique=_own(step.technique),
+            technique=step.technique.identity if step.technique else None,
             parents=parents,
             depth=len(steps),
             code=_digest(*modules),
@@ -117,7 +96,7 @@ class Bench:
     def record_key(self, recipe: Recipe, seed: int) -> str:
         """The hash of all that makes a record."""
         packed = (packing, channels) if recipe.export.form.startswith("packed") else ()
-        code = _digest(conversion, coding, running, guard, *packed)
+        code = _digest(conversion, coding, file_graph, running, guard, measuring, *packed)
         trained = self.training_key(recipe.net, recipe.steps, seed)
         return make_key(
             recipe=recipe.name, export=recipe.export, trained=trained, code=code, libraries=versions()
@@ -160,24 +139,25 @@ class Bench:
             temperature=step.teacher.distill.temperature,
         )
 
-    def trained(self, net: str, steps: tuple[Step, ...], seed: int, report: Report) -> keras2.keras.Model:
+    def trained(self, net: str, steps: tuple[Step, ...], seed: int, report: Report) -> keras.Model:
         """The net after `steps`, from the store or trained now; what it starts from likewise."""
         if not steps:
             return self._build(net, seed)
         key = self.training_key(net, steps, seed)
         step = steps[-1]
+        aware = step.technique is not None and step.technique.quantization_aware
         files = self.store.get(key)
-        if files is not None and not isinstance(step.technique, QuantizeConfig):
+        if files is not None and not aware:
             return self._load(net, seed, files["weights.npz"])
-        keras2.keras.backend.clear_session()
+        keras.backend.clear_session()
         parent = self.trained(net, steps[:-1], seed, report)
-        like = getattr(step.technique, "like", ())
-        masks = pruning.nonzero_masks(self.trained(net, like, seed, report)) if like else None
+        others = step.technique.source_steps if step.technique else ()
+        source = self.trained(net, others, seed, report) if others else None
         lesson = self._lesson(step, report)
         title = f"{Path(net).stem}, {_title(step)}, seed {seed}"
         progress = functools.partial(report, key, title)
-        model = self._run(parent, step, masks, lesson, _seed_of(seed, len(steps)), progress)
-        if not isinstance(step.technique, QuantizeConfig):
+        model = self._run(parent, step, source, lesson, _seed_of(seed, len(steps)), progress)
+        if not aware:
             self.store.put(key, {"weights.npz": _pack(model)})
         return model
 
@@ -203,15 +183,15 @@ class Bench:
             return fitted
         return fitting.unpack(files["fitted.npz"])
 
-    def _build(self, net: str, seed: int) -> keras2.keras.Model:
+    def _build(self, net: str, seed: int) -> keras.Model:
         if keras_files.is_path(net):
             fitted = self.user_model(net)
-            keras2.keras.backend.clear_session()
-            keras2.keras.utils.set_random_seed(seed)
+            keras.backend.clear_session()
+            keras.utils.set_random_seed(seed)
             return fitting.to_keras(fitted.net)
         return named.build(net, input_shape=self.data.input_shape, classes=self.data.classes, seed=seed)
 
-    def _load(self, net: str, seed: int, packed: bytes) -> keras2.keras.Model:
+    def _load(self, net: str, seed: int, packed: bytes) -> keras.Model:
         model = self._build(net, seed)
         with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
             model.set_weights([arrays[name] for name in arrays.files])
@@ -219,37 +199,22 @@ class Bench:
 
     def _run(
         self,
-        parent: keras2.keras.Model,
+        parent: keras.Model,
         step: Step,
-        masks: dict[str, np.ndarray] | None,
+        source: keras.Model | None,
         lesson: training.Lesson | None,
         seed: int,
         progress: Callable[[float], None],
-    ) -> keras2.keras.Model:
+    ) -> keras.Model:
         """One step: wrap a copy, train it, strip it."""
         technique, images = step.technique, _scaled(self.data, "train")
-        keras2.keras.utils.set_random_seed(seed)
-        callbacks, strip = [], lambda model: model
-        with quiet.quiet():
-            if isinstance(technique, PruneConfig):
-                model = pruning.wrap(parent, technique, steps=step.train.steps(len(images)), seed=seed)
-                callbacks, strip = pruning.callbacks(), pruning.strip
-            elif isinstance(technique, ClusterConfig):
-                model, strip = clustering.wrap(parent, technique), clustering.strip
-            elif isinstance(technique, QuantizeConfig):
-                model = quantization.wrap(parent, technique)
-                strip = functools.partial(quantization.strip, config=technique)
-            elif isinstance(technique, RateConfig):
-                model = rate_distortion.wrap(parent, technique, steps=step.train.steps(len(images)))
-                strip = rate_distortion.strip
-            elif isinstance(technique, ShrinkConfig):
-                model, strip = shrinkage.wrap(parent, technique), shrinkage.strip
-            elif isinstance(technique, MaskConfig):
-                if masks is None:
-                    masks = pruning.random_masks(parent, technique.random_sparsity or 0.0, seed=seed)
-                model = pruning.fix_masks(parent, masks)
+        keras.utils.set_random_seed(seed)
+        with quiet():
+            if technique:
+                steps = step.train.steps(len(images))
+                model = technique.wrap(parent, steps=steps, seed=seed, source=source)
             else:
-                model = layers.clone(parent)
+                model = clone(parent)
         training.fit(
             model,
             images,
@@ -257,11 +222,11 @@ class Bench:
             step.train,
             seed=seed,
             progress=progress,
-            callbacks=callbacks,
+            callbacks=technique.callbacks() if technique else (),
             lesson=lesson,
         )
-        with quiet.quiet():
-            return strip(model)
+        with quiet():
+            return technique.strip(model) if technique else model
 
     def run(self, recipe: Recipe, seed: int, report: Report) -> Outcome:
         """Carry out a recipe, as far as the store does not hold it already.
@@ -269,124 +234,15 @@ class Bench:
         Raises:
             CorruptFileError: the file does not compute what its net computes.
         """
-        key = self.record_key(recipe, seed)
+        key, suffix = self.record_key(recipe, seed), recipe.export.suffix
         files = self.store.get(key)
         if files is None:
-            files = self._export(recipe, seed, key, report)
+            trained = self.trained(recipe.net, recipe.steps, seed, report)
+            net = self._build(recipe.net, seed)
+            outcome = measuring.export(recipe, trained, net, self.data, seed=seed, key=key)
+            files = measuring.pack(outcome, suffix)
             self.store.put(key, files)
-        record = Record(**json.loads(files["record.json"]))
-        return Outcome(
-            record=record,
-            content=files["model" + recipe.export.suffix],
-            predictions=np.load(io.BytesIO(files["predictions.npy"])),
-        )
-
-    def _export(self, recipe: Recipe, seed: int, key: str, report: Report) -> dict[str, bytes]:
-        model = conversion.ordered(self.trained(recipe.net, recipe.steps, seed, report), recipe.export)
-        validation, test = _scaled(self.data, "val"), _scaled(self.data, "test")
-        aware = recipe.quantization_aware
-        representative = None if aware else scale(self.data.x_train[: conversion.REPRESENTATIVE_IMAGES])
-        content = conversion.export(model, recipe.export, representative=representative)
-        is_h5 = recipe.export.form == "h5"
-        # a Keras file has no graph of its own to count: its float32 twin has the same weights
-        twin = (
-            conversion.export(model, conversion.ExportConfig(form="float32"), representative=None)
-            if is_h5
-            else content
-        )
-        net = self._build(recipe.net, seed)
-        check_file(
-            twin,
-            net,
-            promise_of(recipe, net),
-            images=validation[:GUARD_IMAGES],
-            trained=model,
-        )
-        label = training.predict if is_h5 else running.predict
-        source = model if is_h5 else content
-        predicted = label(source, test)
-        record = Record(
-            recipe=recipe.name,
-            file=recipe.file_name,
-            seed=seed,
-            key=key,
-            validation_accuracy=running.accuracy(self.data.y_val, label(source, validation)),
-            accuracy=running.accuracy(self.data.y_test, predicted),
-            **_sizes(content, running.allocated_graph(twin)),
-        )
-        packed = io.BytesIO()
-        np.save(packed, predicted.astype(np.uint16))
-        return {
-            "record.json": json.dumps(asdict(record), indent=1).encode(),
-            "predictions.npy": packed.getvalue(),
-            "model" + recipe.export.suffix: content,
-        }
-
-
-def _sizes(content: bytes, graph: Graph) -> dict[str, Any]:
-    """The fields of a record that the file alone decides."""
-    coder, coded = coding.best_coded(content)
-    layers = account(graph)
-    stored = [tensor.values for tensor, _ in graph.kernels() if tensor.values is not None]
-    return {
-        "file_bytes": len(content),
-        "zip_bytes": coding.zip_bytes(content),
-        "best_coded_bytes": len(coded),
-        "best_coder": coder,
-        "entropy_bytes": sum(coding.entropy_bits(values) for values in stored) / 8,
-        "nonzero_weights": sum(layer.nonzero for layer in layers),
-        "weights": sum(layer.weights for layer in layers),
-        "unique_values": max(len(np.unique(values)) for values in stored),
-        "macs": sum(layer.macs for layer in layers),
-        "dense_macs": sum(layer.dense_macs for layer in layers),
-    }
-
-
-def promise_of(recipe: Recipe, net: keras2.keras.Model) -> Promise:
-    """What the steps of a recipe say of its file: bits, zeros, distinct values.
-
-    Args:
-        net: the recipe's float net; its weights are not looked at.
-    """
-    rule = RULES["float32" if recipe.export.form == "h5" else recipe.export.form]
-    if recipe.quantization_aware and getattr(recipe.steps[-1].technique, "weight_bits", 8) == 4:
-        rule = RULES["int4_qat"]
-    zeros, unique = _counts(recipe.steps, layers.kernel_layers(net))
-    return Promise(rule=rule, zeros=zeros, unique_values=unique, by_scores=True)
-
-
-def _counts(
-    steps: tuple[Step, ...], layers: list[keras2.keras.layers.Layer]
-) -> tuple[dict[str, int], dict[str, int]]:
-    """Least zeros and most distinct values a kernel after `steps`; what no step keeps is not promised."""
-    zeros: dict[str, int] = {}
-    unique: dict[str, int] = {}
-    for step in steps:
-        match step.technique:
-            case PruneConfig() as prune:
-                zeros, unique = pruning.promised_zeros(layers, prune), {}
-            case MaskConfig(like=like) if like:
-                zeros, unique = _counts(like, layers)[0], {}
-            case MaskConfig(random_sparsity=share):
-                zeros, unique = {la.name: round((share or 0) * kernel_size(la)) for la in layers}, {}
-            case ClusterConfig() as cluster:
-                zeros = zeros if cluster.preserve_sparsity else {}
-                unique = {
-                    layer.name: cluster.clusters for layer in layers if clustering.takes(layer, cluster)
-                }
-            case QuantizeConfig(preserve=preserve):
-                zeros = zeros if "sparsity" in preserve else {}
-                unique = unique if "clusters" in preserve else {}
-            case RateConfig(levels=levels):
-                zeros, unique = {}, {layer.name: 2 * levels + 1 for layer in layers}
-            case ShrinkConfig() | None:
-                zeros, unique = {}, {}
-    return zeros, unique
-
-
-def _own(technique: Technique | None) -> object:
-    """A technique without the steps that it points to: their key stands among the parents."""
-    return "mask" if isinstance(technique, MaskConfig) and technique.like else technique
+        return measuring.unpack(files, suffix)
 
 
 @functools.cache
@@ -407,10 +263,10 @@ def _seed_of(seed: int, depth: int) -> int:
 
 def _title(step: Step) -> str:
     """What a progress bar calls a step."""
-    return type(step.technique).__name__.removesuffix("Config").lower() if step.technique else "training"
+    return step.technique.label if step.technique else "training"
 
 
-def _pack(model: keras2.keras.Model) -> bytes:
+def _pack(model: keras.Model) -> bytes:
     packed = io.BytesIO()
     np.savez(packed, **{f"{index:03d}": weights for index, weights in enumerate(model.get_weights())})
     return packed.getvalue()

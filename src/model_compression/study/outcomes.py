@@ -37,8 +37,13 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A record with the file's bytes and the labels that it gave to the test images."""
+    """A record with the file's bytes and what it answered to the test images.
+
+    Attributes:
+        predictions: labels, uint16 (n,). scores: outputs as the file gave them, float16 (n, outputs).
+    """
 
     record: Record
     content: bytes
     predictions: np.ndarray
+    scores: np.ndarray

@@ -3,45 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from ..files.coding import zip_bytes
 from ..files.conversion import ExportConfig
 from ..nets.distillation import DistillConfig
 from ..nets.named import parse_net
 from ..nets.training import TrainConfig
 from ..saved_models.files import digest, is_path
-from ..techniques.clustering import ClusterConfig
-from ..techniques.pruning import PruneConfig, magnitude_mask
-from ..techniques.quantization import QuantizeConfig
-from ..techniques.rate_distortion import RateConfig
-from ..techniques.shrinkage import ShrinkConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskConfig:
-    """Train under fixed zeros: the controls of pruning.
-
-    Args:
-        random_sparsity: drop this fraction of every kernel at random, in [0, 1).
-        like: or take the zeros of the net that these steps train.
-    Raises:
-        ValueError: not exactly one of the two, or a sparsity out of range.
-    """
-
-    random_sparsity: float | None = None
-    like: "tuple[Step, ...]" = ()
-
-    def __post_init__(self) -> None:
-        if (self.random_sparsity is None) == (not self.like):
-            raise ValueError("a mask is either random_sparsity or like: give exactly one of the two")
-        if self.random_sparsity is not None and not 0 <= self.random_sparsity < 1:
-            raise ValueError(
-                f"random_sparsity is {self.random_sparsity!r}; allowed: 0 up to but not including 1"
-            )
-
-
-Technique = PruneConfig | ClusterConfig | QuantizeConfig | RateConfig | ShrinkConfig | MaskConfig
+from ..techniques.base import Technique
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,29 +92,26 @@ class Recipe:
             )
 
     def _check_order(self, technique: Technique | None, before: list[Technique | None]) -> None:
-        pruned = any(isinstance(earlier, PruneConfig) for earlier in before)
-        clustered = bool(before) and isinstance(before[-1], ClusterConfig)
-        if any(isinstance(earlier, QuantizeConfig) for earlier in before):
+        if any(earlier and earlier.quantization_aware for earlier in before):
             raise ValueError(
                 f"{self.name}: steps go on after quantization-aware training; allowed: it comes last"
             )
-        if isinstance(technique, ClusterConfig) and technique.preserve_sparsity and not pruned:
-            raise ValueError(f"{self.name}: preserve_sparsity is True; allowed: only after a pruning step")
-        if isinstance(technique, QuantizeConfig):
-            if "sparsity" in technique.preserve and not pruned:
-                raise ValueError(
-                    f"{self.name}: preserve is {technique.preserve!r}; allowed: only after a pruning step"
-                )
-            if "clusters" in technique.preserve and not clustered:
-                raise ValueError(
-                    f"{self.name}: preserve is {technique.preserve!r}; "
-                    "allowed: only right after a clustering step"
-                )
+        if technique:
+            try:
+                technique.check_after(before)
+            except ValueError as error:
+                raise ValueError(f"{self.name}: {error}") from error
 
     @property
     def quantization_aware(self) -> bool:
         """Whether the last step is quantization-aware training."""
-        return bool(self.steps) and isinstance(self.steps[-1].technique, QuantizeConfig)
+        last = self.steps[-1].technique if self.steps else None
+        return last is not None and last.quantization_aware
+
+    @property
+    def shares_values(self) -> bool:
+        """Whether its kernels hold few values, so that look-up tables make a smaller file."""
+        return any(step.technique is not None and step.technique.shares_values for step in self.steps)
 
     @property
     def file_name(self) -> str:
@@ -184,8 +148,8 @@ class Training:
         if not self.steps:
             return
         last = self.steps[-1]
-        if isinstance(last.technique, MaskConfig) and last.technique.like:
-            yield replace(self, steps=last.technique.like)
+        if last.technique and last.technique.source_steps:
+            yield replace(self, steps=last.technique.source_steps)
         if last.teacher:
             yield Scoring(teacher=last.teacher, strength=last.train.augment)
 
@@ -209,76 +173,3 @@ class Scoring:
 
 
 Task = Training | Scoring
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The knobs of the notebook's `parameters` cell.
-
-    Args:
-        seed: the first seed; the others follow from it.
-        n_seeds: seeds in all, at least 1.
-        epochs, fine_tune_epochs: of the baseline, and of each technique after it; at least 1.
-        batch_size: images a step, at least 1.
-        learning_rate: Adam's peak for batches of 128; scales with `batch_size`.
-        initial_sparsity, final_sparsity: of pruning, fractions in [0, 1).
-        net: a name that `models.build` knows, or the path of a saved model.
-    Raises:
-        ValueError: a value out of range: what was given and what is allowed.
-    """
-
-    seed: int
-    n_seeds: int
-    epochs: int
-    fine_tune_epochs: int
-    batch_size: int
-    learning_rate: float
-    initial_sparsity: float
-    final_sparsity: float
-    net: str = "baseline"
-
-    def __post_init__(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed is {self.seed!r}; allowed: whole numbers from 0 to 2**32 - 1")
-        if isinstance(self.n_seeds, bool) or not isinstance(self.n_seeds, int) or self.n_seeds < 1:
-            raise ValueError(f"n_seeds is {self.n_seeds!r}; allowed: whole numbers from 1")
-        if (
-            isinstance(self.fine_tune_epochs, bool)
-            or not isinstance(self.fine_tune_epochs, int)
-            or self.fine_tune_epochs < 1
-        ):
-            raise ValueError(f"fine_tune_epochs is {self.fine_tune_epochs!r}; allowed: whole numbers from 1")
-        check_net(self.net)
-        _ = self.first_fit, self.prune
-
-    @property
-    def seeds(self) -> list[int]:
-        """`seed` itself, then what NumPy's SeedSequence draws from it."""
-        drawn = np.random.SeedSequence(self.seed).generate_state(self.n_seeds)[1:]
-        return [self.seed, *(int(seed) for seed in drawn)]
-
-    @property
-    def first_fit(self) -> TrainConfig:
-        """The baseline's training."""
-        return TrainConfig(epochs=self.epochs, learning_rate=self.learning_rate, batch_size=self.batch_size)
-
-    @property
-    def fine_tune(self) -> TrainConfig:
-        """The training of each technique."""
-        return replace(self.first_fit, epochs=self.fine_tune_epochs)
-
-    @property
-    def prune(self) -> PruneConfig:
-        """The pruning that the knobs ask for."""
-        return PruneConfig(initial_sparsity=self.initial_sparsity, final_sparsity=self.final_sparsity)
-
-
-def equal_size_filters(filters: int, final_sparsity: float, *, weights: int = 20_000) -> int:
-    """Filters of a dense net whose int8 weights zip to about the bytes of the pruned net's.
-
-    Estimated on normally distributed weights; the table shows the bytes that come out.
-    """
-    dense = np.random.default_rng(0).normal(size=weights)
-    stored = np.rint(dense / np.abs(dense).max() * 127).astype(np.int8)
-    pruned = stored * magnitude_mask(dense, final_sparsity)
-    return max(1, round(filters * zip_bytes(pruned.tobytes()) / zip_bytes(stored.tobytes())))

@@ -123,3 +123,25 @@ def allocate(kernels: Kernels, sparsity: float, strategy: str, *, seed: int) -> 
         step = max(1, min(int(missing[name]), sizes[name] - 1 - counts[name]))
         counts[name] += min(step, zeros - sum(counts.values()))
     return counts
+
+
+def magnitude_mask(weights: np.ndarray, sparsity: float) -> np.ndarray:
+    """Keep-mask that drops the smallest-magnitude weights.
+
+    Drops exactly round(sparsity * weights.size); ties: lowest index first.
+
+    Args:
+        weights: floats, any shape.
+        sparsity: fraction to drop, in [0, 1].
+    Returns:
+        Bools shaped like `weights`; True = keep.
+    Raises:
+        ValueError: sparsity outside [0, 1].
+    Source: Han et al. 2015, arXiv:1506.02626.
+    """
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"sparsity is {sparsity!r}; allowed: 0 to 1")
+    mask = np.ones(weights.size, dtype=bool)
+    order = np.argsort(np.abs(weights), axis=None, kind="stable")
+    mask[order[: round(sparsity * weights.size)]] = False
+    return mask.reshape(weights.shape)

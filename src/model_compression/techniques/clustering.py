@@ -3,16 +3,19 @@
 TFMOT's implementation; its experimental entry point is the one that can keep zeros.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..nets.keras2 import cluster_weights, keras, tfmot
 from ..nets.layers import clone
+from .base import Kept, Technique
 
 CentroidInitialization = tfmot.clustering.keras.CentroidInitialization
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusterConfig:
+class ClusterConfig(Technique):
     """How many values a kernel may take.
 
     Args:
@@ -41,37 +44,57 @@ class ClusterConfig:
         """Centroids: one for zero and one for each sign, where zeros are kept."""
         return 3 if self.preserve_sparsity else 2
 
+    shares_values: ClassVar[bool] = True
 
-def takes(layer: keras.layers.Layer, config: ClusterConfig) -> bool:
-    """Whether `layer` has a kernel with more weights than centroids."""
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return False
-    kernel = isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)
-    return kernel and layer.count_params() > 2 * config.clusters
+    @property
+    def label(self) -> str:
+        return f"clustering to {self.clusters}"
 
+    def check_after(self, before: Sequence[Technique | None]) -> None:
+        if self.preserve_sparsity and not any(earlier and earlier.leaves_zeros for earlier in before):
+            raise ValueError("preserve_sparsity is True; allowed: only after a pruning step")
 
-def wrap(model: keras.Model, config: ClusterConfig) -> keras.Model:
-    """A copy of `model` whose kernels are clustered while it trains.
+    def takes(self, layer: keras.layers.Layer) -> bool:
+        """Whether `layer` has a kernel with more weights than centroids."""
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            return False
+        kernel = isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)
+        return kernel and layer.count_params() > 2 * self.clusters
 
-    Raises:
-        ValueError: no kernel has more weights than `config.clusters`, or a sparse one keeps fewer than two.
-    """
-    copy = clone(model)
-    targets = [layer for layer in copy.layers if takes(layer, config)]
-    if not targets:
-        raise ValueError(f"clusters is {config.clusters!r}: no kernel of this net has that many weights")
+    def wrap(
+        self, net: keras.Model, *, steps: int, seed: int, source: keras.Model | None = None
+    ) -> keras.Model:
+        """A copy of `net` whose kernels are clustered while it trains.
 
-    def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if layer not in targets:
-            return layer
-        return cluster_weights(
-            layer,
-            number_of_clusters=_centroids(layer, config),
-            cluster_centroids_init=CentroidInitialization.KMEANS_PLUS_PLUS,
-            preserve_sparsity=config.preserve_sparsity,
+        Raises:
+            ValueError: no kernel has more weights than `clusters`, or a sparse one keeps fewer than two.
+        """
+        copy = clone(net)
+        targets = [layer for layer in copy.layers if self.takes(layer)]
+        if not targets:
+            raise ValueError(f"clusters is {self.clusters!r}: no kernel of this net has that many weights")
+
+        def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+            if layer not in targets:
+                return layer
+            return cluster_weights(
+                layer,
+                number_of_clusters=_centroids(layer, self),
+                cluster_centroids_init=CentroidInitialization.KMEANS_PLUS_PLUS,
+                preserve_sparsity=self.preserve_sparsity,
+            )
+
+        return keras.models.clone_model(copy, clone_function=wrap_layer)
+
+    def strip(self, net: keras.Model) -> keras.Model:
+        return tfmot.clustering.keras.strip_clustering(net)
+
+    def promise(self, layers: Sequence[keras.layers.Layer], before: Kept) -> Kept:
+        """Few values in each kernel that it takes; the zeros from before where it preserves them."""
+        return Kept(
+            zeros=before.zeros if self.preserve_sparsity else {},
+            unique_values={layer.name: self.clusters for layer in layers if self.takes(layer)},
         )
-
-    return keras.models.clone_model(copy, clone_function=wrap_layer)
 
 
 def _centroids(layer: keras.layers.Layer, config: ClusterConfig) -> int:
@@ -92,8 +115,3 @@ def _centroids(layer: keras.layers.Layer, config: ClusterConfig) -> int:
         f"{layer.name} keeps {negative + positive} weights other than zero; "
         "allowed for sparse clusters: 2 or more"
     )
-
-
-def strip(model: keras.Model) -> keras.Model:
-    """The clustered net without its wrappers."""
-    return tfmot.clustering.keras.strip_clustering(model)

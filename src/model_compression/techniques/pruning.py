@@ -3,27 +3,28 @@
 Unstructured magnitude pruning follows Zhu & Gupta 2017 (arXiv:1710.01878) as TFMOT implements it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
+from typing import ClassVar
 
 import numpy as np
 
 from ..nets.keras2 import keras, tfmot
-from ..nets.layers import clone, kernel_size, kernels
-from .allocation import STRATEGIES, allocate
+from ..nets.layers import clone, kernel_size
+from . import allocation
+from .base import TOGETHER, Kept, Technique
 
 UpdatePruningStep = tfmot.sparsity.keras.UpdatePruningStep
 
 #: Most optimizer steps between two updates of the masks.
 FREQUENCY = 20
-#: Stands for all kernels together where zeros are counted by layer name.
-TOGETHER = "all kernels"
 #: The part of a training during which sparsity rises; the rest heals at the final sparsity.
 RAMP = 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneConfig:
+class PruneConfig(Technique):
     """Gradual magnitude pruning.
 
     Args:
@@ -65,8 +66,10 @@ class PruneConfig:
             raise ValueError(f"pattern is {self.pattern!r}; allowed: {', '.join(PATTERNS)}")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule is {self.schedule!r}; allowed: {', '.join(SCHEDULES)}")
-        if self.allocation not in STRATEGIES:
-            raise ValueError(f"allocation is {self.allocation!r}; allowed: {', '.join(STRATEGIES)}")
+        if self.allocation not in allocation.STRATEGIES:
+            raise ValueError(
+                f"allocation is {self.allocation!r}; allowed: {', '.join(allocation.STRATEGIES)}"
+            )
         if self.allocation != "uniform" and (
             self.pattern != "unstructured" or self.conv_sparsity is not None
         ):
@@ -79,6 +82,83 @@ class PruneConfig:
         if self.conv_sparsity is not None and isinstance(layer, keras.layers.Conv2D):
             return self.conv_sparsity
         return self.final_sparsity
+
+    leaves_zeros: ClassVar[bool] = True
+
+    @property
+    def label(self) -> str:
+        return "pruning" if self.pattern == "unstructured" else f"pruning {self.pattern}"
+
+    @property
+    def modules(self) -> tuple[ModuleType, ...]:
+        return (*super().modules, allocation)
+
+    def takes(self, layer: keras.layers.Layer) -> bool:
+        """Whether `layer` can be pruned in the pattern."""
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            return False
+        if isinstance(layer, keras.layers.Dense):
+            # a run or block that sticks out beyond the kernel would hold fewer zeros than promised
+            return self.pattern == "unstructured" or layer.kernel.shape[0] % 4 == 0
+        if isinstance(layer, keras.layers.Conv2D):
+            # TFMOT groups by the input channel, and blocks need a matrix
+            in_runs = self.pattern == "2:4" and layer.kernel.shape[2] % 4 == 0
+            return self.pattern == "unstructured" or in_runs
+        return False
+
+    def wrap(
+        self, net: keras.Model, *, steps: int, seed: int, source: keras.Model | None = None
+    ) -> keras.Model:
+        """A copy of `net` that prunes itself while it trains.
+
+        Args:
+            steps: optimizer steps that the fit will take; `end_step` follows from it.
+            seed: of the allocation "random".
+        Raises:
+            ValueError: no layer takes the pattern, or too few steps.
+        """
+        copy = clone(net)
+        targets = [layer for layer in copy.layers if self.takes(layer)]
+        if not targets:
+            raise ValueError(f"pattern is {self.pattern!r}: no layer of this net takes it")
+        finals = {layer.name: self.sparsity_of(layer) for layer in targets}
+        if self.allocation != "uniform":
+            weights = {layer.name: layer.kernel.numpy() for layer in targets}
+            shared = allocation.allocate(weights, self.final_sparsity, self.allocation, seed=seed)
+            finals = {name: zeros / weights[name].size for name, zeros in shared.items()}
+
+        def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+            if layer not in targets:
+                return layer
+            schedule = SCHEDULES[self.schedule](self, finals[layer.name], steps)
+            return tfmot.sparsity.keras.prune_low_magnitude(
+                layer, pruning_schedule=schedule, **PATTERNS[self.pattern]
+            )
+
+        return keras.models.clone_model(copy, clone_function=wrap_layer)
+
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        return [UpdatePruningStep()]
+
+    def strip(self, net: keras.Model) -> keras.Model:
+        return tfmot.sparsity.keras.strip_pruning(net)
+
+    def promise(self, layers: Sequence[keras.layers.Layer], before: Kept) -> Kept:
+        """Zeros of each kernel that it takes; for all together where the weights decide who has them."""
+        taken = [layer for layer in layers if self.takes(layer)]
+        if self.allocation != "uniform":
+            total = sum(kernel_size(layer) for layer in taken)
+            return Kept(zeros={TOGETHER: round(self.final_sparsity * total)})
+        return Kept(zeros={layer.name: self._zeros(layer) for layer in taken})
+
+    def _zeros(self, layer: keras.layers.Layer) -> int:
+        size = kernel_size(layer)
+        if self.pattern == "2:4":
+            return size // 2
+        group = 4 if self.pattern == "block" else 1
+        # TFMOT rounds what it keeps, in float32, and keeps at least one
+        kept = np.rint(np.float32(size // group) * (1 - np.float32(self.sparsity_of(layer))))
+        return size - group * max(int(kept), 1)
 
 
 #: What each pattern passes to TFMOT.
@@ -115,19 +195,6 @@ def _one_shot(config: PruneConfig, final: float, steps: int) -> object:
 SCHEDULES = {"polynomial": _polynomial, "constant": _constant, "one_shot": _one_shot}
 
 
-def takes(layer: keras.layers.Layer, pattern: str) -> bool:
-    """Whether `layer` can be pruned in `pattern`."""
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return False
-    if isinstance(layer, keras.layers.Dense):
-        # a run or block that sticks out beyond the kernel would hold fewer zeros than promised
-        return pattern == "unstructured" or layer.kernel.shape[0] % 4 == 0
-    if isinstance(layer, keras.layers.Conv2D):
-        # TFMOT groups by the input channel, and blocks need a matrix
-        return pattern == "unstructured" or (pattern == "2:4" and layer.kernel.shape[2] % 4 == 0)
-    return False
-
-
 def update_frequency(steps: int) -> int:
     """Optimizer steps between two updates of the masks: `FREQUENCY`, fewer in a short training.
 
@@ -155,120 +222,3 @@ def end_step(steps: int) -> int:
         )
     frequency = update_frequency(steps)
     return max(round(RAMP * steps / frequency), 1) * frequency
-
-
-def wrap(model: keras.Model, config: PruneConfig, *, steps: int, seed: int = 0) -> keras.Model:
-    """A copy of `model` that prunes itself while it trains.
-
-    Args:
-        steps: optimizer steps that the fit will take; `end_step` follows from it.
-        seed: of the allocation "random".
-    Raises:
-        ValueError: no layer takes the pattern, or too few steps.
-    """
-    copy = clone(model)
-    targets = [layer for layer in copy.layers if takes(layer, config.pattern)]
-    if not targets:
-        raise ValueError(f"pattern is {config.pattern!r}: no layer of this net takes it")
-    finals = {layer.name: config.sparsity_of(layer) for layer in targets}
-    if config.allocation != "uniform":
-        weights = {layer.name: layer.kernel.numpy() for layer in targets}
-        shared = allocate(weights, config.final_sparsity, config.allocation, seed=seed)
-        finals = {name: zeros / weights[name].size for name, zeros in shared.items()}
-
-    def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if layer not in targets:
-            return layer
-        schedule = SCHEDULES[config.schedule](config, finals[layer.name], steps)
-        return tfmot.sparsity.keras.prune_low_magnitude(
-            layer, pruning_schedule=schedule, **PATTERNS[config.pattern]
-        )
-
-    return keras.models.clone_model(copy, clone_function=wrap_layer)
-
-
-def strip(model: keras.Model) -> keras.Model:
-    """The pruned net without its wrappers, zeros in place."""
-    return tfmot.sparsity.keras.strip_pruning(model)
-
-
-def callbacks() -> list[keras.callbacks.Callback]:
-    """What a fit of a wrapped model needs."""
-    return [UpdatePruningStep()]
-
-
-def promised_zeros(layers: Iterable[keras.layers.Layer], config: PruneConfig) -> dict[str, int]:
-    """How many zeros `config` puts into each kernel that it takes, by layer name.
-
-    An allocation that looks at the weights promises only what all kernels hold together, as `TOGETHER`.
-    """
-    if config.allocation != "uniform":
-        total = sum(kernel_size(layer) for layer in layers if takes(layer, config.pattern))
-        return {TOGETHER: round(config.final_sparsity * total)}
-
-    def zeros(layer: keras.layers.Layer) -> int:
-        size = kernel_size(layer)
-        if config.pattern == "2:4":
-            return size // 2
-        group = 4 if config.pattern == "block" else 1
-        # TFMOT rounds what it keeps, in float32, and keeps at least one
-        kept = np.rint(np.float32(size // group) * (1 - np.float32(config.sparsity_of(layer))))
-        return size - group * max(int(kept), 1)
-
-    return {layer.name: zeros(layer) for layer in layers if takes(layer, config.pattern)}
-
-
-def magnitude_mask(weights: np.ndarray, sparsity: float) -> np.ndarray:
-    """Keep-mask that drops the smallest-magnitude weights.
-
-    Drops exactly round(sparsity * weights.size); ties: lowest index first.
-
-    Args:
-        weights: floats, any shape.
-        sparsity: fraction to drop, in [0, 1].
-    Returns:
-        Bools shaped like `weights`; True = keep.
-    Raises:
-        ValueError: sparsity outside [0, 1].
-    Source: Han et al. 2015, arXiv:1506.02626.
-    """
-    if not 0 <= sparsity <= 1:
-        raise ValueError(f"sparsity is {sparsity!r}; allowed: 0 to 1")
-    mask = np.ones(weights.size, dtype=bool)
-    order = np.argsort(np.abs(weights), axis=None, kind="stable")
-    mask[order[: round(sparsity * weights.size)]] = False
-    return mask.reshape(weights.shape)
-
-
-def random_masks(model: keras.Model, sparsity: float, *, seed: int) -> dict[str, np.ndarray]:
-    """Keep-masks that drop the same share of every kernel, at random: the naive baseline."""
-    generator = np.random.default_rng(seed)
-    return {
-        name: magnitude_mask(generator.random(kernel.shape), sparsity)
-        for name, kernel in kernels(model).items()
-    }
-
-
-def nonzero_masks(model: keras.Model) -> dict[str, np.ndarray]:
-    """The keep-masks of a pruned net: where its kernels are not zero."""
-    return {name: kernel.numpy() != 0 for name, kernel in kernels(model).items()}
-
-
-class _Masked(keras.constraints.Constraint):
-    """Multiply by a fixed mask after every optimizer step."""
-
-    def __init__(self, mask: np.ndarray) -> None:
-        self.mask = keras.backend.constant(mask.astype(np.float32))
-
-    def __call__(self, weights: keras.backend.variable) -> keras.backend.variable:
-        return weights * self.mask
-
-
-def fix_masks(model: keras.Model, masks: Mapping[str, np.ndarray]) -> keras.Model:
-    """A copy of `model` whose kernels stay zero wherever their mask is False."""
-    copy = clone(model)
-    for name, kernel in kernels(copy).items():
-        kernel.assign(kernel * masks[name].astype(np.float32))
-        # the optimizer applies a variable's constraint after each update
-        kernel._constraint = _Masked(masks[name])
-    return copy

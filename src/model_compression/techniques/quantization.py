@@ -4,19 +4,25 @@ Jacob et al. 2018 (arXiv:1712.05877), as TFMOT implements it; PQAT, CQAT and PCQ
 collaborative optimization.
 """
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from ..nets.keras2 import (
     cluster_utils,
+    default_8bit_quantize_registry,
     default_8bit_quantize_scheme,
     default_n_bit_quantize_scheme,
     keras,
+    quiet,
     tf,
     tfmot,
 )
 from ..nets.layers import clone
+from .base import Kept, Technique
 
 PRESERVES = ("nothing", "sparsity", "clusters", "sparsity and clusters")
 #: LiteRT stores 3- and 2-bit weights in 4 bits, so these two are what a file can hold.
@@ -24,7 +30,7 @@ WEIGHT_BITS = (8, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantizeConfig:
+class QuantizeConfig(Technique):
     """What the training simulates.
 
     Args:
@@ -50,43 +56,83 @@ class QuantizeConfig:
                 f"weight_bits is {self.weight_bits!r} with preserve {self.preserve!r}; allowed: 8"
             )
 
+    quantization_aware: ClassVar[bool] = True
 
-def _scheme(config: QuantizeConfig) -> object:
-    combine = tfmot.experimental.combine
-    if config.weight_bits != 8:
-        return default_n_bit_quantize_scheme.DefaultNBitQuantizeScheme(
-            num_bits_weight=config.weight_bits, num_bits_activation=8
+    @property
+    def label(self) -> str:
+        return "quantization-aware training"
+
+    def check_after(self, before: Sequence[Technique | None]) -> None:
+        if "sparsity" in self.preserve and not any(earlier and earlier.leaves_zeros for earlier in before):
+            raise ValueError(f"preserve is {self.preserve!r}; allowed: only after a pruning step")
+        last = before[-1] if before else None
+        if "clusters" in self.preserve and not (last and last.shares_values):
+            raise ValueError(f"preserve is {self.preserve!r}; allowed: only right after a clustering step")
+
+    def takes(self, layer: keras.layers.Layer) -> bool:
+        """Whether TFMOT can quantize `layer`, with a kernel or without."""
+        return _registry().supports(layer)
+
+    def why_not(self, net: keras.Model) -> str:
+        unknown = [
+            f"{layer.name} ({type(layer).__name__})"
+            for layer in net.layers
+            if not self.takes(layer) and not isinstance(layer, keras.layers.InputLayer)
+        ]
+        if not unknown:
+            return ""
+        return f"TFMOT cannot quantize {', '.join(unknown)}, and int8 throughout needs every layer"
+
+    def wrap(
+        self, net: keras.Model, *, steps: int, seed: int, source: keras.Model | None = None
+    ) -> keras.Model:
+        """A copy of `net` that computes with simulated integers.
+
+        Raises:
+            ValueError: a layer that TFMOT cannot quantize, named.
+        """
+        annotated = tfmot.quantization.keras.quantize_annotate_model(clone(net))
+        try:
+            return tfmot.quantization.keras.quantize_apply(annotated, scheme=self._scheme())
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"quantization-aware training cannot take this net: {error}") from error
+
+    def strip(self, net: keras.Model) -> keras.Model:
+        """Drop what only the training needed; the quantizers stay, for the converter reads their ranges."""
+        if self.preserve.endswith("clusters"):
+            net = cluster_utils.strip_clustering_cqat(net)
+        for layer in net.layers:
+            for _, _, limits in getattr(layer, "_weight_vars", ()):
+                _widen(limits["min_var"], limits["max_var"])
+        return net
+
+    def promise(self, layers: Sequence[keras.layers.Layer], before: Kept) -> Kept:
+        """What it preserves, and the bits of its weights."""
+        return Kept(
+            zeros=before.zeros if "sparsity" in self.preserve else {},
+            unique_values=before.unique_values if "clusters" in self.preserve else {},
+            weight_bits=self.weight_bits,
         )
-    if config.preserve == "sparsity":
-        return combine.Default8BitPrunePreserveQuantizeScheme()
-    if config.preserve.endswith("clusters"):
-        return combine.Default8BitClusterPreserveQuantizeScheme(
-            preserve_sparsity=config.preserve.startswith("sparsity")
-        )
-    return default_8bit_quantize_scheme.Default8BitQuantizeScheme()
+
+    def _scheme(self) -> object:
+        combine = tfmot.experimental.combine
+        if self.weight_bits != 8:
+            return default_n_bit_quantize_scheme.DefaultNBitQuantizeScheme(
+                num_bits_weight=self.weight_bits, num_bits_activation=8
+            )
+        if self.preserve == "sparsity":
+            return combine.Default8BitPrunePreserveQuantizeScheme()
+        if self.preserve.endswith("clusters"):
+            return combine.Default8BitClusterPreserveQuantizeScheme(
+                preserve_sparsity=self.preserve.startswith("sparsity")
+            )
+        return default_8bit_quantize_scheme.Default8BitQuantizeScheme()
 
 
-def wrap(model: keras.Model, config: QuantizeConfig) -> keras.Model:
-    """A copy of `model` that computes with simulated integers; `model` stays as it was.
-
-    Raises:
-        ValueError: a layer that TFMOT cannot quantize, named.
-    """
-    annotated = tfmot.quantization.keras.quantize_annotate_model(clone(model))
-    try:
-        return tfmot.quantization.keras.quantize_apply(annotated, scheme=_scheme(config))
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"quantization-aware training cannot take this net: {error}") from error
-
-
-def strip(model: keras.Model, config: QuantizeConfig) -> keras.Model:
-    """Drop what only the training needed; the quantizers stay, for the converter reads their ranges."""
-    if config.preserve.endswith("clusters"):
-        model = cluster_utils.strip_clustering_cqat(model)
-    for layer in model.layers:
-        for _, _, limits in getattr(layer, "_weight_vars", ()):
-            _widen(limits["min_var"], limits["max_var"])
-    return model
+@functools.cache
+def _registry() -> default_8bit_quantize_registry.Default8BitQuantizeRegistry:
+    with quiet():
+        return default_8bit_quantize_registry.Default8BitQuantizeRegistry()
 
 
 def _widen(low: tf.Variable, high: tf.Variable) -> None:

@@ -10,14 +10,16 @@ kernel, interpolated linearly in between, so that weights feel where the next ch
 Zeros, the share of each layer in them and the few values that remain all follow from the price.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ..nets.channels import canonical
+from ..nets import channels
 from ..nets.keras2 import keras, tf
+from .base import Kept, Technique
 
 #: Added to each grid point's count, so that a point without weights has a finite code length.
 PRIOR_COUNT = 0.3
@@ -29,7 +31,7 @@ BITS_PER_KB = 8000.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class RateConfig:
+class RateConfig(Technique):
     """What a coded byte may cost in accuracy.
 
     Args:
@@ -59,6 +61,70 @@ class RateConfig:
             raise ValueError(f"ramp is {self.ramp!r}; allowed: above 0, up to 1")
         if self.first_nonzero is not None and not 0 < self.first_nonzero < float("inf"):
             raise ValueError(f"first_nonzero is {self.first_nonzero!r}; allowed: None, or finite and above 0")
+
+    @property
+    def label(self) -> str:
+        return "rate-distortion training"
+
+    @property
+    def modules(self) -> tuple[ModuleType, ...]:
+        return (*super().modules, channels)
+
+    def takes(self, layer: keras.layers.Layer) -> bool:
+        """Whether `layer` has a kernel that can be put on the grid."""
+        return type(layer) in _ON_GRID
+
+    def wrap(
+        self, net: keras.Model, *, steps: int, seed: int, source: keras.Model | None = None
+    ) -> keras.Model:
+        """A copy of `net` that computes with kernels on the grid and adds their price to its loss.
+
+        Args:
+            steps: optimizer steps that the fit will take; the price rises over the first of them.
+        Raises:
+            ValueError: no layer of the net can be put on the grid.
+        """
+        if not any(self.takes(layer) for layer in net.layers):
+            raise ValueError("rate-distortion training finds no convolution or Dense layer in this net")
+
+        def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+            if not self.takes(layer):
+                return layer.__class__.from_config(layer.get_config())
+            wrapped = _ON_GRID[type(layer)].from_config(layer.get_config())
+            wrapped.config, wrapped.steps = self, steps
+            return wrapped
+
+        wrapped = keras.models.clone_model(net, clone_function=wrap_layer)
+        for target, original in zip(wrapped.layers, net.layers, strict=True):
+            if not self.takes(original):
+                target.set_weights(original.get_weights())
+                continue
+            target.kernel.assign(original.kernel)
+            if original.use_bias:
+                target.bias.assign(original.bias)
+            target.start(original.kernel.numpy())
+        return wrapped
+
+    def strip(self, net: keras.Model) -> keras.Model:
+        """The float net whose kernels lie on their grids, its hidden channels in canonical order."""
+        kinds: dict[type, Any] = {wrapped: kind for kind, wrapped in _ON_GRID.items()}
+
+        def plain(layer: keras.layers.Layer) -> keras.layers.Layer:
+            return kinds.get(type(layer), type(layer)).from_config(layer.get_config())
+
+        stripped = keras.models.clone_model(net, clone_function=plain)
+        for target, trained in zip(stripped.layers, net.layers, strict=True):
+            if type(trained) not in kinds:
+                target.set_weights(trained.get_weights())
+                continue
+            # the product of a whole number and a float32: a file's writer finds the whole number again
+            kernel = tf.round(trained.grid_values()) * trained.scale
+            target.set_weights([kernel.numpy(), *([trained.bias.numpy()] if trained.use_bias else [])])
+        return channels.canonical(stripped)
+
+    def promise(self, layers: Sequence[keras.layers.Layer], before: Kept) -> Kept:
+        """The points of the grid."""
+        return Kept(unique_values={layer.name: 2 * self.levels + 1 for layer in layers})
 
 
 def code_bits(values: tf.Tensor, levels: int) -> tf.Tensor:
@@ -154,57 +220,3 @@ class _Dense(_OnGrid, keras.layers.Dense):
 
 #: Layers that can be put on the grid, and what stands for them while they are trained.
 _ON_GRID: dict[type, Any] = {keras.layers.Conv2D: _Conv2D, keras.layers.Dense: _Dense}
-
-
-def takes(layer: keras.layers.Layer) -> bool:
-    """Whether `layer` has a kernel that this technique puts on the grid."""
-    return type(layer) in _ON_GRID
-
-
-def wrap(model: keras.Model, config: RateConfig, *, steps: int) -> keras.Model:
-    """A copy of `model` that computes with kernels on the grid and adds their price to its loss.
-
-    Args:
-        steps: optimizer steps that the fit will take; the price rises over the first of them.
-    Raises:
-        ValueError: no layer of the net can be put on the grid.
-    """
-    if not any(takes(layer) for layer in model.layers):
-        raise ValueError("rate-distortion training finds no convolution or Dense layer in this net")
-
-    def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if not takes(layer):
-            return layer.__class__.from_config(layer.get_config())
-        wrapped = _ON_GRID[type(layer)].from_config(layer.get_config())
-        wrapped.config, wrapped.steps = config, steps
-        return wrapped
-
-    wrapped = keras.models.clone_model(model, clone_function=wrap_layer)
-    for target, source in zip(wrapped.layers, model.layers, strict=True):
-        if not takes(source):
-            target.set_weights(source.get_weights())
-            continue
-        target.kernel.assign(source.kernel)
-        if source.use_bias:
-            target.bias.assign(source.bias)
-        target.start(source.kernel.numpy())
-    return wrapped
-
-
-def strip(model: keras.Model) -> keras.Model:
-    """The float net whose kernels lie on their grids, its hidden channels in canonical order."""
-
-    kinds: dict[type, Any] = {wrapped: kind for kind, wrapped in _ON_GRID.items()}
-
-    def plain(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return kinds.get(type(layer), type(layer)).from_config(layer.get_config())
-
-    stripped = keras.models.clone_model(model, clone_function=plain)
-    for target, source in zip(stripped.layers, model.layers, strict=True):
-        if type(source) not in kinds:
-            target.set_weights(source.get_weights())
-            continue
-        # the product of a whole number and a float32: packing finds the whole number again
-        kernel = tf.round(source.grid_values()) * source.scale
-        target.set_weights([kernel.numpy(), *([source.bias.numpy()] if source.use_bias else [])])
-    return canonical(stripped)

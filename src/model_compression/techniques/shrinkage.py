@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from ..nets.keras2 import keras, tf
 from ..nets.layers import clone, kernel, kernel_layers
+from .base import Technique
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShrinkConfig:
+class ShrinkConfig(Technique):
     """How strongly weights are drawn to zero.
 
     Args:
@@ -26,19 +27,23 @@ class ShrinkConfig:
         if not 0 < self.l1 < float("inf"):
             raise ValueError(f"l1 is {self.l1!r}; allowed: finite, above 0")
 
+    @property
+    def label(self) -> str:
+        return "training with a price on magnitudes"
 
-def wrap(model: keras.Model, config: ShrinkConfig) -> keras.Model:
-    """A copy of `model` whose loss counts the magnitudes of its kernels."""
-    copy = clone(model)
-    for layer in kernel_layers(copy):
-        layer.add_loss(functools.partial(_magnitude, layer, config.l1))
-    return copy
+    def wrap(
+        self, net: keras.Model, *, steps: int, seed: int, source: keras.Model | None = None
+    ) -> keras.Model:
+        """A copy of `net` whose loss counts the magnitudes of its kernels."""
+        copy = clone(net)
+        for layer in kernel_layers(copy):
+            layer.add_loss(functools.partial(_magnitude, layer, self.l1))
+        return copy
+
+    def strip(self, net: keras.Model) -> keras.Model:
+        """The net without its additional loss."""
+        return clone(net)
 
 
 def _magnitude(layer: keras.layers.Layer, l1: float) -> tf.Tensor:
     return l1 * tf.reduce_sum(tf.abs(kernel(layer)))
-
-
-def strip(model: keras.Model) -> keras.Model:
-    """The net without its additional loss."""
-    return clone(model)

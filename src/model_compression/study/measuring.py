@@ -1,0 +1,120 @@
+"""What a trained net and a recipe give: the file, guarded, and its record."""
+
+import io
+import json
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ..data.datasets import Dataset, scale
+from ..files import coding, conversion, guard, running
+from ..files.graph import Graph, account
+from ..nets import training
+from ..nets.keras2 import keras
+from ..nets.layers import kernel_layers
+from ..techniques.base import Kept
+from .outcomes import Outcome, Record
+from .recipes import Recipe
+
+#: Validation images that the guard asks both sides about.
+GUARD_IMAGES = 2000
+
+
+def export(
+    recipe: Recipe, trained: keras.Model, net: keras.Model, data: Dataset, *, seed: int, key: str
+) -> Outcome:
+    """The file of a trained net, once the guard has passed it, with its record and its scores.
+
+    Args:
+        trained: the net after the recipe's steps. net: the float net that they started from.
+        seed: of the training. key: of the record.
+    Raises:
+        CorruptFileError: the file does not compute what its net computes.
+    """
+    model = conversion.ordered(trained, recipe.export)
+    aware = recipe.quantization_aware
+    representative = None if aware else scale(data.x_train[: conversion.REPRESENTATIVE_IMAGES])
+    content = conversion.export(model, recipe.export, representative=representative)
+    is_h5 = recipe.export.form == "h5"
+    # a Keras file has no graph of its own to count: its float32 twin has the same weights
+    float32 = conversion.ExportConfig(form="float32")
+    twin = conversion.export(model, float32, representative=None) if is_h5 else content
+    validation, promise = scale(data.x_val), promise_of(recipe, net)
+    guard.check_file(twin, net, promise, images=validation[:GUARD_IMAGES], trained=model)
+
+    def scores(images: np.ndarray) -> np.ndarray:
+        return training.scores(model, images) if is_h5 else running.logits(content, images)
+
+    found = scores(scale(data.x_test))
+    predicted = np.argmax(found, axis=-1)
+    record = Record(
+        recipe=recipe.name,
+        file=recipe.file_name,
+        seed=seed,
+        key=key,
+        validation_accuracy=running.accuracy(data.y_val, np.argmax(scores(validation), axis=-1)),
+        accuracy=running.accuracy(data.y_test, predicted),
+        **_sizes(content, running.allocated_graph(twin)),
+    )
+    return Outcome(
+        record=record,
+        content=content,
+        predictions=predicted.astype(np.uint16),
+        scores=found.astype(np.float16),
+    )
+
+
+def pack(outcome: Outcome, suffix: str) -> dict[str, bytes]:
+    """An outcome as files for the store."""
+    packed = io.BytesIO()
+    np.savez(packed, predictions=outcome.predictions, scores=outcome.scores)
+    return {
+        "record.json": json.dumps(asdict(outcome.record), indent=1).encode(),
+        "answers.npz": packed.getvalue(),
+        "model" + suffix: outcome.content,
+    }
+
+
+def unpack(files: dict[str, bytes], suffix: str) -> Outcome:
+    """An outcome from the files of `pack`."""
+    with np.load(io.BytesIO(files["answers.npz"])) as answers:
+        return Outcome(
+            record=Record(**json.loads(files["record.json"])),
+            content=files["model" + suffix],
+            predictions=answers["predictions"],
+            scores=answers["scores"],
+        )
+
+
+def _sizes(content: bytes, graph: Graph) -> dict[str, Any]:
+    """The fields of a record that the file alone decides."""
+    coder, coded = coding.best_coded(content)
+    layers = account(graph)
+    stored = [tensor.values for tensor, _ in graph.kernels() if tensor.values is not None]
+    return {
+        "file_bytes": len(content),
+        "zip_bytes": coding.zip_bytes(content),
+        "best_coded_bytes": len(coded),
+        "best_coder": coder,
+        "entropy_bytes": sum(coding.entropy_bits(values) for values in stored) / 8,
+        "nonzero_weights": sum(layer.nonzero for layer in layers),
+        "weights": sum(layer.weights for layer in layers),
+        "unique_values": max(len(np.unique(values)) for values in stored),
+        "macs": sum(layer.macs for layer in layers),
+        "dense_macs": sum(layer.dense_macs for layer in layers),
+    }
+
+
+def promise_of(recipe: Recipe, net: keras.Model) -> guard.Promise:
+    """What the steps of a recipe say of its file: bits, zeros, distinct values.
+
+    Args:
+        net: the recipe's float net; its weights are not looked at.
+    """
+    kept, layers = Kept(), kernel_layers(net)
+    for step in recipe.steps:
+        kept = step.technique.promise(layers, kept) if step.technique else Kept()
+    form = "float32" if recipe.export.form == "h5" else recipe.export.form
+    rule = guard.RULES["int4_qat" if kept.weight_bits == 4 else form]
+    return guard.Promise(rule=rule, zeros=kept.zeros, unique_values=kept.unique_values, by_scores=True)
