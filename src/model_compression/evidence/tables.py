@@ -40,11 +40,11 @@ class Form:
     """
 
     name: str
-    is_control: bool
     outcomes: Sequence[Outcome]
     control_name: str
     control: Sequence[Outcome]
     float_net: Sequence[Outcome]
+    is_control: bool = False
 
 
 def _stack(outcomes: Sequence[Outcome]) -> np.ndarray:

@@ -169,7 +169,8 @@ def _litert_quantizer(configure: Callable[[quantizer.Quantizer], object], *, bat
             name = io_details(content).input_name
             shown = _needed(images)
             samples = [{name: shown[start : start + batch]} for start in range(0, len(shown), batch)]
-            calibration = tool.calibrate({"serving_default": samples})
+            # more threads add up in another order now and then, and GPTQ makes another file of it
+            calibration = tool.calibrate({"serving_default": samples}, num_threads=1)
         return bytes(tool.quantize(calibration).quantized_model)
 
     return export

@@ -127,6 +127,10 @@ class Recipe:
         """The same training with every technique left out: what the recipe has to be compared with."""
         return tuple(replace(step, technique=None) for step in self.steps)
 
+    def control(self) -> "Recipe":
+        """The recipe of `control_steps`, to the same kind of file."""
+        return replace(self, name=f"{self.name}_control", steps=self.control_steps(), is_control=True)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training:

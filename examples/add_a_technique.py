@@ -1,0 +1,42 @@
+"""A technique of your own: kernels on a grid, rounded at random (Gupta et al. 2015, arXiv:1502.02551)."""
+
+from dataclasses import dataclass
+
+from model_compression.evidence.tables import Form, all_forms
+from model_compression.files.conversion import ExportConfig
+from model_compression.nets.keras2 import tf
+from model_compression.nets.layers import clone, kernel, kernel_layers
+from model_compression.nets.training import TrainConfig
+from model_compression.study.experiment import Bench
+from model_compression.study.recipes import Recipe, Step
+from model_compression.techniques.base import Kept, Technique
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundConfig(Technique):
+    step: float
+    levels: int
+    label = "rounding at random"
+
+    def wrap(self, net, *, steps, seed, source=None):
+        def rounded(weights):
+            points = tf.floor(weights / self.step + tf.random.uniform(tf.shape(weights)))
+            return self.step * tf.clip_by_value(points, -self.levels, self.levels)
+
+        copy = clone(net)
+        for layer in kernel_layers(copy):
+            kernel(layer)._constraint = rounded
+        return copy
+
+    def promise(self, layers, before):
+        return Kept(unique_values={layer.name: 2 * self.levels + 1 for layer in layers})
+
+
+if __name__ == "__main__":
+    train = TrainConfig(epochs=3, learning_rate=2e-3, batch_size=32)
+    steps = (Step(train=train), Step(train=train, technique=RoundConfig(step=1 / 32, levels=31)))
+    mine = Recipe(name="rounded", net="baseline", steps=steps, export=ExportConfig(form="int8"))
+    bench = Bench(dataset="mnist", train_images=4000, cache_dir="cache")
+    ours, theirs = ([bench.run(recipe, 0, lambda *_: None)] for recipe in (mine, mine.control()))
+    form = Form(name="rounded", outcomes=ours, control_name="control", control=theirs, float_net=theirs)
+    print(ours[0].record, theirs[0].record, all_forms([form], bench.data.y_test).iloc[0], sep="\n")
