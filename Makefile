@@ -17,10 +17,12 @@ fashion: env ## the same study on Fashion-MNIST, into results/fashion_mnist
 	$(PY) -m model_compression.notebook.run -p DATASET fashion_mnist -p RESULTS_DIR results/fashion_mnist \
 		-p MODELS_DIR models/fashion_mnist $(PARAMETERS)
 
-test: env ## ruff, mypy, pytest
+test: env ## ruff, mypy, import-linter, codespell, pytest
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
+	.venv/bin/lint-imports --no-cache --no-logo
+	.venv/bin/codespell
 	$(PY) -m pytest
 
 lab: env ## open the notebook in JupyterLab   (LAB=--allow-root, in a container)

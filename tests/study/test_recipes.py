@@ -6,7 +6,7 @@ from conftest import exactly
 from model_compression.files.conversion import ExportConfig
 from model_compression.nets.distillation import DistillConfig
 from model_compression.nets.training import TrainConfig
-from model_compression.study.catalogue import PUBLISHED, Settings, catalogue, control_of, equal_size_filters
+from model_compression.study.catalogue import PUBLISHED, SMALL, Settings, catalogue, control_of
 from model_compression.study.recipes import Recipe, Scoring, Step, Teacher, Training
 from model_compression.techniques.base import Technique
 from model_compression.techniques.clustering import ClusterConfig
@@ -219,13 +219,6 @@ def test_different_first_seeds_share_no_seed() -> None:
     assert not set(SETTINGS.seeds) & set(replace(SETTINGS, seed=101).seeds)
 
 
-def test_equal_size_filters_fall_with_sparsity() -> None:
-    assert equal_size_filters(12, 0) == 12
-    sparse = [equal_size_filters(12, sparsity) for sparsity in (0.5, 0.8, 0.95)]
-    assert sparse == sorted(sparse, reverse=True)
-    assert 1 <= sparse[-1] < sparse[0] < 12
-
-
 # The catalogue
 
 
@@ -233,7 +226,8 @@ def test_catalogue_holds_the_forms_and_controls_that_the_issue_asks_for() -> Non
     recipes = catalogue(SETTINGS)
     controls = [name for name, each in recipes.items() if each.is_control]
     assert len(recipes) - len(controls) >= 18
-    assert {"longer_trained", "random_pruned", "pruned_from_scratch", "small_dense"} <= set(controls)
+    named = {"longer_trained", "random_pruned", "random_pruned_like", "scratch_pruned", "lottery_pruned"}
+    assert named | {f"small_dense_{filters}" for filters in SMALL} <= set(controls)
     assert next(iter(recipes)) == "non_quantized_h5"
 
 
@@ -267,7 +261,7 @@ def test_every_recipe_of_the_study_has_a_float_control_of_equal_training() -> No
         other = recipes[control]
         assert other.export.form == "float32"
         assert not any(step.technique for step in other.steps)
-        if any(step.technique for step in each.steps):
+        if any(step.technique for step in each.steps) and "longer" not in name:
             assert other.epochs == each.epochs, name
 
 
@@ -281,14 +275,16 @@ def test_quantized_forms_are_compared_with_the_net_they_come_from() -> None:
 
 def test_techniques_start_from_the_baseline_so_that_it_is_trained_once() -> None:
     recipes = catalogue(SETTINGS)
-    first = {each.steps[0] for name, each in recipes.items() if name != "pruned_from_scratch"}
+    first = {each.steps[0] for name, each in recipes.items() if not name.startswith(("scratch", "lottery"))}
     assert first == {Step(train=SETTINGS.first_fit)}
 
 
 def test_pruning_follows_the_settings() -> None:
     for settings in (SETTINGS, replace(SETTINGS, final_sparsity=0.9)):
         pruned = catalogue(settings)["pruned"].steps[1]
-        assert pruned.technique == PruneConfig(initial_sparsity=0.5, final_sparsity=settings.final_sparsity)
+        config = PruneConfig(initial_sparsity=0.5, final_sparsity=settings.final_sparsity)
+        assert pruned.technique == replace(config, allocation="lamp")
+        assert catalogue(settings)["pruned_uniform"].steps[1].technique == config
         assert pruned.train.epochs == 2
 
 

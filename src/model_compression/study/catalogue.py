@@ -5,11 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..files.coding import zip_bytes
 from ..files.conversion import ExportConfig
 from ..nets.training import TrainConfig
 from ..saved_models.files import is_path
-from ..techniques.allocation import magnitude_mask
 from ..techniques.base import Technique
 from ..techniques.clustering import ClusterConfig
 from ..techniques.masking import MaskConfig
@@ -46,6 +44,9 @@ POST_TRAINING = {
 #: Loss that 1,000 coded bytes count for in `rate_distortion`: of 0.02 and 0.03, tried with 4 to 8
 #: epochs on one seed's validation images, the one that kept 98 % in the fewer bytes.
 RATE_PRICE = 0.03
+
+#: Filters of the small dense nets.
+SMALL = (2, 3, 4, 6, 8)
 
 #: Sparsity of the milder pruned form, which costs little.
 HALF = 0.5
@@ -112,19 +113,13 @@ class Settings:
 
     @property
     def prune(self) -> PruneConfig:
-        """The pruning that the knobs ask for."""
+        """The pruning that the knobs ask for, zeros shared out to the kernels by LAMP."""
+        return replace(self.prune_uniform, allocation="lamp")
+
+    @property
+    def prune_uniform(self) -> PruneConfig:
+        """The tutorials' pruning: the same sparsity for every kernel."""
         return PruneConfig(initial_sparsity=self.initial_sparsity, final_sparsity=self.final_sparsity)
-
-
-def equal_size_filters(filters: int, final_sparsity: float, *, weights: int = 20_000) -> int:
-    """Filters of a dense net whose int8 weights zip to about the bytes of the pruned net's.
-
-    Estimated on normally distributed weights; the table shows the bytes that come out.
-    """
-    dense = np.random.default_rng(0).normal(size=weights)
-    stored = np.rint(dense / np.abs(dense).max() * 127).astype(np.int8)
-    pruned = stored * magnitude_mask(dense, final_sparsity)
-    return max(1, round(filters * zip_bytes(pruned.tobytes()) / zip_bytes(stored.tobytes())))
 
 
 def catalogue(settings: Settings) -> dict[str, Recipe]:
@@ -142,40 +137,25 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
     cluster_16, cluster_8 = ClusterConfig(clusters=16), ClusterConfig(clusters=8)
     sparse_cluster = ClusterConfig(clusters=16, preserve_sparsity=True)
     pruned = tuned(prune)
+    longer = replace(settings.fine_tune, epochs=3 * settings.fine_tune_epochs)
+    rate = (*base, Step(train=longer, technique=RateConfig(price=RATE_PRICE)))
     trained: dict[str, tuple[tuple[Step, ...], ExportConfig]] = {
         "quantization_aware_trained": (tuned(QuantizeConfig()), INT8),
         "quantization_aware_int4": (tuned(QuantizeConfig(weight_bits=4)), INT8),
         "pruned": (pruned, FLOAT),
-        "pruned_half": (tuned(PruneConfig(final_sparsity=HALF)), INT8),
+        "pruned_half": (tuned(PruneConfig(final_sparsity=HALF, allocation="lamp")), INT8),
+        "pruned_uniform": (tuned(settings.prune_uniform), INT8),
         "pruned_quantized": (pruned, INT8),
         "pruned_quantization_aware": (tuned(prune, QuantizeConfig(preserve="sparsity")), INT8),
         "pruned_then_plain_qat": (tuned(prune, QuantizeConfig()), INT8),
         "pruned_2_by_4": (tuned(PruneConfig(final_sparsity=0.5, pattern="2:4")), INT8),
-        "pruned_block": (
-            tuned(
-                PruneConfig(
-                    initial_sparsity=settings.initial_sparsity,
-                    final_sparsity=settings.final_sparsity,
-                    pattern="block",
-                )
-            ),
-            INT8,
-        ),
+        "pruned_block": (tuned(replace(settings.prune_uniform, pattern="block")), INT8),
         "clustered_16": (tuned(cluster_16), INT8),
         "clustered_16_per_channel": (tuned(cluster_16), ExportConfig(form="int8", per_channel_dense=True)),
         "clustered_8": (tuned(cluster_8), INT8),
         "cluster_preserving_qat": (tuned(cluster_16, QuantizeConfig(preserve="clusters")), INT8),
         "pruned_clustered": (tuned(prune, sparse_cluster), INT8),
-        "rate_distortion": (
-            (
-                *base,
-                Step(
-                    train=replace(settings.fine_tune, epochs=3 * settings.fine_tune_epochs),
-                    technique=RateConfig(price=RATE_PRICE),
-                ),
-            ),
-            ExportConfig(form="packed_int4"),
-        ),
+        "rate_distortion": (rate, ExportConfig(form="packed_int4")),
         "sparsity_cluster_preserving_qat": (
             tuned(prune, sparse_cluster, QuantizeConfig(preserve="sparsity and clusters")),
             INT8,
@@ -186,7 +166,7 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
         *(Recipe(name=n, net=settings.net, steps=base, export=export) for n, export in POST_TRAINING.items()),
         *(Recipe(name=n, net=settings.net, steps=steps, export=e) for n, (steps, e) in trained.items()),
         Recipe(name="pruned", net=settings.net, steps=pruned, export=ExportConfig(form="h5")),
-        *_controls(settings, base, pruned),
+        *_controls(settings, base, pruned, rate),
     ]
     recipes = {recipe.file_name.replace(".tflite", "").replace(".", "_"): recipe for recipe in found}
     for recipe in found:
@@ -206,7 +186,8 @@ def forms(settings: Settings) -> dict[str, Recipe]:
 def control_of(recipe: Recipe, recipes: Mapping[str, Recipe]) -> str | None:
     """The name of the float net trained for as long as `recipe`, technique left out; None if there is none.
 
-    A net that was itself only trained on is compared with the baseline.
+    A net that was itself only trained on is compared with the baseline; a control that no float net was
+    trained as long as, with `longer_trained`.
     """
     steps = recipe.control_steps()
     if steps == recipe.steps and recipe.net == recipes_net(recipes):
@@ -214,7 +195,7 @@ def control_of(recipe: Recipe, recipes: Mapping[str, Recipe]) -> str | None:
     for name, other in recipes.items():
         if other.steps == steps and other.net == recipes_net(recipes) and other.export.form == "float32":
             return name
-    return None
+    return "longer_trained" if recipe.is_control and "longer_trained" in recipes else None
 
 
 def recipes_net(recipes: Mapping[str, Recipe]) -> str:
@@ -222,44 +203,49 @@ def recipes_net(recipes: Mapping[str, Recipe]) -> str:
     return next(iter(recipes.values())).net
 
 
-def _controls(settings: Settings, base: tuple[Step, ...], pruned: tuple[Step, ...]) -> list[Recipe]:
-    """What the techniques have to beat, each trained for as long as the pruned net."""
+def _controls(
+    settings: Settings, base: tuple[Step, ...], pruned: tuple[Step, ...], rate: tuple[Step, ...]
+) -> list[Recipe]:
+    """What the techniques have to beat.
+
+    Float nets trained for as long as the forms; zeros at random places; small dense nets, one of which has
+    about the bytes of each form; and under the masks of a form new random weights, trained for as long or for
+    twice as long (`scratch`: Liu et al. 2018, arXiv:1810.05270), or the initial weights of the net that gave
+    the mask (`lottery`: Frankle & Carbin 2018, arXiv:1803.03635).
+    """
     longer = Step(train=settings.fine_tune)
     random = MaskConfig(random_sparsity=settings.final_sparsity)
-    mask = MaskConfig(like=pruned)
-    steps = {
+    shuffled = MaskConfig(like=pruned, shuffled=True)
+    floats = {
         "longer_trained": (*base, longer),
         "longer_trained_twice": (*base, longer, longer),
         "longer_trained_thrice": (*base, longer, longer, longer),
     }
-    controls = [
-        Recipe(name=name, net=settings.net, steps=each, export=FLOAT, is_control=True)
-        for name, each in steps.items()
-    ]
-    masked = {
-        "random_pruned": (*base, Step(train=settings.fine_tune, technique=random)),
+    int8 = {
+        "longer_trained_quantized": (*base, longer),
+        "random_pruned": (*base, replace(longer, technique=random)),
+        "random_pruned_like": (*base, replace(longer, technique=shuffled)),
     }
     if base:
-        masked["pruned_from_scratch"] = (
-            Step(train=settings.first_fit, technique=mask),
-            Step(train=settings.fine_tune, technique=mask),
-        )
-    controls += [
-        Recipe(name=name, net=settings.net, steps=each, export=INT8, is_control=True)
-        for name, each in masked.items()
-    ]
+        for name, steps in {"pruned": pruned, "rate_distortion": rate}.items():
+            int8[f"scratch_{name}"] = _masked(steps, steps, fresh=True)
+            twice = tuple(replace(s, train=replace(s.train, epochs=2 * s.train.epochs)) for s in steps)
+            int8[f"scratch_longer_{name}"] = _masked(twice, steps, fresh=True)
+        int8["lottery_pruned"] = _masked(pruned, pruned, fresh=False)
+    controls = [(name, settings.net, steps, FLOAT) for name, steps in floats.items()]
+    controls += [(name, settings.net, steps, INT8) for name, steps in int8.items()]
     if settings.net == "baseline":
-        small = f"baseline_{equal_size_filters(12, settings.final_sparsity)}"
-        controls.append(
-            Recipe(name="small_dense", net=small, steps=(*base, longer), export=INT8, is_control=True)
-        )
-    controls.append(
-        Recipe(
-            name="longer_trained_quantized",
-            net=settings.net,
-            steps=(*base, longer),
-            export=INT8,
-            is_control=True,
-        )
-    )
-    return controls
+        controls += [
+            (f"small_dense_{filters}", f"baseline_{filters}", (*base, longer), INT8) for filters in SMALL
+        ]
+    return [
+        Recipe(name=name, net=net, steps=steps, export=export, is_control=True)
+        for name, net, steps, export in controls
+    ]
+
+
+def _masked(steps: tuple[Step, ...], like: tuple[Step, ...], *, fresh: bool) -> tuple[Step, ...]:
+    """The steps' trainings, each under the zeros of the net that `like` trains."""
+    mask = MaskConfig(like=like)
+    first, *rest = (replace(step, technique=mask) for step in steps)
+    return (replace(first, technique=replace(mask, fresh=fresh)), *rest)

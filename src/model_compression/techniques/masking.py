@@ -21,6 +21,7 @@ class MaskConfig(Technique):
         random_sparsity: drop this fraction of every kernel at random, in [0, 1).
         like: or take the zeros of the net that these steps train.
         shuffled: take as many zeros of each kernel as that net has, but at random places.
+        fresh: start from new random weights, drawn as the layers draw their first ones.
     Raises:
         ValueError: not exactly one of the two, a sparsity out of range, or nothing to shuffle.
     """
@@ -28,6 +29,7 @@ class MaskConfig(Technique):
     random_sparsity: float | None = None
     like: tuple[Any, ...] = ()
     shuffled: bool = False
+    fresh: bool = False
 
     def __post_init__(self) -> None:
         if (self.random_sparsity is None) == (not self.like):
@@ -49,7 +51,7 @@ class MaskConfig(Technique):
 
     @property
     def identity(self) -> object:
-        return ("mask", self.shuffled) if self.like else self
+        return ("mask", self.shuffled, self.fresh) if self.like else self
 
     @property
     def source_steps(self) -> tuple[Any, ...]:
@@ -58,7 +60,10 @@ class MaskConfig(Technique):
     def wrap(
         self, net: keras.Model, *, steps: int, seed: int, source: keras.Model | None = None
     ) -> keras.Model:
-        """A copy of `net` whose kernels stay zero wherever their mask is False."""
+        """A copy of `net` whose kernels stay zero wherever their mask is False.
+
+        Where they start afresh, Keras's own generator, which the caller has seeded, draws them.
+        """
         if source is None:
             masks = random_masks(net, self.random_sparsity or 0.0, seed=seed)
         else:
@@ -68,7 +73,7 @@ class MaskConfig(Technique):
                 masks = {
                     name: generator.permuted(mask.ravel()).reshape(mask.shape) for name, mask in masks.items()
                 }
-        return fix_masks(net, masks)
+        return fix_masks(keras.models.clone_model(net) if self.fresh else net, masks)
 
     def promise(self, layers: Sequence[keras.layers.Layer], before: Kept) -> Kept:
         """As many zeros as the masks have."""
