@@ -33,6 +33,7 @@ def outcome(
         "file": file,
         "seed": 100,
         "key": "0" * 64,
+        "converted_bytes": 1200,
         "file_bytes": 1000,
         "zip_bytes": 500,
         "best_coded_bytes": 400,
@@ -46,7 +47,10 @@ def outcome(
         "validation_accuracy": 0.5,
         "accuracy": float(np.mean(predicted == labels)),
     }
-    return Outcome(record=Record(**{**record, **fields}), content=content, predictions=predicted)
+    scores = np.eye(int(predicted.max()) + 1, dtype=np.float16)[predicted.astype(int)]
+    return Outcome(
+        record=Record(**{**record, **fields}), content=content, predictions=predicted, scores=scores
+    )
 
 
 def outcomes(file: str, rights: list[int], *, start: int = 0, **fields: list[Any]) -> list[Outcome]:

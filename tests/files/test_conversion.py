@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from conftest import Nets, exactly
 
-from model_compression.files import running
 from model_compression.files.conversion import FORMS, REFUSED, ExportConfig, export
 from model_compression.files.graph import read_graph
 from model_compression.nets import training
@@ -28,11 +27,6 @@ def test_per_channel_dense_goes_with_int8_only() -> None:
         ValueError, match=exactly("per_channel_dense goes with form 'int8', not 'dynamic_range'")
     ):
         ExportConfig(form="dynamic_range", per_channel_dense=True)
-
-
-def test_only_tflite_files_are_stripped() -> None:
-    with pytest.raises(ValueError, match=exactly("stripped goes with a .tflite form, not 'h5'")):
-        ExportConfig(form="h5", stripped=True)
 
 
 def test_files_end_as_their_form_says() -> None:
@@ -94,22 +88,6 @@ def test_dense_has_one_scale_unless_asked(nets: Nets) -> None:
     assert scales == [4, 10]
     scales = [kernel.scale.size for kernel, _ in read_graph(nets.file("baseline", "int8")).kernels()]
     assert scales == [4, 1]
-
-
-def test_stripped_file_is_smaller_and_answers_alike(nets: Nets) -> None:
-    config = ExportConfig(form="float32", stripped=True)
-    stripped = export(nets["baseline"], config, representative=None)
-    assert len(stripped) < len(nets.file("baseline", "float32"))
-    np.testing.assert_array_equal(
-        running.predict(stripped, nets.validation),
-        running.predict(nets.file("baseline", "float32"), nets.validation),
-    )
-
-
-@pytest.mark.parametrize("form", ["float32", "int8"])
-def test_same_net_gives_the_same_bytes(nets: Nets, form: str) -> None:
-    again = export(nets["baseline"], ExportConfig(form=form), representative=nets.images[:100])
-    assert again == nets.file("baseline", form)
 
 
 def test_export_leaves_the_net_alone(nets: Nets) -> None:

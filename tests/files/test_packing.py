@@ -90,11 +90,6 @@ def test_the_file_around_the_weights_is_small() -> None:
     assert len(coding.best_coded(packing.pack(model, bits=4))[1]) < 400
 
 
-def test_stripping_a_packed_file_is_refused() -> None:
-    with pytest.raises(ValueError, match="'packed_int4' has nothing to drop"):
-        ExportConfig(form="packed_int4", stripped=True)
-
-
 def test_account_counts_multiply_adds_of_a_packed_file_as_of_the_converter_s() -> None:
     model = on_grid("small_4s_6p_6p")
     packed = account(running.allocated_graph(packing.pack(model, bits=8)))

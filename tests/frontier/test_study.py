@@ -25,6 +25,7 @@ def outcome(seed: int, size: int, accuracy: float) -> Outcome:
         file="x.tflite",
         seed=seed,
         key="",
+        converted_bytes=size * 3,
         file_bytes=size * 2,
         zip_bytes=size + 9,
         best_coded_bytes=size,
@@ -38,7 +39,7 @@ def outcome(seed: int, size: int, accuracy: float) -> Outcome:
         validation_accuracy=accuracy,
         accuracy=accuracy,
     )
-    return Outcome(record=record, content=b"", predictions=np.zeros(3))
+    return Outcome(record=record, content=b"", predictions=np.zeros(3), scores=np.zeros((3, 2)))
 
 
 def recipe(net: str = "small_d4", name: str = "price-0.1") -> Recipe:

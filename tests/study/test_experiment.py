@@ -307,7 +307,7 @@ def test_record_key_changes_with_the_export(bench: Bench) -> None:
     pruned = RECIPES["pruned"]
     exports = [
         ExportConfig(form="int8"),
-        ExportConfig(form="int8", stripped=True),
+        ExportConfig(form="int8", per_channel_dense=True),
         ExportConfig(form="float32"),
     ]
     assert len({bench.record_key(replace(pruned, export=export), 0) for export in exports}) == 3

@@ -12,7 +12,6 @@ from ..nets.keras2 import keras, qtyping, quantizer, recipe, tf
 from ..quiet import quiet
 from . import coding, packing
 from .running import io_details
-from .slimming import slim
 
 #: Training images that show a converter the range of each activation.
 REPRESENTATIVE_IMAGES = 500
@@ -46,7 +45,6 @@ class ExportConfig:
         form: a name in `FORMS`.
         per_channel_dense: one scale for each output of a Dense layer instead of one in all; only
             int8. The converter's own default, but larger, and it splits clusters.
-        stripped: drop names and metadata, which no interpreter needs.
         orders: of the hidden channels that are tried for a packed file that codes short, see `ordered`.
     Raises:
         ValueError: an unknown form, or one that this stack gets wrong, with the reason.
@@ -54,7 +52,6 @@ class ExportConfig:
 
     form: str
     per_channel_dense: bool = False
-    stripped: bool = False
     orders: int = 0
 
     def __post_init__(self) -> None:
@@ -64,10 +61,6 @@ class ExportConfig:
             raise ValueError(f"form is {self.form!r}; allowed: {', '.join(FORMS)}")
         if self.per_channel_dense and self.form != "int8":
             raise ValueError(f"per_channel_dense goes with form 'int8', not {self.form!r}")
-        if self.stripped and self.form == "h5":
-            raise ValueError("stripped goes with a .tflite form, not 'h5'")
-        if self.stripped and self.form.startswith("packed"):
-            raise ValueError(f"stripped goes with a converter's form; {self.form!r} has nothing to drop")
         if isinstance(self.orders, bool) or not isinstance(self.orders, int) or self.orders < 0:
             raise ValueError(f"orders is {self.orders!r}; allowed: whole numbers from 0")
         if self.orders and not self.form.startswith("packed"):
@@ -232,7 +225,7 @@ def ordered(model: keras.Model, config: ExportConfig) -> keras.Model:
 
 
 def export(model: keras.Model, config: ExportConfig, *, representative: np.ndarray | None) -> bytes:
-    """The file's bytes.
+    """The file's bytes, as the converter writes them.
 
     Args:
         model: a float model with logits, or a QAT model.
@@ -240,5 +233,4 @@ def export(model: keras.Model, config: ExportConfig, *, representative: np.ndarr
             QAT model, which has learned its ranges.
     """
     with quiet():
-        content = FORMS[config.form](model, representative, config)
-    return slim(content).content if config.stripped else content
+        return FORMS[config.form](model, representative, config)

@@ -177,7 +177,7 @@ PLANS = (
 
 
 def _classic() -> Recipe:
-    """What the usual tools give on the baseline: prune, cluster, int8, stripped."""
+    """What the usual tools give on the baseline: prune, cluster, int8."""
 
     def train(epochs: int) -> TrainConfig:
         return TrainConfig(epochs=epochs, learning_rate=5e-3)
@@ -190,7 +190,7 @@ def _classic() -> Recipe:
             Step(train=train(6), technique=PruneConfig(final_sparsity=0.85, conv_sparsity=0.3)),
             Step(train=train(3), technique=ClusterConfig(clusters=8, preserve_sparsity=True)),
         ),
-        export=ExportConfig(form="int8", stripped=True),
+        export=ExportConfig(form="int8"),
     )
 
 

@@ -6,7 +6,7 @@ is written last, each file by an atomic rename.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -114,11 +114,6 @@ def settings(path: str, images: int, request: Request) -> Settings:
     )
 
 
-def _stripped(recipe: Recipe) -> Recipe:
-    packed = recipe.export.form.startswith("packed")
-    return recipe if packed else replace(recipe, export=replace(recipe.export, stripped=True))
-
-
 def run(request: Request) -> Answer:
     """Make and measure every form that applies, choose, and write the answer where something fits.
 
@@ -139,7 +134,6 @@ def run(request: Request) -> Answer:
     writable_folder(request.output)
     net = bench.trained(path, (), request.seed, _no_report)
     recipes, skipped = applicable(net, forms(settings(path, len(bench.data.x_train), request)))
-    recipes = {name: _stripped(recipe) for name, recipe in recipes.items()}
     alone = {name: found for name, recipe in recipes.items() if (found := left_alone(net, recipe))}
     parameters = int(net.count_params())
     outcomes, failures = _carry_out(bench, recipes, request)

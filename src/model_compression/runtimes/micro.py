@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from ai_edge_litert.tools import flatbuffer_utils
 
 from ..data import datasets
 from ..files import running
@@ -229,7 +230,15 @@ def _encode(content: bytes, specs: Mapping[int, _TableSpec]) -> bytes:
         )
         for index, table in specs.items()
     ]
-    return bytes(compress(content, tables))
+    return bytes(compress(_with_codes(content), tables))
+
+
+def _with_codes(content: bytes) -> bytes:
+    """The file with each operator's code in the newer of its two fields; TFLM's tool reads no other."""
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    for code in model.operatorCodes:
+        code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _check_identical(content: bytes, compressed: bytes) -> None:

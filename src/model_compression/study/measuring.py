@@ -10,6 +10,7 @@ import numpy as np
 from ..data.datasets import Dataset, scale
 from ..files import coding, conversion, guard, running
 from ..files.graph import Graph, account
+from ..files.slimming import slim
 from ..nets import training
 from ..nets.keras2 import keras
 from ..nets.layers import kernel_layers
@@ -35,8 +36,9 @@ def export(
     model = conversion.ordered(trained, recipe.export)
     aware = recipe.quantization_aware
     representative = None if aware else scale(data.x_train[: conversion.REPRESENTATIVE_IMAGES])
-    content = conversion.export(model, recipe.export, representative=representative)
+    converted = conversion.export(model, recipe.export, representative=representative)
     is_h5 = recipe.export.form == "h5"
+    content = converted if is_h5 else slim(converted).content
     # a Keras file has no graph of its own to count: its float32 twin has the same weights
     float32 = conversion.ExportConfig(form="float32")
     twin = conversion.export(model, float32, representative=None) if is_h5 else content
@@ -55,6 +57,7 @@ def export(
         key=key,
         validation_accuracy=running.accuracy(data.y_val, np.argmax(scores(validation), axis=-1)),
         accuracy=running.accuracy(data.y_test, predicted),
+        converted_bytes=len(converted),
         **_sizes(content, running.allocated_graph(twin)),
     )
     return Outcome(

@@ -10,6 +10,7 @@ class Record:
     """What one recipe gave with one seed. Sizes in bytes, accuracies as fractions.
 
     Attributes:
+        converted_bytes: the file as the converter writes it; file_bytes: without what no interpreter reads.
         best_coded_bytes: the file under the coder that makes it shortest, `best_coder`.
         entropy_bytes: order-0 entropy of the stored kernels: a floor for a coder without memory.
         nonzero_weights, weights: of all kernels; biases are not counted.
@@ -21,6 +22,7 @@ class Record:
     file: str
     seed: int
     key: str
+    converted_bytes: int
     file_bytes: int
     zip_bytes: int
     best_coded_bytes: int
