@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_compression.data import datasets
-from model_compression.data import sources
+from model_compression.data import datasets, sources
 from model_compression.data.datasets import Dataset, InvalidDataError, load_dataset, scale, stratified_order
 
 Save = Callable[..., Path]
@@ -266,7 +265,9 @@ def test_progress_hears_of_each_source_once_and_not_of_the_cache(named: str, tmp
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    message = "dataset is 'cifar': allowed are 'mnist', 'fashion_mnist' or the path of an .npz file"
+    message = (
+        "dataset is 'cifar': allowed are 'mnist', 'fashion_mnist', 'mnist1d' or the path of an .npz file"
+    )
     with pytest.raises(InvalidDataError, match=f"^{re.escape(message)}$"):
         load_dataset("cifar")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .sources import NAMED, Arrays, DataUnavailableError, DataWarning, InvalidDataError, Progress, fetch, read_npz
+from .files import Arrays, InvalidDataError, Say, read_npz
+from .sources import NAMED, DataUnavailableError, DataWarning, fetch
 
 __all__ = [
     "DataUnavailableError",
@@ -122,7 +123,7 @@ def load_dataset(
     *,
     data_dir: str | Path = "data",
     validation_images: int = 5000,
-    progress: Progress | None = None,
+    progress: Say | None = None,
 ) -> Dataset:
     """A named dataset, or a user's own.
 
