@@ -97,7 +97,7 @@ class Mirror:
             name: hashlib.md5((folder / file).read_bytes()).hexdigest()
             for name, file in downloads.IDX_FILES.items()
         }
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def fetch(self) -> Arrays:
         return downloads.mirror(f"http://127.0.0.1:{self.server.server_port}", self.md5)
