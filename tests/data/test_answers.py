@@ -191,7 +191,7 @@ INVALID: dict[str, tuple[object, object, str]] = {
         [0, 0, 1, 2, 2],
         None,
         "y_train has one image of class 1: allowed are two or more of each class, "
-        "for training and for validation",
+        "for training and for validation: add some, or leave it out",
     ),
 }
 
