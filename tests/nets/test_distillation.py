@@ -1,5 +1,6 @@
 """Distillation: what the teachers say of each view, and a student that learns it."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,18 +8,17 @@ import pytest
 from conftest import exactly
 
 from model_compression.nets import distillation
+from model_compression.nets.augmentation import draw_moves, move, view_seed
 from model_compression.nets.distillation import DistillConfig
 from model_compression.nets.keras2 import keras, tf
 from model_compression.nets.named import build
 from model_compression.nets.training import (
+    DistillationLoss,
     Lesson,
     TrainConfig,
     compile_model,
-    draw_moves,
     fit,
-    move,
     predict,
-    view_seed,
 )
 
 GENERATOR = np.random.default_rng(0)
@@ -85,7 +85,7 @@ def test_progress_counts_the_views(teachers: list[keras.Sequential]) -> None:
 
 def test_loss_is_the_cross_entropy_of_softened_scores_times_the_temperature_squared() -> None:
     model = net(0)
-    compile_model(model, TRAIN, 600, temperature=4.0)
+    compile_model(model, TRAIN, 600, DistillationLoss(4.0))
     given, answered = GENERATOR.normal(size=(5, 3)), GENERATOR.normal(size=(5, 3))
 
     def softened(scores: np.ndarray) -> np.ndarray:
@@ -126,3 +126,32 @@ def test_student_sees_the_views_that_the_teachers_saw(said: np.ndarray) -> None:
 def test_same_seed_gives_the_same_student(said: np.ndarray) -> None:
     for one, other in zip(taught(said).get_weights(), taught(said).get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_inputs_that_are_no_images_are_taught_as_they_are() -> None:
+    signals = GENERATOR.normal(size=(90, 5)).astype(np.float32)
+    layers = [keras.layers.InputLayer((5,)), keras.layers.Dense(3)]
+    teacher = keras.Sequential(layers)
+    said = distillation.scores([teacher], signals, strength=0, views=1, progress=lambda done: None)
+    logits = teacher(signals).numpy()
+    np.testing.assert_allclose(said[0], tf.nn.log_softmax(logits), rtol=2e-3, atol=2e-3)
+    student = keras.Sequential([keras.layers.InputLayer((5,)), keras.layers.Dense(3)])
+    lesson = Lesson(scores=said, strength=0, temperature=1.0)
+    train = replace(TRAIN, epochs=30, learning_rate=0.3)
+    fit(student, signals, np.zeros(90, np.int64), train, seed=0, progress=lambda done: None, lesson=lesson)
+    assert np.mean(predict(student, signals) == logits.argmax(1)) > 0.9
+    message = "augment is 0.5 and the data are inputs (5,); allowed: 0, since only images"
+    for moving in (
+        lambda: distillation.scores([teacher], signals, strength=0.5, views=1, progress=lambda done: None),
+        lambda: fit(
+            student,
+            signals,
+            np.zeros(90, np.int64),
+            train,
+            seed=0,
+            progress=lambda done: None,
+            lesson=replace(lesson, strength=0.5),
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+            moving()

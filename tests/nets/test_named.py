@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from conftest import exactly
 
 from model_compression.nets import keras2
 from model_compression.nets.keras2 import keras
@@ -17,6 +18,48 @@ def tiny(seed: int = 0) -> keras.Sequential:
 )
 def test_net_has_the_published_number_of_parameters(net: str, parameters: int) -> None:
     assert build(net, input_shape=(28, 28), classes=10, seed=0).count_params() == parameters
+
+
+@pytest.mark.parametrize(
+    ("net", "shape", "classes", "parameters"),
+    [
+        ("ds_cnn", (49, 10, 1), 12, 24_908),
+        ("ds_cnn", (49, 10), 12, 24_908),
+        ("resnet_8", (32, 32, 3), 10, 78_666),
+        ("cnn_1d", (40,), 10, 5_210),
+        ("cnn_1d", (40, 1), 10, 5_210),
+    ],
+)
+def test_net_of_a_benchmark_has_the_published_number_of_parameters(
+    net: str, shape: tuple[int, ...], classes: int, parameters: int
+) -> None:
+    built = build(net, input_shape=shape, classes=classes, seed=0)
+    assert built.count_params() == parameters
+    assert built.output_shape == (None, classes)
+
+
+@pytest.mark.parametrize(
+    ("net", "shape", "takes"),
+    [
+        ("ds_cnn", (40,), "images (height, width)"),
+        ("baseline", (2, 3, 4, 5), "images (height, width)"),
+        ("cnn_1d", (28, 28, 3), "signals (length,)"),
+    ],
+)
+def test_net_refuses_inputs_that_it_does_not_take(net: str, shape: tuple[int, ...], takes: str) -> None:
+    message = exactly(f"net {net!r} takes {takes} or with channels last; the data are {shape}")
+    with pytest.raises(ValueError, match=message):
+        build(net, input_shape=shape, classes=10, seed=0)
+
+
+def test_net_without_convolutions_takes_any_inputs() -> None:
+    assert build("small_d3", input_shape=(40,), classes=2, seed=0).count_params() == 41 * 3 + 4 * 2
+
+
+def test_one_channel_of_a_signal_is_what_a_signal_without_channels_is() -> None:
+    signals = np.random.default_rng(0).random((5, 40), dtype=np.float32)
+    plain, column = (build("cnn_1d", input_shape=shape, classes=3, seed=0) for shape in ((40,), (40, 1)))
+    np.testing.assert_array_equal(plain(signals), column(signals[..., None]))
 
 
 def test_small_net_is_what_its_name_says() -> None:
@@ -43,7 +86,9 @@ def test_small_net_can_end_in_a_mean() -> None:
     ],
 )
 def test_unknown_net_is_refused_with_those_that_are_known(net: str) -> None:
-    with pytest.raises(ValueError, match=f"^net is {net!r}; allowed: baseline, lenet_300_100, lenet_5, "):
+    with pytest.raises(
+        ValueError, match=f"^net is {net!r}; allowed: baseline, cnn_1d, ds_cnn, lenet_300_100, "
+    ):
         parse_net(net)
 
 

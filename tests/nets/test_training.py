@@ -15,6 +15,7 @@ GENERATOR = np.random.default_rng(0)
 LABELS = np.arange(70) % 3
 IMAGES = (GENERATOR.random((70, 8, 8)) * 0.1 + LABELS[:, None, None] / 3).astype(np.float32)
 CONFIG = TrainConfig(epochs=2, learning_rate=0.05, batch_size=16)
+LOSS = training.loss_of(LABELS)
 
 
 def net() -> keras.Sequential:
@@ -88,7 +89,7 @@ def test_steps_are_those_the_optimizer_takes(seed_0: Run) -> None:
 
 def test_learning_rate_scales_with_the_batch_and_falls_to_0() -> None:
     model = net()
-    compile_model(model, CONFIG, len(IMAGES))
+    compile_model(model, CONFIG, len(IMAGES), LOSS)
     schedule = model.optimizer._learning_rate
     peak = 0.05 * 16 / 128
     assert float(schedule(0)) == pytest.approx(peak)
@@ -98,7 +99,7 @@ def test_learning_rate_scales_with_the_batch_and_falls_to_0() -> None:
 
 def test_learning_rate_rises_first_where_asked() -> None:
     model = net()
-    compile_model(model, replace(CONFIG, warmup=0.4), len(IMAGES))
+    compile_model(model, replace(CONFIG, warmup=0.4), len(IMAGES), LOSS)
     schedule = model.optimizer._learning_rate
     peak = 0.05 * 16 / 128
     assert [float(schedule(step)) for step in (0, 2, 4, 7, 10)] == pytest.approx(
@@ -150,28 +151,6 @@ def test_long_trained_net_predicts_as_it_computes() -> None:
     np.testing.assert_array_equal(predict(model, IMAGES), np.argmax(model(IMAGES).numpy(), axis=1))
 
 
-# Moved images
-
-
-def moved(strength: float, seed: int = 0, images: np.ndarray = IMAGES) -> np.ndarray:
-    return training.augment(tf.constant(images), strength, tf.constant([seed, 0])).numpy()
-
-
-def test_strength_0_leaves_images_as_they_are() -> None:
-    np.testing.assert_allclose(moved(0), IMAGES, atol=1e-6)
-
-
-def test_images_move_the_same_way_for_the_same_seed_and_each_in_its_own() -> None:
-    equal = np.repeat(IMAGES[:1], 4, axis=0)
-    np.testing.assert_array_equal(moved(1, 5), moved(1, 5))
-    assert not np.array_equal(moved(1, 5), moved(1, 6))
-    assert not np.array_equal(moved(1, 5, equal)[0], moved(1, 5, equal)[1])
-
-
-def test_grey_images_move_like_those_with_one_channel() -> None:
-    np.testing.assert_array_equal(moved(1)[..., None], moved(1, images=IMAGES[..., None]))
-
-
 def test_training_on_moved_images_differs_repeats_and_tells_its_progress() -> None:
     # 70 steps, told every 50
     config = TrainConfig(epochs=1, learning_rate=0.01, batch_size=1, augment=1.0)
@@ -179,3 +158,47 @@ def test_training_on_moved_images_differs_repeats_and_tells_its_progress() -> No
     assert same(moved_once.weights, moved_again.weights)
     assert not same(moved_once.weights, run(replace(config, augment=0.0), seed=0).weights)
     assert moved_once.heard == pytest.approx([50 / 70, 1])
+
+
+@pytest.mark.parametrize("shape", [(8,), (2, 2, 2, 2)])
+def test_only_images_are_moved(shape: tuple[int, ...]) -> None:
+    inputs = np.zeros((4, *shape), np.float32)
+    message = (
+        f"augment is 0.5 and the data are inputs {shape}; allowed: 0, "
+        "since only images (height, width) or (height, width, channels) can be moved"
+    )
+    with pytest.raises(ValueError, match=exactly(message)):
+        fit(net(), inputs, LABELS[:4], replace(CONFIG, augment=0.5), seed=0, progress=lambda done: None)
+
+
+# What a net is trained by
+
+SCORES = GENERATOR.normal(size=(5, 3)).astype(np.float32)
+SHARES = 1 / (1 + np.exp(-SCORES.astype(np.float64)))
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (
+            np.array([0, 2, 1, 1, 0]),
+            -np.mean((SCORES - np.log(np.exp(SCORES).sum(1, keepdims=True)))[range(5), [0, 2, 1, 1, 0]]),
+        ),
+        (np.eye(3, dtype=np.int64)[[0, 2, 1, 1, 0]] | [[1, 0, 0]], None),
+        (SCORES + np.float32(0.5), 0.25),
+    ],
+    ids=["labels", "several labels", "values"],
+)
+def test_loss_follows_from_the_answers(answers: np.ndarray, expected: float | None) -> None:
+    if expected is None:
+        expected = -np.mean(np.where(answers == 1, np.log(SHARES), np.log(1 - SHARES)))
+    assert float(training.loss_of(answers)(answers, SCORES)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_values_are_learned() -> None:
+    inputs = GENERATOR.normal(size=(200, 3)).astype(np.float32)
+    asked = inputs @ np.array([[1, 0], [-1, 2], [0, 1]], np.float32)
+    model = keras.Sequential([keras.layers.InputLayer((3,)), keras.layers.Dense(2)])
+    config = TrainConfig(epochs=20, learning_rate=0.5, batch_size=32)
+    fit(model, inputs, asked, config, seed=0, progress=lambda done: None)
+    np.testing.assert_allclose(training.outputs(model, inputs, batch_size=64), asked, atol=0.1)

@@ -1,29 +1,24 @@
-"""Images and labels in three splits; nothing else knows where data come from."""
+"""The datasets by name and a user's own, split in three; nothing else knows where data come from."""
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from .sources import (
-    NAMED,
-    Arrays,
-    DataUnavailableError,
-    DataWarning,
-    InvalidDataError,
-    Progress,
-    fetch,
-    read_npz,
-)
+from . import own
+from .answers import Answers
+from .dataset import Dataset, Kind, is_whole, kind_of, scale
+from .files import Arrays, InvalidDataError, Say
+from .sources import NAMED, DataUnavailableError, DataWarning, fetch
 
 __all__ = [
     "DataUnavailableError",
     "DataWarning",
     "Dataset",
     "InvalidDataError",
+    "Kind",
+    "kind_of",
     "load_dataset",
     "scale",
     "stratified_order",
@@ -31,99 +26,13 @@ __all__ = [
 
 # One split for every study, so that records made with different training seeds stay comparable.
 SPLIT_SEED = 20
+#: Draws the test images of the datasets whose name ends so.
+ROTATED, ROTATION_SEED = "_rotated", 21
+#: Fewer validation images than these are a warning: each is half a point of accuracy.
+FEW_IMAGES = 200
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Dataset:
-    """Three splits of labelled images, read-only.
-
-    Images are uint8 (n, h, w) or (n, h, w, c), or float32 (n, ...) for a user's own data; labels are int64
-    (n,), from 0 to classes - 1.
-    """
-
-    name: str
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_val: np.ndarray
-    y_val: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
-    classes: int
-
-    def __post_init__(self) -> None:
-        for split in ("train", "val", "test"):
-            x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
-            if x.dtype not in (np.uint8, np.float32) or x.ndim < 2:
-                raise InvalidDataError(
-                    f"x_{split} is {x.dtype} {x.shape}: allowed is uint8 or float32, images first"
-                )
-            if y.dtype != np.int64 or y.shape != x.shape[:1]:
-                raise InvalidDataError(f"y_{split} is {y.dtype} {y.shape}: allowed is int64 {x.shape[:1]}")
-            if x.shape[1:] != self.input_shape or x.dtype != self.x_train.dtype:
-                raise InvalidDataError(
-                    f"x_{split} holds {x.dtype} images {x.shape[1:]}: "
-                    f"allowed is x_train's {self.x_train.dtype} {self.input_shape}"
-                )
-        for name in self._array_names():
-            # The fingerprint is worked out once, so what it vouches for must not change.
-            view = np.ascontiguousarray(getattr(self, name)).view()
-            view.setflags(write=False)
-            object.__setattr__(self, name, view)
-
-    @staticmethod
-    def _array_names() -> Iterator[str]:
-        return (f"{kind}_{split}" for split in ("train", "val", "test") for kind in "xy")
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) of every array's dtype, shape and bytes; the dataset's name plays no part."""
-        digest = hashlib.sha256()
-        for name in self._array_names():
-            array = getattr(self, name)
-            digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-            digest.update(array.data)
-        return digest.hexdigest()
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """One image's shape."""
-        return self.x_train.shape[1:]
-
-    def take(self, train_images: int | None) -> "Dataset":
-        """The same dataset with only its first training images; validation and test stay whole.
-
-        Training images come in stratified order, so that a few of them hold every class.
-
-        Args:
-            train_images: how many, from 1 to all there are; None = all.
-        Raises:
-            ValueError: fewer than 1, more than there are, or no whole number.
-        """
-        if train_images is None:
-            return self
-        available = len(self.x_train)
-        if not _is_whole(train_images) or not 1 <= train_images <= available:
-            raise ValueError(
-                f"train_images is {train_images!r}: allowed are 1 to {available}, or None for all {available}"
-            )
-        return replace(self, x_train=self.x_train[:train_images], y_train=self.y_train[:train_images])
-
-
-def scale(images: np.ndarray) -> np.ndarray:
-    """Images as a net takes them: uint8 divided by 255, into [0, 1]; floats unchanged.
-
-    Args:
-        images: uint8 or floats, any shape.
-    Returns:
-        float32 shaped like `images`.
-    Raises:
-        InvalidDataError: another dtype.
-    """
-    if images.dtype == np.uint8:
-        return np.divide(images, 255, dtype=np.float32)
-    if images.dtype.kind != "f":
-        raise InvalidDataError(f"images are {images.dtype}: allowed is uint8 or floats")
-    return images.astype(np.float32, copy=False)
+#: Where validation images come from.
+_Origin: TypeAlias = Literal["train", "test", "val"]
 
 
 def load_dataset(
@@ -131,20 +40,27 @@ def load_dataset(
     *,
     data_dir: str | Path = "data",
     validation_images: int = 5000,
-    progress: Progress | None = None,
+    validation_from: Literal["train", "test"] | None = None,
+    values: bool = False,
+    progress: Say | None = None,
 ) -> Dataset:
     """A named dataset, or a user's own.
 
-    The training images are put into one stratified order, drawn from a fixed seed (see stratified_order): its
-    head is held out for validation, the rest stays in that order for training. So both parts hold every class
-    in proportion, and the same arguments give the same split on every machine and NumPy version.
+    Validation images are the head of a stratified order, drawn from a fixed seed (see stratified_order), of
+    the training images, or of the test images where those were a model's training set. So both parts hold
+    every class in proportion, and the same arguments give the same split on every machine and NumPy version.
 
     Args:
-        name: "mnist", "fashion_mnist" or the path of an .npz file with x_train, y_train, x_test, y_test:
-            images uint8 or floats of one shape; labels whole numbers from 0, (n,), (n, 1) or one-hot.
+        name: "mnist", "fashion_mnist" or "mnist1d", one of these with "_rotated" (other test images, see
+            `_rotated`), or the path of an .npz file with x_train, y_train, x_test, y_test and, at will,
+            x_val, y_val: images uint8 or floats of one shape; labels whole numbers from 0, (n,), (n, 1) or
+            one-hot, or what `Dataset` names besides. An output of several has its name at the end,
+            y_train_<output>, and an input likewise.
         data_dir: folder in which named datasets are cached.
-        validation_images: how many to hold out of a named dataset; of a user's file it is a tenth of the
-            training images (but one of each class at least), and at most this many.
+        validation_images: how many to hold out; of the test images half of them at most.
+        validation_from: where from; None for the training images of a named dataset, and for the test
+            images of a user's file without x_val: x_train is what the user's model was trained on.
+        values: take a user's whole-number answers for values to predict, and not for labels.
         progress: told of each source that is tried while a named dataset is fetched for the first time;
             None shows a bar if there is a terminal to show it on.
     Raises:
@@ -152,21 +68,51 @@ def load_dataset(
         InvalidDataError: the user's file cannot be used; the message says why and what is allowed.
         ValueError: validation_images leaves a class without images on either side.
     """
-    if not _is_whole(validation_images):
-        raise ValueError(f"validation_images is {validation_images!r}: allowed are whole numbers")
-    if str(name) in NAMED:
-        return _split(str(name), fetch(str(name), data_dir, progress=progress), validation_images)
+    if not is_whole(validation_images) or validation_images < 1:
+        raise ValueError(f"validation_images is {validation_images!r}: allowed are whole numbers from 1")
+    base = str(name).removesuffix(ROTATED)
+    if base in NAMED:
+        arrays = fetch(base, data_dir, progress=progress)
+        if base != str(name):
+            arrays = _rotated(arrays)
+        labels = {key: array.astype(np.int64) for key, array in arrays.items() if key.startswith("y")}
+        answers = Answers(task="classes", classes=int(labels["y_train"].max()) + 1, arrays=labels)
+        inputs = {key: array for key, array in arrays.items() if key.startswith("x")}
+        whole = own.Own(inputs={"": inputs}, outputs={"": answers}, notes=())
+        origin: _Origin = validation_from or "train"
+        _check_count(validation_images, answers, origin)
+        return _split(str(name), whole, origin, validation_images)
     path = Path(name).expanduser()
     if not path.exists():
         named = ", ".join(repr(known) for known in NAMED)
-        raise InvalidDataError(f"dataset is {str(name)!r}: allowed are {named} or the path of an .npz file")
-    arrays = read_npz(path)
-    try:
-        checked = _checked(arrays)
-    except InvalidDataError as error:
-        raise InvalidDataError(f"{path}: {error}") from None
-    tenth = max(len(checked["y_train"]) // 10, int(checked["y_train"].max()) + 1)
-    return _split(path.stem, checked, min(validation_images, tenth))
+        raise InvalidDataError(
+            f"dataset is {str(name)!r}: allowed are {named}, each with {ROTATED!r} too, "
+            "or the path of an .npz file"
+        )
+    whole = own.read(path, values=values)
+    given = any(key.startswith("x_val") for arrays in whole.inputs.values() for key in arrays)
+    origin = validation_from or ("val" if given else "test")
+    return _split(path.stem, whole, origin, _own_count(path, whole, origin, validation_images))
+
+
+def _rotated(arrays: Arrays) -> Arrays:
+    """Another test set that nothing was ever chosen on: as many images, drawn from the training images.
+
+    The other training images and the old test images are trained and validated on. Drawn are those with the
+    smallest numbers of a fixed stream, whatever their class.
+    """
+    count = len(arrays["y_test"])
+    draws = np.random.PCG64(ROTATION_SEED).random_raw(len(arrays["y_train"]))
+    drawn = np.zeros(len(draws), bool)
+    drawn[np.argsort(draws, kind="stable")[:count]] = True
+    return {
+        f"{kind}_{split}": array
+        for kind in "xy"
+        for split, array in (
+            ("train", np.concatenate([arrays[f"{kind}_train"][~drawn], arrays[f"{kind}_test"]])),
+            ("test", arrays[f"{kind}_train"][drawn]),
+        )
+    }
 
 
 def stratified_order(labels: np.ndarray, *, seed: int) -> np.ndarray:
@@ -190,115 +136,85 @@ def stratified_order(labels: np.ndarray, *, seed: int) -> np.ndarray:
     return np.lexsort((draws, place))
 
 
-def _split(name: str, arrays: Arrays, validation_images: int) -> Dataset:
-    labels = arrays["y_train"].astype(np.int64)
-    classes, available = int(labels.max()) + 1, len(labels)
-    # Up to one half, the order above leaves an image of each class (two or more) on both sides.
-    if not classes <= validation_images <= available // 2:
+# Splits
+
+
+def _check_count(validation_images: int, answers: Answers, origin: _Origin) -> None:
+    available = len(answers.arrays[f"y_{origin}"])
+    # Up to one half, the stratified order leaves an image of each class (two or more) on both sides.
+    if not answers.classes <= validation_images <= available // 2:
         raise ValueError(
-            f"validation_images is {validation_images!r}: allowed are {classes} (one of each class) "
-            f"to {available // 2} (half of the training images)"
+            f"validation_images is {validation_images!r}: allowed are {answers.classes} (one of each class) "
+            f"to {available // 2} (half of the {origin}{'ing' * (origin == 'train')} images)"
         )
-    order = stratified_order(labels, seed=SPLIT_SEED)
-    held_out, kept = order[:validation_images], order[validation_images:]
-    return Dataset(
-        name=name,
-        x_train=arrays["x_train"][kept],
-        y_train=labels[kept],
-        x_val=arrays["x_train"][held_out],
-        y_val=labels[held_out],
-        x_test=arrays["x_test"],
-        y_test=arrays["y_test"].astype(np.int64),
-        classes=classes,
+
+
+def _own_count(path: Path, whole: own.Own, origin: _Origin, validation_images: int) -> int:
+    """A user's validation images: all that are given, else half of the test or a tenth of the training."""
+    answers = next(iter(whole.outputs.values()))
+    available = len(_by_split(answers.arrays)[origin])
+    if origin == "val":
+        return available
+    if available < 2:
+        raise InvalidDataError(
+            f"{path}: x_{origin} has one image: allowed are two or more, some of them to choose by, "
+            "or x_val and y_val beside it"
+        )
+    share = available // 2 if origin == "test" else max(available // 10, answers.classes)
+    return min(validation_images, share)
+
+
+def _split(name: str, whole: own.Own, origin: _Origin, count: int) -> Dataset:
+    """The dataset with `count` validation images of `origin`, the training images in stratified order."""
+    first = next(iter(whole.outputs.values()))
+    answers = _by_split(first.arrays)
+    order = {
+        split: stratified_order(each if each.ndim == 1 else np.zeros(len(each)), seed=SPLIT_SEED)
+        for split, each in answers.items()
+    }
+    available = len(order[origin])
+    places: dict[str, np.ndarray | slice] = {"train": order["train"], "test": slice(None)}
+    places |= {origin: order[origin][count:], "val": order[origin][:count]}
+
+    def cut(arrays: Arrays) -> dict[str, np.ndarray]:
+        found = _by_split(arrays)
+        return {split: found[origin if split == "val" else split][place] for split, place in places.items()}
+
+    notes, warnings = list(whole.notes), []
+    if origin == "test":
+        notes.append(
+            f"{count} of the {available} test images choose the form, the other {available - count} test it"
+        )
+    if count < FEW_IMAGES:
+        warnings.append(
+            f"only {count} validation images choose the form, each with {100 / count:.1f} % of the vote: "
+            "more of them, as x_val and y_val, choose better"
+        )
+    xs = {part: cut(arrays) for part, arrays in whole.inputs.items()}
+    ys = {part: cut(each.arrays) for part, each in whole.outputs.items()}
+
+    def made(x: str, y: str) -> Dataset:
+        return Dataset(
+            name=name,
+            x_train=xs[x]["train"],
+            y_train=ys[y]["train"],
+            x_val=xs[x]["val"],
+            y_val=ys[y]["val"],
+            x_test=xs[x]["test"],
+            y_test=ys[y]["test"],
+            task=whole.outputs[y].task,
+            classes=whole.outputs[y].classes,
+            notes=tuple(notes),
+            warnings=tuple(warnings),
+        )
+
+    (one, *more), (answer, *others) = xs, ys
+    return replace(
+        made(one, answer),
+        inputs={part: made(part, answer) for part in (one, *more) if more},
+        outputs={part: made(one, part) for part in (answer, *others) if others},
     )
 
 
-def _is_whole(number: object) -> bool:
-    return isinstance(number, int | np.integer) and not isinstance(number, bool)
-
-
-# Checks of a user's own data
-
-
-def _checked(arrays: Arrays) -> dict[str, np.ndarray]:
-    """The four arrays as uint8 or float32 images and int64 labels, or InvalidDataError."""
-    x_train, x_test = (_checked_images(name, arrays[name]) for name in ("x_train", "x_test"))
-    y_train, width = _checked_labels("y_train", arrays["y_train"])
-    y_test, test_width = _checked_labels("y_test", arrays["y_test"])
-    for split, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
-        if len(x) != len(y):
-            raise InvalidDataError(
-                f"x_{split} has {len(x)} images and y_{split} {len(y)} labels: allowed is one label an image"
-            )
-    if x_train.dtype != x_test.dtype:
-        raise InvalidDataError(
-            f"x_train is {arrays['x_train'].dtype} and x_test {arrays['x_test'].dtype}: "
-            "allowed is uint8 in both or floats in both"
-        )
-    if x_train.shape[1:] != x_test.shape[1:]:
-        raise InvalidDataError(
-            f"x_train holds images {x_train.shape[1:]} and x_test {x_test.shape[1:]}: allowed is one shape"
-        )
-    _check_classes(y_train, y_test, width or int(y_train.max()) + 1, test_width)
-    return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
-
-
-def _checked_images(name: str, images: np.ndarray) -> np.ndarray:
-    if images.ndim < 2 or 0 in images.shape:
-        raise InvalidDataError(f"{name} has the shape {images.shape}: allowed is (images, ...), none of it 0")
-    if images.dtype == np.uint8:
-        return images
-    if images.dtype.kind != "f":
-        raise InvalidDataError(f"{name} is {images.dtype}: allowed is uint8 (0 to 255) or floats")
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which the next line finds
-        floats = images.astype(np.float32)
-    wrong = floats.size - np.count_nonzero(np.isfinite(floats))
-    if wrong:
-        raise InvalidDataError(
-            f"{name} has {wrong} NaN or infinite values: allowed are finite float32 numbers"
-        )
-    return floats
-
-
-def _checked_labels(name: str, labels: np.ndarray) -> tuple[np.ndarray, int | None]:
-    """int64 (n,), and the number of classes where one-hot rows tell it."""
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim == 2 and labels.size and labels.dtype.kind in "biuf":
-        if not (((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()):
-            raise InvalidDataError(f"{name} {labels.shape} is not one-hot: allowed is a single 1 in each row")
-        return labels.argmax(axis=1), labels.shape[1]
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise InvalidDataError(
-            f"{name} is {labels.dtype} {labels.shape}: allowed are ints (n,) or (n, 1), or one-hot rows"
-        )
-    if labels.size and not 0 <= labels.min() <= labels.max() < np.iinfo(np.int64).max:
-        raise InvalidDataError(
-            f"{name} runs from {labels.min()} to {labels.max()}: allowed are labels from 0"
-        )
-    return labels.astype(np.int64), None
-
-
-def _check_classes(y_train: np.ndarray, y_test: np.ndarray, classes: int, test_width: int | None) -> None:
-    if classes < 2:
-        raise InvalidDataError("y_train holds one class: allowed are two or more")
-    if test_width not in (None, classes):
-        raise InvalidDataError(f"y_test is one-hot for {test_width} classes: allowed are y_train's {classes}")
-    if y_test.max() >= classes:
-        raise InvalidDataError(
-            f"y_test has labels up to {y_test.max()}: allowed are those of y_train, 0 to {classes - 1}"
-        )
-    present, counts = np.unique(y_train, return_counts=True)
-    if len(present) < classes:
-        # Found without a list of all classes: one stray label can be as large as 2**62.
-        gaps = np.flatnonzero(present != np.arange(len(present)))
-        gap = gaps[0] if len(gaps) else len(present)
-        raise InvalidDataError(
-            f"y_train has labels up to {classes - 1} but only {len(present)} of the {classes} classes, "
-            f"none of class {gap}: allowed is every class from 0"
-        )
-    if counts.min() < 2:
-        raise InvalidDataError(
-            f"y_train has one image of class {present[counts.argmin()]}: "
-            "allowed are two or more of each class, for training and for validation"
-        )
+def _by_split(arrays: Arrays) -> dict[str, np.ndarray]:
+    return {name.split("_")[1]: array for name, array in arrays.items()}

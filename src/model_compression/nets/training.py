@@ -1,10 +1,11 @@
-"""One stretch of training: seeds, augmentation, fit, evaluate."""
+"""One stretch of training: seeds, loss, fit, evaluate."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from .augmentation import augment_batches, check_images, draw_moves, move, view_seed
 from .keras2 import keras, tf
 
 #: Batches that one call of the training function runs: 1.3 to 1.5 times as fast on a small net, but
@@ -12,10 +13,6 @@ from .keras2 import keras, tf
 STEPS_PER_EXECUTION, SHORT_TRAINING = 50, 250
 #: The batch size that a learning rate is stated for.
 REFERENCE_BATCH = 128
-
-#: Limits at strength 1: rotation and shear in radians, change of each side's length as a fraction,
-#: shift in pixels of an image 28 pixels wide.
-ROTATION, SHEAR, STRETCH, SHIFT = 0.17, 0.17, 0.12, 2.0 / 28
 
 Progress = Callable[[float], None]
 
@@ -30,7 +27,7 @@ class TrainConfig:
             (Goyal et al. 2017, arXiv:1706.02677) and falls to 0 along a cosine.
         batch_size: images a step, at least 1.
         warmup: part of the training over which the learning rate first rises from 0, in [0, 1).
-        augment: how far the images are moved about, see `augment`; 0 for not at all.
+        augment: how far images are moved about, see `augmentation.augment`; 0 for not at all.
     Raises:
         ValueError: a field out of range.
     """
@@ -71,12 +68,13 @@ class _Adam(keras.optimizers.Adam):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lesson:
-    """What a teacher says of the training images, each moved about in several ways.
+    """What a teacher says of the training inputs, images each moved about in several ways.
 
     Args:
-        scores: log-probabilities, float16 (views, images, classes). View v of the images is
+        scores: log-probabilities, float16 (views, inputs, classes). View v of images is
             `move(images, draw_moves(len(images), strength, view_seed(v)))`.
-        strength: how far the images were moved, see `augment`.
+        strength: how far the images were moved, see `augmentation.augment`; at 0 every view is the inputs
+            as they are, images or not.
         temperature: of the loss, above 0: teacher's and student's scores are divided by it.
     """
 
@@ -85,7 +83,7 @@ class Lesson:
     temperature: float
 
 
-class _DistillationLoss(keras.losses.Loss):
+class DistillationLoss(keras.losses.Loss):
     """Cross-entropy of softened probabilities, times the temperature squared.
 
     The square keeps the gradients of one size whatever the temperature.
@@ -102,10 +100,22 @@ class _DistillationLoss(keras.losses.Loss):
         return self.temperature**2 * lost
 
 
-def compile_model(
-    model: keras.Model, config: TrainConfig, images: int, *, temperature: float | None = None
-) -> None:
-    """Adam on a cosine; cross-entropy on logits, with labels or, at a temperature, a teacher's scores."""
+def loss_of(answers: np.ndarray) -> keras.losses.Loss:
+    """What a net is trained by: squared errors of values, cross-entropy of labels, on logits.
+
+    Args:
+        answers: as a `Dataset` holds them: floats (n, ...) for values, ints (n,) for labels, ints
+            (n, labels) of 0 and 1 where an input can have several.
+    """
+    if answers.dtype.kind == "f":
+        return keras.losses.MeanSquaredError()
+    if answers.ndim > 1:
+        return keras.losses.BinaryCrossentropy(from_logits=True)
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def compile_model(model: keras.Model, config: TrainConfig, images: int, loss: keras.losses.Loss) -> None:
+    """Adam on a cosine."""
     peak = config.learning_rate * config.batch_size / REFERENCE_BATCH
     steps = config.steps(images)
     rising = round(config.warmup * steps)
@@ -116,86 +126,11 @@ def compile_model(
     )
     model.compile(
         optimizer=_Adam(schedule),
-        loss=(
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            if temperature is None
-            else _DistillationLoss(temperature)
-        ),
+        loss=loss,
         steps_per_execution=1 if steps < SHORT_TRAINING else min(STEPS_PER_EXECUTION, steps // config.epochs),
     )
     # else its variables appear while the first step is traced, and Keras traces that a second time
     model.optimizer.build(model.trainable_variables)
-
-
-def draw_moves(images: int, strength: float, seed: tf.Tensor) -> tf.Tensor:
-    """Float32 (6, images), each even in [-strength, strength]: what `move` takes.
-
-    Args:
-        seed: int32 (2,); the same seed draws the same.
-    """
-    return tf.random.stateless_uniform([6, images], seed, -strength, strength)
-
-
-def view_seed(view: int | tf.Tensor) -> tf.Tensor:
-    """The seed of a teacher's view, the same for every student."""
-    return tf.stack([0, tf.cast(view, tf.int32)])
-
-
-def move(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
-    """Each image rotated, sheared, stretched and shifted by amounts of its own; 0 comes in at the edges.
-
-    Source: Simard, Steinkraus & Platt 2003, "Best practices for convolutional neural networks".
-    Args:
-        images: float32 (n, height, width) or (n, height, width, channels).
-        drawn: float32 (6, n), see `draw_moves`; ones are the limits above.
-    Returns:
-        float32 shaped like `images`, interpolated bilinearly.
-    """
-    grey = images.shape.rank == 3
-    batch = images[..., None] if grey else images
-    height, width = batch.shape[1:3]
-    angle, shear = ROTATION * drawn[0], SHEAR * drawn[1]
-    wide, high = 1 + STRETCH * drawn[2], 1 + STRETCH * drawn[3]
-    cos, sin = tf.cos(angle), tf.sin(angle)
-    xx, xy, yx, yy = cos * wide, (shear - sin) * wide, sin * high, cos * high
-    # about the middle of the image
-    x, y = (width - 1) / 2, (height - 1) / 2
-    right = x - xx * x - xy * y + SHIFT * width * drawn[4]
-    down = y - yx * x - yy * y + SHIFT * height * drawn[5]
-    none = tf.zeros_like(angle)
-    moved = tf.raw_ops.ImageProjectiveTransformV3(
-        images=batch,
-        transforms=tf.stack([xx, xy, right, yx, yy, down, none, none], axis=1),
-        output_shape=[height, width],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="CONSTANT",
-    )
-    return moved[..., 0] if grey else moved
-
-
-def augment(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
-    """Images moved about at random, see `move`.
-
-    Args:
-        images: float32 (n, height, width) or (n, height, width, channels).
-        strength: 0 leaves images as they are; 1 draws each amount evenly up to the limits above.
-        seed: int32 (2,); the same seed moves the images the same way.
-    """
-    return move(images, draw_moves(tf.shape(images)[0], strength, seed))
-
-
-def _augment_batches(model: keras.Model, strength: float, seed: int) -> None:
-    """Make the steps of `model`'s next fit move their images; what it computes stays as it is."""
-    plain = model.train_step
-
-    def train_step(data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        images, labels = data
-        # 31 bits of the seed and the step number: every step of every run draws its own
-        step = tf.cast(model.optimizer.iterations, tf.int32)
-        return plain((augment(images, strength, tf.stack([seed & 0x7FFFFFFF, step])), labels))
-
-    model.train_step = train_step
 
 
 #: The array that the last training took, and its copy: page by page, a copy takes up to half a second.
@@ -233,7 +168,7 @@ def _batches(images: np.ndarray, labels: np.ndarray, config: TrainConfig) -> tf.
 
 
 def _taught_batches(images: np.ndarray, lesson: Lesson, config: TrainConfig) -> tf.data.Dataset:
-    """Batches of moved images with the teacher's scores, a view an epoch, the first again after the last."""
+    """Batches of what the teacher saw and its scores, a view an epoch, the first again after the last."""
     pixels, scores = _tensor(images), tf.constant(lesson.scores)
     size, options = config.batch_size, tf.data.Options()
     options.autotune.enabled = False
@@ -246,8 +181,10 @@ def _taught_batches(images: np.ndarray, lesson: Lesson, config: TrainConfig) -> 
     def cut(answers: tf.Tensor, moves: tf.Tensor, order: tf.Tensor) -> tf.data.Dataset:
         def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             places = order[start : start + size]
-            moved = move(tf.gather(pixels, places), tf.gather(moves, places, axis=1))
-            return moved, tf.gather(answers, places)
+            seen = tf.gather(pixels, places)
+            if lesson.strength:
+                seen = move(seen, tf.gather(moves, places, axis=1))
+            return seen, tf.gather(answers, places)
 
         return tf.data.Dataset.range(0, count, size).map(batch)
 
@@ -284,16 +221,20 @@ def fit(
     """Train `model` in place.
 
     Args:
-        images: float32 (n, ...), scaled as the net expects.
-        labels: int (n,).
+        images: float32 (n, ...), scaled as the net expects; signals and rows of a table likewise.
+        labels: ints (n,), or what `loss_of` takes besides.
         seed: fixes the order of the batches and how images are moved; set right before the fit.
         progress: called with the epochs done so far.
         lesson: learn this of the images, moved as the teacher saw them, in place of the labels.
+    Raises:
+        ValueError: inputs that are no images shall be moved.
     """
+    check_images(lesson.strength if lesson else config.augment, images.shape[1:])
     keras.utils.set_random_seed(seed)
-    compile_model(model, config, len(images), temperature=lesson.temperature if lesson else None)
+    loss = DistillationLoss(lesson.temperature) if lesson else loss_of(labels)
+    compile_model(model, config, len(images), loss)
     if config.augment and lesson is None:
-        _augment_batches(model, config.augment, seed)
+        augment_batches(model, config.augment, seed)
     steps_per_epoch = config.steps(len(images)) // config.epochs
     batches = _batches(images, labels, config) if lesson is None else _taught_batches(images, lesson, config)
     model.fit(
@@ -305,8 +246,8 @@ def fit(
     )
 
 
-def scores(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -> np.ndarray:
-    """Outputs (n, outputs) that a Keras model gives to float32 images (n, ...)."""
+def outputs(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -> np.ndarray:
+    """What a Keras model of one output gives for float32 inputs (n, ...), float32 (n, ...)."""
     # neither `predict`, which waits for tf.data's tuning, nor `predict_on_batch`, which asks for as many
     # batches as the training took a step
     score = tf.function(
@@ -319,4 +260,4 @@ def scores(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) ->
 
 def predict(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -> np.ndarray:
     """Labels (n,) that a Keras model gives to float32 images (n, ...)."""
-    return np.argmax(scores(model, images, batch_size=batch_size), axis=-1)
+    return np.argmax(outputs(model, images, batch_size=batch_size), axis=-1)

@@ -15,6 +15,7 @@ from ..files import graph as file_graph
 from ..nets import channels, distillation, named, training
 from ..nets.keras2 import keras, quiet
 from ..nets.layers import clone
+from ..nets.normalization import folded
 from ..saved_models import files as keras_files
 from ..saved_models import fitting, graphs, reader
 from ..store import Store, code_digest, make_key, versions
@@ -158,6 +159,9 @@ class Bench:
         progress = functools.partial(report, key, title)
         model = self._run(parent, step, source, lesson, _seed_of(seed, len(steps)), progress)
         if not aware:
+            # after the first step, all see plain kernels
+            model = folded(model)
+        if not aware:
             self.store.put(key, {"weights.npz": _pack(model)})
         return model
 
@@ -192,7 +196,7 @@ class Bench:
         return named.build(net, input_shape=self.data.input_shape, classes=self.data.classes, seed=seed)
 
     def _load(self, net: str, seed: int, packed: bytes) -> keras.Model:
-        model = self._build(net, seed)
+        model = folded(self._build(net, seed))
         with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
             model.set_weights([arrays[name] for name in arrays.files])
         return model
@@ -238,7 +242,7 @@ class Bench:
         files = self.store.get(key)
         if files is None:
             trained = self.trained(recipe.net, recipe.steps, seed, report)
-            net = self._build(recipe.net, seed)
+            net = folded(self._build(recipe.net, seed))
             outcome = measuring.export(recipe, trained, net, self.data, seed=seed, key=key)
             files = measuring.pack(outcome, suffix)
             self.store.put(key, files)

@@ -46,7 +46,7 @@ def export(
     guard.check_file(twin, net, promise, images=validation[:GUARD_IMAGES], trained=model)
 
     def scores(images: np.ndarray) -> np.ndarray:
-        return training.scores(model, images) if is_h5 else running.logits(content, images)
+        return training.outputs(model, images) if is_h5 else running.logits(content, images)
 
     found = scores(scale(data.x_test))
     predicted = np.argmax(found, axis=-1)

@@ -1,0 +1,167 @@
+"""One dataset: inputs, what is asked of them, and what kind of data they are."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from .answers import Task
+from .files import InvalidDataError
+
+Kind: TypeAlias = Literal["image", "signal", "table"]
+
+#: From so many numbers in a row on, a curve shows more than bars.
+SIGNAL_LENGTH = 32
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """Three splits of inputs and of what is asked of them, read-only.
+
+    Attributes:
+        x_train, x_val, x_test: uint8 (n, h, w) or (n, h, w, c), or float32 (n, ...).
+        y_train, y_val, y_test: int64 (n,), from 0 to classes - 1; for the task "multilabel" int64
+            (n, classes) of 0 and 1, for "values" float32 (n, ...).
+        classes: how many scores or values a net gives.
+        task: "binary" where there are two classes, for which a net may give one score or two.
+        notes, warnings: how the data were read, and what is to be minded, a sentence each.
+        inputs, outputs: by name the same dataset with each input, or each answer, in turn; empty where
+            there is one. x_train and y_train are the first's.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_val: np.ndarray
+    y_val: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: int
+    task: Task = "classes"
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    inputs: Mapping[str, "Dataset"] = field(default_factory=dict)
+    outputs: Mapping[str, "Dataset"] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for split in ("train", "val", "test"):
+            x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
+            if x.dtype not in (np.uint8, np.float32) or x.ndim < 2:
+                raise InvalidDataError(
+                    f"x_{split} is {x.dtype} {x.shape}: allowed is uint8 or float32, images first"
+                )
+            kind = np.dtype(np.float32 if self.task == "values" else np.int64)
+            shape = x.shape[:1] + (self.y_train.shape[1:] if self.task in ("multilabel", "values") else ())
+            if y.dtype != kind or y.shape != shape:
+                raise InvalidDataError(f"y_{split} is {y.dtype} {y.shape}: allowed is {kind} {shape}")
+            if x.shape[1:] != self.input_shape or x.dtype != self.x_train.dtype:
+                raise InvalidDataError(
+                    f"x_{split} holds {x.dtype} images {x.shape[1:]}: "
+                    f"allowed is x_train's {self.x_train.dtype} {self.input_shape}"
+                )
+        for name in self._array_names():
+            # The fingerprint is worked out once, so what it vouches for must not change.
+            view = np.ascontiguousarray(getattr(self, name)).view()
+            view.setflags(write=False)
+            object.__setattr__(self, name, view)
+
+    @staticmethod
+    def _array_names() -> Iterator[str]:
+        return (f"{kind}_{split}" for split in ("train", "val", "test") for kind in "xy")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of every array's dtype, shape and bytes; the dataset's name plays no part."""
+        digest = hashlib.sha256()
+        for name in self._array_names():
+            array = getattr(self, name)
+            digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+            digest.update(array.data)
+        for name, part in (*self.inputs.items(), *self.outputs.items()):
+            digest.update(f"{name} {part.fingerprint}\n".encode())
+        return digest.hexdigest()
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """One input's shape."""
+        return self.x_train.shape[1:]
+
+    @property
+    def kind(self) -> Kind:
+        """What the inputs are, see `kind_of`."""
+        return kind_of(self.input_shape, self.x_train.dtype)
+
+    def take(self, train_images: int | None) -> "Dataset":
+        """The same dataset with only its first training images; validation and test stay whole.
+
+        Training images come in stratified order, so that a few of them hold every class.
+
+        Args:
+            train_images: how many, from 1 to all there are; None = all.
+        Raises:
+            ValueError: fewer than 1, more than there are, or no whole number.
+        """
+        if train_images is None:
+            return self
+        available = len(self.x_train)
+        if not is_whole(train_images) or not 1 <= train_images <= available:
+            raise ValueError(
+                f"train_images is {train_images!r}: allowed are 1 to {available}, or None for all {available}"
+            )
+        return replace(
+            self,
+            x_train=self.x_train[:train_images],
+            y_train=self.y_train[:train_images],
+            inputs={name: part.take(train_images) for name, part in self.inputs.items()},
+            outputs={name: part.take(train_images) for name, part in self.outputs.items()},
+        )
+
+    def reconstructed(self) -> "Dataset":
+        """The same inputs, as `scale` gives them, as the values to predict: what an autoencoder is asked."""
+        return replace(
+            self,
+            y_train=scale(self.x_train),
+            y_val=scale(self.x_val),
+            y_test=scale(self.x_test),
+            task="values",
+            classes=int(np.prod(self.input_shape)),
+            outputs={},
+        )
+
+
+def kind_of(shape: tuple[int, ...], dtype: np.dtype) -> Kind:
+    """What inputs are by their shape.
+
+    Bytes with two axes or more are pixels; so are floats (height, width) or (height, width, channels) where
+    neither side is more than twice the other. Other floats with two or three axes are signals, and so are 32
+    numbers or more in a row; what is left is a row of a table.
+    """
+    if len(shape) in (2, 3):
+        sides = sorted(shape[:2])
+        return "image" if dtype == np.uint8 or sides[1] <= 2 * sides[0] else "signal"
+    return "signal" if len(shape) == 1 and shape[0] >= SIGNAL_LENGTH else "table"
+
+
+def scale(images: np.ndarray) -> np.ndarray:
+    """Images as a net takes them: uint8 divided by 255, into [0, 1]; floats unchanged.
+
+    Args:
+        images: uint8 or floats, any shape.
+    Returns:
+        float32 shaped like `images`.
+    Raises:
+        InvalidDataError: another dtype.
+    """
+    if images.dtype == np.uint8:
+        return np.divide(images, 255, dtype=np.float32)
+    if images.dtype.kind != "f":
+        raise InvalidDataError(f"images are {images.dtype}: allowed is uint8 or floats")
+    return images.astype(np.float32, copy=False)
+
+
+def is_whole(number: object) -> bool:
+    """Whether it is a whole number, True and False being none."""
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)

@@ -1,0 +1,205 @@
+"""Files of arrays: IDX, .npz and MNIST's pickle, read so that nothing in them is run, and written whole."""
+
+import gzip
+import io
+import pickle
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+
+from ..store import write_atomically
+
+ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
+Arrays: TypeAlias = Mapping[str, np.ndarray]
+"""Arrays by name; of a named dataset those of Keras's layout, ARRAY_NAMES."""
+
+
+Say: TypeAlias = Callable[[str], None]
+"""Told in words what is done."""
+
+
+class InvalidDataError(ValueError):
+    """Data that were found, but cannot be used as they are."""
+
+
+# Checks
+
+
+def check_shapes(arrays: Arrays, what: str) -> None:
+    """Raise InvalidDataError unless the arrays are of one shape, but for their first axis."""
+    (first, one), *others = arrays.items()
+    for name, array in others:
+        if array.shape[1:] != one.shape[1:]:
+            raise InvalidDataError(
+                f"{first} holds {what} {one.shape[1:]} and {name} {array.shape[1:]}: allowed is one shape"
+            )
+
+
+def as_float32(arrays: Arrays) -> Arrays:
+    """The arrays as float32; InvalidDataError where that is not finite."""
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which the next lines find
+        floats = {name: array.astype(np.float32) for name, array in arrays.items()}
+    for name, array in floats.items():
+        if wrong := array.size - np.count_nonzero(np.isfinite(array)):
+            raise InvalidDataError(
+                f"{name} has {wrong} NaN or infinite values: allowed are finite float32 numbers"
+            )
+    return floats
+
+
+# IDX
+
+#: What an IDX file calls the kinds of numbers that are written here.
+_IDX_KINDS = {"u1": 8, "f4": 13}
+
+
+def idx_content(array: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """An IDX file of bytes or float32: what precedes the numbers (kind, then each dimension), and these."""
+    header = struct.pack(f">HBB{array.ndim}I", 0, _IDX_KINDS[array.dtype.str[1:]], array.ndim, *array.shape)
+    return header, np.ascontiguousarray(array, array.dtype.newbyteorder(">"))
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """The uint8 array of a gzipped IDX file."""
+    try:
+        content = gzip.decompress(path.read_bytes())
+        zero, kind, rank = struct.unpack_from(">HBB", content)
+        shape = struct.unpack_from(f">{rank}I", content, 4)
+        if (zero, kind) != (0, _IDX_KINDS["u1"]):
+            raise ValueError(f"magic number {content[:4].hex()}, not that of unsigned bytes")
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
+    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
+        raise InvalidDataError(f"{path.name} is no whole IDX file ({error})") from error
+
+
+# NumPy's archives
+
+
+def exactly_named(path: Path, found: Iterable[str]) -> dict[str, str]:
+    """The four arrays under their own names, and no others; see `read_npz`.
+
+    Raises:
+        InvalidDataError: one is missing.
+    """
+    found = tuple(found)
+    if missing := [name for name in ARRAY_NAMES if name not in found]:
+        raise InvalidDataError(
+            f"{path} holds {', '.join(found) or 'nothing'}: {', '.join(missing)} missing; "
+            f"allowed is an .npz file with {', '.join(ARRAY_NAMES)}"
+        )
+    return {name: name for name in ARRAY_NAMES}
+
+
+def read_npz(
+    path: Path, choose: Callable[[Path, Iterable[str]], Mapping[str, str]] = exactly_named
+) -> dict[str, np.ndarray]:
+    """Arrays of an .npz file; pickled objects are never loaded.
+
+    Args:
+        choose: of all names in the file, which array to read under which name.
+    Raises:
+        InvalidDataError: no such file, no .npz, cut short, or a chosen array that is missing or no array.
+    """
+    if not path.is_file():
+        raise InvalidDataError(
+            f"{path} is {'a folder' if path.is_dir() else 'missing'}: allowed is an .npz file"
+        )
+    try:
+        # np.load takes other files than archives too, and names the fault less well
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as archive:
+            chosen = choose(path, archive.files)
+            return {name: _read_member(path, archive, member) for name, member in chosen.items()}
+    except InvalidDataError:
+        raise
+    # all that zipfile and NumPy raise for a file that is cut short, changed or encrypted
+    except (
+        OSError,
+        EOFError,
+        MemoryError,
+        RuntimeError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise InvalidDataError(
+            f"{path} is no whole .npz file ({error}): write it anew with np.savez"
+        ) from error
+
+
+def _read_member(path: Path, archive: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    try:
+        array = archive[name]
+    except ValueError as error:
+        raise InvalidDataError(
+            f"{path}: {name} cannot be read ({error}); allowed are arrays of numbers; "
+            f"one of Python objects becomes one by np.array({name}.tolist())"
+        ) from error
+    if not isinstance(array, np.ndarray):  # what is in the archive but is no array comes as bytes
+        raise InvalidDataError(f"{path}: {name} is no array; allowed are arrays of numbers")
+    return array
+
+
+def write_npz(path: Path, arrays: Arrays) -> None:
+    """Write atomically: under its final name there is the whole file or what was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **{name: arrays[name] for name in ARRAY_NAMES})
+    write_atomically(path, content.getvalue())
+
+
+# MNIST's pickle
+
+
+def read_mnist_pickle(file: IO[bytes] | gzip.GzipFile) -> Arrays:
+    """MNIST out of a pickle of three (images, labels) pairs, the first two being the training set.
+
+    Its images are float32 (n, 784), each pixel divided by 256, which loses nothing.
+    """
+    try:
+        pairs = _ArrayUnpickler(file, encoding="latin1").load()
+        (x_first, y_first), (x_second, y_second), (x_test, y_test) = pairs
+        return {
+            "x_train": np.concatenate([_pixels(x_first), _pixels(x_second)]),
+            "y_train": np.concatenate([y_first, y_second]).astype(np.uint8),
+            "x_test": _pixels(x_test),
+            "y_test": y_test.astype(np.uint8),
+        }
+    except (
+        *(pickle.UnpicklingError, OSError, EOFError, zlib.error),
+        *(TypeError, ValueError, AttributeError),
+    ) as error:
+        raise InvalidDataError(f"not the pickle of MNIST's arrays ({error})") from error
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
+    """uint8 (n, 28, 28) of floats (n, 784), rounded, for a cast would cut."""
+    return np.rint(images * 256).astype(np.uint8).reshape(-1, 28, 28)
+
+
+def _array_shell(kind: type, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """What a pickled array starts as, before its state is set."""
+    if kind is not np.ndarray:
+        raise pickle.UnpicklingError(f"{kind} is no plain array")
+    return np.ndarray(shape, dtype if isinstance(dtype, str) else dtype.decode("ascii"))
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Admits what NumPy arrays are rebuilt from, and nothing else that could be called."""
+
+    _admitted: Mapping[tuple[str, str], Any] = {
+        ("numpy.core.multiarray", "_reconstruct"): _array_shell,
+        ("numpy._core.multiarray", "_reconstruct"): _array_shell,
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        try:
+            return self._admitted[module_name, global_name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}: refused") from None
