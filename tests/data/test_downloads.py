@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import pooch
 import pytest
 from conftest import exactly
 from idx_files import TINY, assert_tiny, idx_file, wheel_pickle
@@ -105,7 +106,7 @@ class Mirror:
 
 @pytest.fixture
 def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Mirror]:
-    monkeypatch.setattr(downloads.pooch, "os_cache", lambda _: tmp_path / "cache")
+    monkeypatch.setattr(pooch, "os_cache", lambda _: tmp_path / "cache")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     found = Mirror(tmp_path / "host")
     yield found

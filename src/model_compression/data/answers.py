@@ -171,7 +171,6 @@ def _check_classes(labels: Arrays, classes: int) -> None:
         )
     if counts.min() < 2:
         raise InvalidDataError(
-            f"{first} has one image of class {present[counts.argmin()]}: "
-            "allowed are two or more of each class, for training and for validation: "
-            "add some, or leave it out"
+            f"{first} has one image of class {present[counts.argmin()]}: allowed are two or more of each "
+            "class, for training and for validation: add some, or leave it out"
         )

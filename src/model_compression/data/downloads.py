@@ -15,9 +15,6 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pooch
-import requests
-
 from .files import Arrays, InvalidDataError, read_idx, read_mnist_pickle, read_npz
 
 
@@ -61,6 +58,9 @@ def mirror(address: str, md5: Mapping[str, str]) -> Arrays:
     Args:
         md5: of the gzipped files, by array.
     """
+    import pooch  # here, for it and requests take longer to import than all else that reads data
+    import requests
+
     folder = pooch.os_cache("model-compression") / md5["x_train"][:8]
     loader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=_TIMEOUT_S)
     pooch.get_logger().setLevel("WARNING")
