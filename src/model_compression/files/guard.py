@@ -135,9 +135,10 @@ def check_file(
     if zeros < promise.zeros.get(TOGETHER, 0):
         raise CorruptFileError(f"the kernels have {zeros} zeros; promised: {promise.zeros[TOGETHER]}")
     labels = running.predict(content, images)
+    scores = running.logits(content, images)
 
-    def close(scores: Callable[[], np.ndarray]) -> bool:
-        return promise.by_scores and _score_error(running.logits(content, images), scores()) <= SCORE_ERROR
+    def close(others: Callable[[], np.ndarray]) -> bool:
+        return promise.by_scores and _score_error(scores, others()) <= SCORE_ERROR
 
     agreement = promise.rule.agreement
     if not weights and not close(lambda: _scores(trained, images)):
@@ -145,9 +146,27 @@ def check_file(
     rebuilt = rebuild(graph, net, pairs)
     if not close(lambda: _scores(rebuilt, images)):
         _compare(labels, predict(rebuilt, images), agreement, "its own constants, computed by Keras")
-    if not close(lambda: running.logits(content, images, delegate=False)):
-        plain = running.predict(content, images, delegate=False)
-        _compare(labels, plain, min(agreement, 0.99), "the interpreter without XNNPACK")
+    check_delegate(content, images, by_scores=promise.by_scores, agreement=min(agreement, 0.99))
+
+
+def check_delegate(
+    content: bytes, images: np.ndarray, *, by_scores: bool = True, agreement: float = 0.99
+) -> None:
+    """Raise unless a file computes finite numbers, and the same ones with XNNPACK and without.
+
+    Args:
+        images: float32 (n, ...), as the file takes them.
+        by_scores: whether labels may differ where the scores lie within `SCORE_ERROR`.
+        agreement: least fraction of images with the same label.
+    Raises:
+        CorruptFileError: what disagrees.
+    """
+    scores, plain = (running.logits(content, images, delegate=delegate) for delegate in (True, False))
+    if not np.isfinite(scores).all():
+        raise CorruptFileError("the file computes numbers that are not finite")
+    if not (by_scores and _score_error(scores, plain) <= SCORE_ERROR):
+        labels, others = (running.predict(content, images, delegate=delegate) for delegate in (True, False))
+        _compare(labels, others, agreement, "the interpreter without XNNPACK")
 
 
 def _scores(model: keras.Model, images: np.ndarray) -> np.ndarray:

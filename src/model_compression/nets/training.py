@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..data.labels import labels_of
 from .keras2 import keras, tf
 
 #: Batches that one call of the training function runs: 1.3 to 1.5 times as fast on a small net, but
@@ -102,10 +103,33 @@ class _DistillationLoss(keras.losses.Loss):
         return self.temperature**2 * lost
 
 
+def _each_sigmoid(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Binary cross-entropy of a logit a class, or of a single one."""
+    classes = logits.shape[-1]
+    labels = tf.cast(tf.reshape(labels, [-1]), tf.int32)
+    wanted = tf.cast(labels[:, None], logits.dtype) if classes == 1 else tf.one_hot(labels, classes)
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=wanted, logits=logits), axis=-1)
+
+
+def _loss(model: keras.Model, ending: str) -> object:
+    if ending == "sigmoid" or model.output_shape[-1] == 1:
+        return _each_sigmoid
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
 def compile_model(
-    model: keras.Model, config: TrainConfig, images: int, *, temperature: float | None = None
+    model: keras.Model,
+    config: TrainConfig,
+    images: int,
+    *,
+    temperature: float | None = None,
+    ending: str = "softmax",
 ) -> None:
-    """Adam on a cosine; cross-entropy on logits, with labels or, at a temperature, a teacher's scores."""
+    """Adam on a cosine; cross-entropy on logits, with labels or, at a temperature, a teacher's scores.
+
+    Args:
+        ending: the function that makes probabilities of the logits: "sigmoid" judges each by itself.
+    """
     peak = config.learning_rate * config.batch_size / REFERENCE_BATCH
     steps = config.steps(images)
     rising = round(config.warmup * steps)
@@ -116,11 +140,7 @@ def compile_model(
     )
     model.compile(
         optimizer=_Adam(schedule),
-        loss=(
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            if temperature is None
-            else _DistillationLoss(temperature)
-        ),
+        loss=_loss(model, ending) if temperature is None else _DistillationLoss(temperature),
         steps_per_execution=1 if steps < SHORT_TRAINING else min(STEPS_PER_EXECUTION, steps // config.epochs),
     )
     # else its variables appear while the first step is traced, and Keras traces that a second time
@@ -280,6 +300,7 @@ def fit(
     progress: Progress,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     lesson: Lesson | None = None,
+    ending: str = "softmax",
 ) -> None:
     """Train `model` in place.
 
@@ -289,9 +310,11 @@ def fit(
         seed: fixes the order of the batches and how images are moved; set right before the fit.
         progress: called with the epochs done so far.
         lesson: learn this of the images, moved as the teacher saw them, in place of the labels.
+        ending: the function behind the net's logits, see `compile_model`.
     """
     keras.utils.set_random_seed(seed)
-    compile_model(model, config, len(images), temperature=lesson.temperature if lesson else None)
+    temperature = lesson.temperature if lesson else None
+    compile_model(model, config, len(images), temperature=temperature, ending=ending)
     if config.augment and lesson is None:
         _augment_batches(model, config.augment, seed)
     steps_per_epoch = config.steps(len(images)) // config.epochs
@@ -319,4 +342,5 @@ def scores(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) ->
 
 def predict(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -> np.ndarray:
     """Labels (n,) that a Keras model gives to float32 images (n, ...)."""
-    return np.argmax(scores(model, images, batch_size=batch_size), axis=-1)
+    ends_in_sigmoid = getattr(model.layers[-1], "activation", None) is keras.activations.sigmoid
+    return labels_of(scores(model, images, batch_size=batch_size), probabilities=ends_in_sigmoid)
