@@ -29,6 +29,8 @@ class Asked(Protocol):
     @property
     def output(self) -> Path: ...
     @property
+    def runtime(self) -> str: ...
+    @property
     def seed(self) -> int: ...
     @property
     def workers(self) -> int | None: ...
@@ -103,7 +105,7 @@ def _by_training(bench: Bench, path: str, settings: Settings, request: Asked) ->
     writable_folder(request.output)
     net = bench.trained(path, (), request.seed, _no_report)
     recipes, skipped = applicable(net, forms(settings))
-    recipes = {name: _stripped(recipe) for name, recipe in recipes.items()}
+    recipes = {name: _for_runtime(recipe, request.runtime) for name, recipe in recipes.items()}
     alone = {name: found for name, recipe in recipes.items() if (found := left_alone(net, recipe))}
     outcomes, failures = _carry_out(bench, recipes, request)
     return Made(
@@ -117,9 +119,11 @@ def _by_training(bench: Bench, path: str, settings: Settings, request: Asked) ->
     )
 
 
-def _stripped(recipe: Recipe) -> Recipe:
-    packed = recipe.export.form.startswith("packed")
-    return recipe if packed else replace(recipe, export=replace(recipe.export, stripped=True))
+def _for_runtime(recipe: Recipe, runtime: str) -> Recipe:
+    """The recipe for a file that takes one image a call, where TFLite Micro has to run it."""
+    if runtime != "tflm" or recipe.export.form.startswith("packed"):
+        return recipe
+    return replace(recipe, export=replace(recipe.export, one_image=True))
 
 
 def _no_report(key: str, title: str, done: float) -> None:

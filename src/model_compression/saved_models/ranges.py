@@ -59,7 +59,9 @@ def choose(
     own: str,
     probabilities: bool,
 ) -> Chosen:
-    """The range that a model scores best with on validation images; floats it takes as they are.
+    """The range with which a model gives validation images the highest likelihood; floats as they are.
+
+    Likelihood, for a net of ReLU hardly changes its labels with the range, but becomes far too sure of them.
 
     Args:
         outputs: the model: float32 (n, *shape) to (n, classes).
@@ -77,23 +79,32 @@ def choose(
         if own:
             notes.append(f"the model scales pixels itself ({own}): it and its files take them from 0 to 255")
     ranges = {name: Range(multiplier=m, offset=o, shape=shape) for name, (m, o) in choices.items()}
-    scored = {
-        name: float(np.mean(labels_of(outputs(range.fed(images)), probabilities=probabilities) == labels))
-        for name, range in ranges.items()
+    given = {name: outputs(range.fed(images)) for name, range in ranges.items()}
+    right = {
+        name: float(np.mean(labels_of(scores, probabilities=probabilities) == labels))
+        for name, scores in given.items()
     }
-    best = max(scored, key=lambda name: scored[name])
+    best = min(given, key=lambda name: _cross_entropy(given[name], labels, probabilities=probabilities))
     if len(choices) > 1:
-        others = ", ".join(f"{name}: {100 * value:.1f} %" for name, value in scored.items())
+        others = ", ".join(f"{name}: {100 * value:.1f} %" for name, value in right.items())
+        notes.append(f"the model takes {best}, which it knows best, and so do its files (right: {others})")
+    if right[best] < 2 / data.classes and data.classes > 2:
         notes.append(
-            f"the model takes {best}, on which it scores best on validation images ({others}), "
-            "and so do its files"
-        )
-    if scored[best] < 2 / data.classes and data.classes > 2:
-        notes.append(
-            f"it scores only {100 * scored[best]:.1f} % on validation images: was it trained on other labels "
+            f"it scores only {100 * right[best]:.1f} % on validation images: was it trained on other labels "
             "or on images prepared in another way?"
         )
-    return Chosen(range=ranges[best], accuracy=scored[best], notes=tuple(notes))
+    return Chosen(range=ranges[best], accuracy=right[best], notes=tuple(notes))
+
+
+def _cross_entropy(outputs: np.ndarray, labels: np.ndarray, *, probabilities: bool) -> float:
+    """Mean of -log(probability of the right label)."""
+    scores = np.log(np.clip(outputs, 1e-7, 1)) if probabilities else outputs.astype(np.float64)
+    if outputs.shape[1] == 1:
+        against = np.log(np.clip(1 - outputs, 1e-7, 1)) if probabilities else np.zeros_like(scores)
+        scores = np.concatenate([against, scores], axis=1)
+    scores = scores - scores.max(axis=1, keepdims=True)
+    right = scores[np.arange(len(labels)), labels]
+    return float(np.mean(np.log(np.exp(scores).sum(axis=1)) - right))
 
 
 def with_images(data: Dataset, change: Callable[[np.ndarray], np.ndarray]) -> Dataset:
