@@ -109,6 +109,8 @@ def invoke(
             if len(part) < size:
                 # filled up, since another size would have to be allocated anew
                 full = np.concatenate([full, np.zeros((size - len(part), *shape), part.dtype)])
+            # a recurrent layer remembers the image before
+            own.reset_all_variables()
             own.set_tensor(source["index"], full)
             own.invoke()
             parts[start] = own.get_tensor(target["index"]).reshape(size, -1)[: len(part)]

@@ -67,6 +67,7 @@ class Answer:
         notes: what was decided about the model. left_alone: layers by form and method.
         outcomes: by recipe. contents: files by form; one with look-up tables is made from a recipe's file.
         parameters: of the float net, everything folded. images: for validation.
+        input_shape: of one image, as the model takes it.
     """
 
     choice: Choice
@@ -78,6 +79,7 @@ class Answer:
     contents: Mapping[str, bytes]
     parameters: int
     images: int
+    input_shape: tuple[int, ...]
 
     def outcome(self, form: str) -> Outcome:
         """That of the recipe behind a form."""
@@ -150,6 +152,7 @@ def run(request: Request) -> Answer:
         contents={name: file.content for name, file in files.items()},
         parameters=made.parameters,
         images=len(bench.data.y_val),
+        input_shape=made.fed.input_shape,
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.datasets import Dataset
+from ..data.datasets import Dataset, scale
 from ..files import quantizing, running
 from ..files.conversion import REPRESENTATIVE_IMAGES
 from ..files.graph import read_graph, strip
@@ -55,7 +55,7 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
         _check_float(content, path)
         why = "a .tflite file holds no layers to train: the methods that train are out of reach"
     else:
-        asked = data.x_val[:ASKED].astype(np.float32)
+        asked = scale(data.x_val[:ASKED])
         try:
             found = convert(str(path), asked, legacy=keras_files.is_legacy(path))
         except NotRebuiltError as error:
@@ -76,6 +76,8 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
         probabilities=ending != "linear",
     )
     notes = (why, *chosen.notes, ENDING_NOTES[ending])
+    if any(operator.name.endswith("_LSTM") for operator in read_graph(content).operators):
+        notes += ("its files remember: call interpreter.reset_all_variables() before each image",)
     return Source(content=content, range=chosen.range, notes=notes, accuracy=chosen.accuracy)
 
 

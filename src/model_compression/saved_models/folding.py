@@ -46,17 +46,16 @@ def fold(net: Net) -> Net:
 
 
 def _is_of_hard_sigmoid(net: Net, node: Node) -> bool:
-    """Whether a node is the x + 3 that only a ReLU6 reads, or what scales the ReLU6 of such a one."""
+    """Whether a node is half of x * relu6(x + 3) / 6, or scales a ReLU6 by which something is multiplied."""
     if any(array.size > 1 for array in node.weights):
         return False
     scale, offset = (float(array[0]) for array in node.weights)
+    (source,), readers = node.inputs, net.readers(node.name)
     if (scale, offset) == (1.0, 3.0):
-        readers = net.readers(node.name)
-        return bool(readers) and all(_is_relu6(reader) for reader in readers)
-    before = next((other for other in net.nodes if other.name == node.inputs[0]), None)
-    if offset or before is None or not _is_relu6(before):
-        return False
-    return any(other.name == before.inputs[0] and other.kind == "Rescaling" for other in net.nodes)
+        return len(net.readers(source)) > 1 and bool(readers) and all(_is_relu6(reader) for reader in readers)
+    before = next((other for other in net.nodes if other.name == source), None)
+    gates = bool(readers) and all(reader.kind == "Multiply" for reader in readers)
+    return not offset and gates and before is not None and _is_relu6(before)
 
 
 def _is_relu6(node: Node) -> bool:
