@@ -342,5 +342,10 @@ def scores(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) ->
 
 def predict(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -> np.ndarray:
     """Labels (n,) that a Keras model gives to float32 images (n, ...)."""
+    return labels(model, scores(model, images, batch_size=batch_size))
+
+
+def labels(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
+    """Labels (n,) of a Keras model's outputs (n, ...)."""
     ends_in_sigmoid = getattr(model.layers[-1], "activation", None) is keras.activations.sigmoid
-    return labels_of(scores(model, images, batch_size=batch_size), probabilities=ends_in_sigmoid)
+    return labels_of(outputs, probabilities=ends_in_sigmoid)

@@ -9,8 +9,9 @@ import numpy as np
 from ..data.datasets import Dataset, scale
 from ..files import quantizing, running
 from ..files.conversion import REPRESENTATIVE_IMAGES
-from ..files.graph import read_graph, strip
+from ..files.graph import read_graph
 from ..files.guard import check_delegate
+from ..files.slimming import slim
 from ..saved_models import files as keras_files
 from ..saved_models.converting import convert
 from ..saved_models.fitting import ENDING_NOTES
@@ -103,7 +104,8 @@ def outcome(source: Source, form: str, data: Dataset, *, seed: int) -> Outcome:
     if form != BASELINE:
         content = quantizing.quantize(content, form, data.x_train[:REPRESENTATIVE_IMAGES])
         check_delegate(content, data.x_val[:GUARD_IMAGES])
-    content = strip(content)
+    converted_bytes = len(content)
+    content = slim(content).content
     scores = running.logits(content, data.x_test)
     predicted = running.labels(content, scores)
     record = Record(
@@ -113,6 +115,7 @@ def outcome(source: Source, form: str, data: Dataset, *, seed: int) -> Outcome:
         key=make_key(source=hashlib.sha256(source.content).hexdigest(), form=form),
         validation_accuracy=running.accuracy(data.y_val, running.predict(content, data.x_val)),
         accuracy=running.accuracy(data.y_test, predicted),
+        converted_bytes=converted_bytes,
         **sizes(content, running.allocated_graph(content)),
     )
     return Outcome(

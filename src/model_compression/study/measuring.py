@@ -49,7 +49,7 @@ def export(
         return training.scores(model, images) if is_h5 else running.logits(content, images)
 
     def labels(outputs: np.ndarray) -> np.ndarray:
-        return np.argmax(outputs, axis=-1) if is_h5 else running.labels(content, outputs)
+        return training.labels(model, outputs) if is_h5 else running.labels(content, outputs)
 
     found = scores(scale(data.x_test))
     predicted = labels(found)
