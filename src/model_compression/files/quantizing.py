@@ -36,8 +36,22 @@ FORMS: dict[str, Configure] = {
     "int4_weight_only": _recipe(recipe.weight_only_wi4_afp32),
     "int4_mixed": _mixed,
 }
+#: Images that show the range of each activation, an interpreter for each.
+CALIBRATION_IMAGES = 100
 #: Forms whose ends are integers too.
 STATIC = ("int8", "int16x8")
+
+
+def _ranges(tool: quantizer.Quantizer, name: str, images: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """The least and the largest number of each tensor: over images the tool would average them."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for image in images:
+        for tensor, limits in tool.calibrate({"serving_default": [{name: image[None]}]}).items():
+            known = found.setdefault(tensor, dict(limits))
+            if limits:
+                known["min"] = np.minimum(known["min"], limits["min"])
+                known["max"] = np.maximum(known["max"], limits["max"])
+    return found
 
 
 def quantize(content: bytes, form: str, images: np.ndarray) -> bytes:
@@ -58,5 +72,5 @@ def quantize(content: bytes, form: str, images: np.ndarray) -> bytes:
         calibration = None
         if tool.need_calibration:
             name = io_details(content).input_name
-            calibration = tool.calibrate({"serving_default": [{name: image[None]} for image in images]})
+            calibration = _ranges(tool, name, images[:CALIBRATION_IMAGES])
         return bytes(tool.quantize(calibration).quantized_model)

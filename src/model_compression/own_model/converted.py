@@ -1,6 +1,7 @@
 """Forms of a model that cannot be rebuilt, but converted: quantized after training, never trained on."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from ..files.graph import read_graph
 from ..files.guard import check_delegate
 from ..files.slimming import slim
 from ..saved_models import files as keras_files
-from ..saved_models.converting import convert
+from ..saved_models.converting import ASKED, convert
+from ..saved_models.converting import FORMS as CONVERTER_FORMS
 from ..saved_models.fitting import ENDING_NOTES
 from ..saved_models.graphs import NotRebuiltError, UnsupportedModelError
 from ..saved_models.ranges import Range, choose, with_images
@@ -22,8 +24,6 @@ from ..study.measuring import GUARD_IMAGES, sizes
 from ..study.outcomes import Outcome, Record
 
 BASELINE = "float32"
-#: Inputs that the model and its converted file are both asked about.
-ASKED = 32
 #: How far, relative to the largest, their answers may lie apart.
 TOLERANCE = 1e-3
 
@@ -33,11 +33,12 @@ class Source:
     """A float .tflite file, and how it takes a data set.
 
     Attributes:
-        notes: what was decided, a sentence each.
+        ready: forms that the converter itself has written. notes: what was decided, a sentence each.
         accuracy: on the validation images that decided, a fraction.
     """
 
     content: bytes
+    ready: Mapping[str, bytes]
     range: Range
     notes: tuple[str, ...]
     accuracy: float
@@ -58,28 +59,35 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
     else:
         asked = scale(data.x_val[:ASKED])
         try:
-            found = convert(str(path), asked, legacy=keras_files.is_legacy(path))
+            found = convert(str(path), asked, ("float32",), legacy=keras_files.is_legacy(path))
         except NotRebuiltError as error:
             raise UnsupportedModelError(f"{reason}; nor can it be converted as it is ({error})") from error
-        content = found.content
+        content = found.contents["float32"]
         given = running.logits(content, asked)
         apart = float(np.max(np.abs(given - found.answers.reshape(given.shape))))
         if not apart <= TOLERANCE * max(1.0, float(np.max(np.abs(found.answers)))):
             raise UnsupportedModelError(f"{reason}; converted as it is, it gives other scores ({apart:.2g})")
         why = f"converted as it is, so that the methods that train are out of reach: {reason}"
+    shape = _input_shape(content, data.input_shape)
     _check_outputs(content, data)
     ending = _ending(content)
     chosen = choose(
         lambda images: running.logits(content, images),
         data,
-        _input_shape(content, data.input_shape),
+        shape,
         own="",
         probabilities=ending != "linear",
     )
     notes = (why, *chosen.notes, ENDING_NOTES[ending])
     if any(operator.name.endswith("_LSTM") for operator in read_graph(content).operators):
         notes += ("its files remember: call interpreter.reset_all_variables() before each image",)
-    return Source(content=content, range=chosen.range, notes=notes, accuracy=chosen.accuracy)
+    ready: Mapping[str, bytes] = {}
+    if not keras_files.is_tflite(path):
+        shown = chosen.range.fed(data.x_train[:REPRESENTATIVE_IMAGES])
+        written = convert(str(path), shown, CONVERTER_FORMS[1:], legacy=keras_files.is_legacy(path)).contents
+        # the converter leaves small kernels as they are, and so the whole of a small file
+        ready = {form: each for form, each in written.items() if len(each) < len(content)}
+    return Source(content=content, ready=ready, range=chosen.range, notes=notes, accuracy=chosen.accuracy)
 
 
 #: The forms by name, the float file first.
@@ -102,7 +110,8 @@ def outcome(source: Source, form: str, data: Dataset, *, seed: int) -> Outcome:
     """
     content = source.content
     if form != BASELINE:
-        content = quantizing.quantize(content, form, data.x_train[:REPRESENTATIVE_IMAGES])
+        shown = data.x_train[:REPRESENTATIVE_IMAGES]
+        content = source.ready.get(form) or quantizing.quantize(content, form, shown)
         check_delegate(content, data.x_val[:GUARD_IMAGES])
     converted_bytes = len(content)
     content = slim(content).content

@@ -7,6 +7,7 @@ a call, for which recurrent and attention layers become what every interpreter r
 import os
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,31 +20,42 @@ from .graphs import UnsupportedModelError
 
 @dataclass(frozen=True, kw_only=True)
 class Converted:
-    """A float .tflite file of a model.
+    """.tflite files of a model.
 
     Attributes:
-        content: its bytes. answers: what the model itself gives for the images it was asked about, (n, ...).
+        contents: their bytes by form. reasons: by form, why there is none.
+        answers: what the model itself gives for the images it was asked about, (n, ...).
     """
 
-    content: bytes
+    contents: Mapping[str, bytes]
+    reasons: Mapping[str, str]
     answers: np.ndarray
 
 
-def convert(path: str, images: np.ndarray, *, legacy: bool) -> Converted:
-    """A saved model as a float .tflite file for one image a call.
+#: Forms that the converter writes of a model, and not of its float file: it knows recurrent layers as such.
+FORMS = ("float32", "dynamic_range", "int8")
+
+
+def convert(path: str, images: np.ndarray, forms: Sequence[str], *, legacy: bool) -> Converted:
+    """A saved model as .tflite files for one image a call.
 
     Args:
-        images: some inputs as the model takes them, (n, ...): what it answers, and what closes open sizes.
+        images: some inputs as the model takes them, float32 (n, ...): what it answers, what closes open
+            sizes, and what shows an integer form the range of each activation.
+        forms: of `FORMS`.
         legacy: whether Keras 2 saved it.
     Raises:
-        UnsupportedModelError: its Keras, or the converter, cannot take it: why.
+        NotRebuiltError: its Keras, or the converter, cannot take it: why.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        np.savez(folder / "images.npz", allow_pickle=False, images=images)
+        np.savez(folder / "images.npz", allow_pickle=False, images=images, forms=np.array(list(forms)))
         child.call("converting", path, name, legacy=legacy)
-        answers = np.load(folder / "answers.npy", allow_pickle=False)
-        return Converted(content=(folder / "model.tflite").read_bytes(), answers=answers)
+        return Converted(
+            contents={file.stem: file.read_bytes() for file in sorted(folder.glob("*.tflite"))},
+            reasons={file.stem: file.read_text() for file in sorted(folder.glob("*.reason"))},
+            answers=np.load(folder / "answers.npy", allow_pickle=False),
+        )
 
 
 # In the process of its own
@@ -83,7 +95,7 @@ def _has_layers(path: str) -> bool:
         return False
 
 
-def _converted(path: str, images: np.ndarray) -> tuple[bytes, np.ndarray]:
+def _convert(path: str, images: np.ndarray, forms: Sequence[str], folder: Path) -> None:
     import tensorflow as tf
 
     call, holder, ends = _callable(path)
@@ -91,16 +103,34 @@ def _converted(path: str, images: np.ndarray) -> tuple[bytes, np.ndarray]:
         raise UnsupportedModelError(f"the model has {len(ends)} inputs; allowed is one")
     ((shape, dtype),) = ends
     given = images.reshape(len(images), *(size or at for size, at in _zip(shape, images.shape[1:])))
-    spec = tf.TensorSpec((1, *given.shape[1:]), dtype)
 
     def scores(batch: Any) -> Any:
         (output,) = tf.nest.flatten(call(batch))
         return output
 
-    answers = [np.asarray(scores(tf.cast(image[None], dtype)))[0] for image in given]
+    answers = [np.asarray(scores(tf.cast(image[None], dtype)))[0] for image in given[:ASKED]]
+    np.save(folder / "answers.npy", np.stack(answers))
+    spec = tf.TensorSpec((1, *given.shape[1:]), dtype)
     function = tf.function(scores, input_signature=[spec], autograph=False).get_concrete_function()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], holder)
-    return converter.convert(), np.stack(answers)
+    for form in forms:
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], holder)
+        if form != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if form == "int8":
+            converter.representative_dataset = lambda: ([image[None]] for image in given)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = converter.inference_output_type = tf.int8
+        try:
+            (folder / f"{form}.tflite").write_bytes(converter.convert())
+        # a form less, with the reason, but the first is what all depends on
+        except Exception as error:
+            if form == "float32":
+                raise
+            (folder / f"{form}.reason").write_text(" ".join(str(error).split())[:300] or type(error).__name__)
+
+
+#: Images whose answers are compared.
+ASKED = 32
 
 
 def _zip(shape: tuple[int | None, ...], given: tuple[int, ...]) -> list[tuple[int | None, int]]:
@@ -109,13 +139,11 @@ def _zip(shape: tuple[int | None, ...], given: tuple[int, ...]) -> list[tuple[in
 
 
 def main(arguments: list[str]) -> int:
-    """Write FOLDER/model.tflite and FOLDER/answers.npy for FOLDER/images.npz, or FOLDER/error.txt."""
+    """Write the forms and FOLDER/answers.npy for FOLDER/images.npz, or FOLDER/error.txt."""
     path, folder = arguments[0], Path(arguments[1])
     try:
         with np.load(folder / "images.npz", allow_pickle=False) as arrays:
-            content, answers = _converted(path, arrays["images"])
-        (folder / "model.tflite").write_bytes(content)
-        np.save(folder / "answers.npy", answers)
+            _convert(path, arrays["images"], [str(form) for form in arrays["forms"]], folder)
     # whatever Keras and the converter raise is an answer to the one who asked
     except Exception as error:
         (folder / "error.txt").write_text(" ".join(str(error).split())[:300] or type(error).__name__)
