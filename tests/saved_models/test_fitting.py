@@ -1,5 +1,6 @@
 """A user's saved models: Keras 2 and 3, folded exactly, through every form, and what is refused."""
 
+import json
 import os
 import warnings
 import zipfile
@@ -8,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from conftest import exactly
@@ -16,15 +18,16 @@ from keras_models import CLASSES, NETS, save_both, save_data
 from model_compression.data.datasets import Dataset, load_dataset
 from model_compression.files import matching
 from model_compression.saved_models import graphs
-from model_compression.saved_models.graphs import Net, UnsupportedModelError
+from model_compression.saved_models.ending import without_ending
+from model_compression.saved_models.graphs import Net, NotRebuiltError, UnsupportedModelError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
     from model_compression.files import conversion, guard
-    from model_compression.nets.keras2 import keras
+    from model_compression.nets.keras2 import keras, tfmot
     from model_compression.quiet import quiet
     from model_compression.saved_models import files as keras_files
-    from model_compression.saved_models import fitting, reader
+    from model_compression.saved_models import fitting, loading, reader, taking
     from model_compression.study import applicable
     from model_compression.study.catalogue import Settings, forms
     from model_compression.study.experiment import Bench
@@ -76,27 +79,31 @@ def test_every_format_of_both_keras_gives_the_same_net(name: str, saved: Path, d
     assert np.mean(given[0].argmax(axis=-1) == data.y_val) > 0.8
 
 
-def test_scores_are_those_of_the_file_before_softmax(saved: Path, data: Dataset) -> None:
+def test_model_gives_what_its_file_gave(saved: Path, data: Dataset) -> None:
     original = keras.models.load_model(saved / "mobile_2.keras", compile=False)
     loaded = fitting.load(saved / "mobile_2.keras")
-    assert loaded.notes == (
-        "the final softmax was dropped: the file's outputs are logits, its labels the same",
-    )
+    assert loaded.ending == "softmax"
     fitted = fitting.fit_to(loaded, data)
-    ours = answers(fitting.to_keras(fitted.net), data.x_val / np.float32(255))
+    net = fitting.to_keras(fitted.net)
+    ours = answers(taking.as_taken(net, fitted), fitted.fed(data).x_val)
     theirs = answers(original, data.x_val.astype(np.float32))
-    softmax = np.exp(ours - ours.max(axis=1, keepdims=True))
-    np.testing.assert_allclose(softmax / softmax.sum(axis=1, keepdims=True), theirs, atol=1e-4)
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    # what is trained gives the same scores on smaller numbers
+    small = answers(net, fitted.seen(data).x_val)
+    np.testing.assert_allclose(fitted.seen(data).x_val, data.x_val / np.float32(255), rtol=1e-6)
+    np.testing.assert_array_equal(small.argmax(axis=1), theirs.argmax(axis=1))
 
 
 def test_pixels_are_scaled_as_validation_data_say(saved: Path, data: Dataset) -> None:
     own = fitting.fit_to(fitting.load(saved / "mobile_2.h5"), data)
-    assert own.notes[-1] == "the model scales pixels itself (Rescaling), so it gets them from 0 to 255"
+    assert own.notes[0] == (
+        "the model scales pixels itself (Rescaling): it and its files take them from 0 to 255"
+    )
     without = fitting.fit_to(fitting.load(saved / "residual_2.h5"), data)
-    assert without.notes[-1].startswith("the model takes pixels from 0 to 1, on which it scores best on")
+    assert without.notes[0].startswith("the model takes pixels from 0 to 1, on which it scores best on")
 
 
-def test_raw_pixels_are_found_and_folded(data: Dataset) -> None:
+def test_raw_pixels_are_found(data: Dataset) -> None:
     # scores 0 unless the mean pixel is far above 1: only raw pixels tell
     model = keras.Sequential(
         [keras.Input(data.input_shape), layers.GlobalAveragePooling2D(), layers.Dense(CLASSES)]
@@ -106,9 +113,10 @@ def test_raw_pixels_are_found_and_folded(data: Dataset) -> None:
     weights = np.zeros((3, CLASSES), np.float32)
     weights[0, 1] = 1
     model.set_weights([weights, np.array([100, 0, 0, 0], np.float32)])
-    wanted = fitting.UserModel(path=Path("x"), net=reader.read(model), keras_version="2")
+    wanted = fitting.UserModel(path=Path("x"), net=reader.read(model), keras_version="2", ending="linear")
     fitted = fitting.fit_to(wanted, bright)
     assert "the model takes pixels from 0 to 255" in fitted.notes[0]
+    np.testing.assert_array_equal(fitted.fed(bright).x_val, bright.x_val.astype(np.float32))
 
 
 # Folding
@@ -236,13 +244,17 @@ def test_nested_and_shared_layers_are_followed() -> None:
     ]
 
 
-def test_single_sigmoid_becomes_two_logits() -> None:
-    model = _chain(layers.Dense(1, activation="sigmoid"), shape=(7,))
-    net, said = graphs.as_scores(reader.read(model))
-    images = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
-    ours, theirs = answers(fitting.to_keras(net), images), answers(model, images)[:, 0]
-    np.testing.assert_allclose(1 / (1 + np.exp(ours[:, 0] - ours[:, 1])), theirs, rtol=1e-5)
-    assert said[1] == "the single score became two, 0 and itself: one logit a class"
+def test_ending_is_left_out_and_named() -> None:
+    for end, ending in (
+        (layers.Dense(1, activation="sigmoid"), "sigmoid"),
+        (layers.Softmax(), "softmax"),
+        (layers.Activation("tanh"), "linear"),
+    ):
+        net, found = without_ending(reader.read(_chain(layers.Dense(3), end, shape=(7,))))
+        assert (found, net.node(net.output).activation) == (
+            ending,
+            "tanh" if ending == "linear" else "linear",
+        )
 
 
 def test_relu_is_fused_and_relu6_an_activation_so_that_tfmot_quantizes_the_kernels_before() -> None:
@@ -381,9 +393,7 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
     path.write_text("not a model")
     _refused(path, f"{path} is no saved Keras model; {again}")
     path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(20))
-    _refused(
-        path, f"{path} is a .tflite file, which cannot be trained; give the Keras model it was made from"
-    )
+    _refused(path, f"{path} is a .tflite file, which holds no layers to train")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("data.pkl", b"")
     _refused(path, f"{path} is a zip archive without a Keras config (it holds data.pkl); {again}")
@@ -391,10 +401,8 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
     folder.mkdir()
     _refused(folder, f"{folder} is a folder without a saved_model.pb; {again}")
     (folder / "saved_model.pb").write_bytes(b"")
-    said = (
-        f"{folder} is a SavedModel without Keras layers (made by model.export or TensorFlow alone); {again}"
-    )
-    _refused(folder, said)
+    with pytest.raises(NotRebuiltError, match="Keras 2 cannot load it"):
+        fitting.load(folder)
 
 
 def test_weights_without_layers(saved: Path, tmp_path: Path) -> None:
@@ -419,11 +427,13 @@ def test_cut_short_files(saved: Path, tmp_path: Path) -> None:
         (
             "custom_3",
             "layer 'twice' (Twice) is a custom layer, or one that Keras 2 does not have; "
-            "write it with layers that Keras 2 has, and save the model again",
+            "write it with layers that Keras 2 has and save the model again, or save it with "
+            "model.export(folder)",
         ),
         (
             "lambda_3",
-            "layer 'lambda' (Lambda) holds Python code, which is not run; write it with layers of Keras",
+            "layer 'lambda' (Lambda) holds Python code, which is not run; write it with layers of Keras "
+            "(an axis is added by Reshape), or save the model with model.export(folder)",
         ),
     ],
 )
@@ -431,9 +441,21 @@ def test_layers_that_are_code_are_refused(name: str, message: str, saved: Path) 
     _refused(saved / f"{name}.keras", message)
 
 
-def test_layer_that_keras_2_computes_differently_is_found(saved: Path) -> None:
-    with pytest.raises(UnsupportedModelError, match=r"computes differently in Keras 2.*hard_sigmoid"):
-        fitting.load(saved / "hard_3.keras")
+def test_functions_that_differ_between_the_two_keras_are_written_out(saved: Path) -> None:
+    kinds = [node.kind for node in fitting.load(saved / "hard_3.keras").net.nodes]
+    assert kinds == ["Conv2D", "Affine", "Activation", "Affine", "Flatten", "Dense"]
+
+
+def test_net_that_answers_otherwise_is_found(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "canonical", lambda net: replace(net, nodes=(*map(_other, net.nodes),)))
+    loading._load.cache_clear()
+    with pytest.raises(NotRebuiltError, match=r"computes differently in Keras 2; its activations are linear"):
+        fitting.load(saved / "residual_2.h5")
+    loading._load.cache_clear()
+
+
+def _other(node: graphs.Node) -> graphs.Node:
+    return replace(node, weights=tuple(1.1 * array for array in node.weights))
 
 
 def test_operators_of_numbers_become_layers_and_others_are_named(saved: Path) -> None:
@@ -455,8 +477,43 @@ def test_subclassed_models_are_refused(tmp_path: Path) -> None:
     _refused(
         path,
         f"{path} is a subclassed model (Own), which only its own Python code can rebuild; "
-        "rebuild it with the functional API (keras.Model(inputs, outputs)) and save that",
+        "rebuild it with the functional API (keras.Model(inputs, outputs)) and save that, or save it with "
+        "model.export(folder)",
     )
+
+
+@pytest.mark.parametrize(
+    ("wrap", "said"),
+    [
+        (tfmot.sparsity.keras.prune_low_magnitude, r"is pruned and still wrapped.*strip_pruning\(model\)"),
+        (tfmot.quantization.keras.quantize_model, "quantization-aware training.*give the float model"),
+    ],
+)
+def test_wrapped_models_are_refused_with_the_line_that_strips_them(
+    wrap: Callable[[keras.Model], keras.Model], said: str, tmp_path: Path
+) -> None:
+    model = wrap(_chain(layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(2)))
+    path = tmp_path / "wrapped.h5"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras calls .h5 outdated
+        model.save(path)
+    with pytest.raises(UnsupportedModelError, match=said):
+        fitting.load(path)
+
+
+def test_sequential_whose_config_is_a_list_is_read(tmp_path: Path) -> None:
+    path, model = tmp_path / "old.h5", _chain(layers.Flatten(), layers.Dense(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras calls .h5 outdated
+        model.save(path)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        config["config"] = [
+            layer for layer in config["config"]["layers"] if layer["class_name"] != "InputLayer"
+        ]
+        config["config"][0]["config"]["batch_input_shape"] = [None, 6, 6, 3]
+        file.attrs["model_config"] = json.dumps(config)
+    assert [node.kind for node in fitting.load(path).net.nodes] == ["Flatten", "Dense"]
 
 
 def test_several_inputs_are_refused(tmp_path: Path) -> None:
@@ -470,11 +527,11 @@ def test_several_inputs_are_refused(tmp_path: Path) -> None:
     )
 
 
-def test_output_that_is_an_image_is_refused(tmp_path: Path) -> None:
+def test_output_that_is_an_image_is_refused(data: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "image.keras"
-    _chain(layers.Conv2D(2, 3)).save(path)
-    with pytest.raises(UnsupportedModelError, match="the model's output is 4 x 4 x 2 an image; allowed is"):
-        fitting.load(path)
+    _chain(layers.Conv2D(2, 3), shape=(12, 12, 3)).save(path)
+    with pytest.raises(UnsupportedModelError, match="the model's output is 10 x 10 x 2 an image; allowed is"):
+        fitting.fit_to(fitting.load(path), data)
 
 
 def test_images_and_classes_must_fit_the_model(saved: Path, data: Dataset) -> None:
@@ -482,7 +539,7 @@ def test_images_and_classes_must_fit_the_model(saved: Path, data: Dataset) -> No
     grey = replace(data, **{f"x_{s}": getattr(data, f"x_{s}")[..., :1] for s in ("train", "val", "test")})
     message = (
         "the model takes images 12 x 12 x 3 and the data hold 12 x 12 x 1; "
-        "allowed is the same shape, but for a last axis of 1"
+        "allowed is the same shape, but for axes of 1"
     )
     with pytest.raises(UnsupportedModelError, match=exactly(message)):
         fitting.fit_to(model, grey)
@@ -490,18 +547,33 @@ def test_images_and_classes_must_fit_the_model(saved: Path, data: Dataset) -> No
         fitting.fit_to(model, replace(data, classes=5))
 
 
-def test_axis_of_one_is_added_and_images_are_flattened_as_the_model_needs() -> None:
-    for wanted, given in (
-        ((6, 6, 1), (6, 6)),
-        ((6, 6), (6, 6, 1)),
-        ((36,), (6, 6)),
-        ((None, None, 1), (6, 6)),
-    ):
-        head = [layers.GlobalAveragePooling2D()] if len(wanted) == 3 else [layers.Flatten()]
-        head = head if wanted != (36,) else []
-        model = _chain(*head, layers.Dense(2), shape=wanted)
-        net = fitting._shaped(reader.read(model), given)
-        assert fitting.to_keras(net).output_shape == (None, 2)
+@pytest.mark.parametrize(
+    ("wanted", "given", "taken"),
+    [
+        ((6, 6, 1), (6, 6), (6, 6, 1)),
+        ((6, 6), (6, 6, 1), (6, 6)),
+        ((6, 6, 1), (1, 6, 6), (6, 6, 1)),
+        ((36,), (6, 6), (36,)),
+        ((6, 6, 1), (36,), (6, 6, 1)),
+        ((None, None, 1), (6, 6), (6, 6, 1)),
+        ((None, 3), (9, 3), (9, 3)),
+    ],
+)
+def test_images_are_reshaped_where_only_axes_of_one_differ(
+    wanted: tuple[int | None, ...], given: tuple[int, ...], taken: tuple[int, ...]
+) -> None:
+    net = Net(input="image", input_shape=wanted, nodes=(), output="image")
+    assert fitting._shaped(net, given).input_shape == taken
+
+
+def test_channels_first_data_are_refused_with_the_line_that_moves_them() -> None:
+    net = Net(input="image", input_shape=(6, 5, 3), nodes=(), output="image")
+    message = (
+        "the model takes images 6 x 5 x 3 and the data hold 3 x 6 x 5; allowed is the same shape, but for "
+        "axes of 1; move the channels last: x = numpy.moveaxis(x, 1, -1)"
+    )
+    with pytest.raises(UnsupportedModelError, match=exactly(message)):
+        fitting._shaped(net, (3, 6, 5))
 
 
 def test_name_of_a_net_is_no_path_and_a_file_is() -> None:

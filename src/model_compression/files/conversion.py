@@ -11,6 +11,7 @@ from ..nets import channels
 from ..nets.keras2 import keras, qtyping, quantizer, recipe, tf
 from ..quiet import quiet
 from . import coding, packing
+from .dilation import whole_dilations
 from .running import io_details
 
 #: Training images that show a converter the range of each activation.
@@ -45,6 +46,8 @@ class ExportConfig:
         form: a name in `FORMS`.
         per_channel_dense: one scale for each output of a Dense layer instead of one in all; only
             int8. The converter's own default, but larger, and it splits clusters.
+        one_image: a file for one image a call, which TFLite Micro wants: shapes that an open batch would
+            leave to be worked out, by operators that it lacks, are numbers then.
         orders: of the hidden channels that are tried for a packed file that codes short, see `ordered`.
     Raises:
         ValueError: an unknown form, or one that this stack gets wrong, with the reason.
@@ -52,6 +55,7 @@ class ExportConfig:
 
     form: str
     per_channel_dense: bool = False
+    one_image: bool = False
     orders: int = 0
 
     def __post_init__(self) -> None:
@@ -76,7 +80,7 @@ Source = Callable[[], Iterator[list[np.ndarray]]]
 Export = Callable[[keras.Model, np.ndarray | None, ExportConfig], bytes]
 
 
-def _converter(model: keras.Model) -> tf.lite.TFLiteConverter:
+def _converter(model: keras.Model, config: ExportConfig) -> tf.lite.TFLiteConverter:
     """What `from_keras_model` gives, in a third of its time: that saves the model first, layer by layer."""
     (image,) = model.inputs
     (output,) = model.output_names
@@ -84,8 +88,10 @@ def _converter(model: keras.Model) -> tf.lite.TFLiteConverter:
     def call(images: tf.Tensor) -> dict[str, tf.Tensor]:
         return {output: model(images, training=False)}
 
-    spec = tf.TensorSpec(image.shape, image.dtype, name=image.name.split(":")[0])
-    function = tf.function(call, input_signature=[spec], autograph=False).get_concrete_function()
+    shape = [1 if config.one_image else None, *image.shape[1:]]
+    spec = tf.TensorSpec(shape, image.dtype, name=image.name.split(":")[0])
+    with whole_dilations():
+        function = tf.function(call, input_signature=[spec], autograph=False).get_concrete_function()
     # what the function reads, and nothing that Keras would save beside it
     holder = tf.Module()
     holder.variables_ = model.variables
@@ -100,24 +106,24 @@ def _h5(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> 
 
 
 def _float32(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-    return _converter(model).convert()
+    return _converter(model, config).convert()
 
 
 def _float16(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-    converter = _converter(model)
+    converter = _converter(model, config)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
     return converter.convert()
 
 
 def _dynamic_range(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-    converter = _converter(model)
+    converter = _converter(model, config)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     return converter.convert()
 
 
 def _int8(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-    converter = _converter(model)
+    converter = _converter(model, config)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.int8
     if images is not None:
@@ -131,7 +137,7 @@ def _int8(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -
 
 
 def _int16x8(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-    converter = _converter(model)
+    converter = _converter(model, config)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([image[None]] for image in _needed(images))
     converter.target_spec.supported_ops = [

@@ -137,8 +137,16 @@ class Graph:
         return [
             (self.constant(operator.inputs[1]), operator)
             for operator in self.operators
-            if operator.name in KERNEL_OPERATORS
+            if operator.name in KERNEL_OPERATORS and self._is_stored(operator.inputs[1])
         ]
+
+    def _is_stored(self, index: int) -> bool:
+        """Whether a tensor is constant, and not a product of attention, say."""
+        try:
+            self.constant(index)
+        except ValueError:
+            return False
+        return True
 
     def constant(self, index: int) -> Tensor:
         """A constant tensor, or the constant behind the DEQUANTIZE that produces it.

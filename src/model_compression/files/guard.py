@@ -119,7 +119,7 @@ def check_file(
     pairs = match_kernels(graph, net, trained)
     weights = {layer.name: layer.get_weights() for layer in kernel_layers(trained)}
     _check_types(graph, pairs, promise.rule)
-    factor = 1.0
+    factor, moved = 1.0, {}
     for name, (tensor, operator) in pairs.items():
         _check_counts(name, tensor, promise)
         _check_limits(_bias(graph, operator))
@@ -130,24 +130,66 @@ def check_file(
             factor *= own
             _check_values(tensor, kernel * own, promise.rule)
             for expected in biases:
-                _check_bias(_bias(graph, operator), expected * factor, name, promise.rule)
+                stored = _bias(graph, operator)
+                if np.any(expected) and (stored is None or not np.any(stored.dequantized())):
+                    moved[name] = expected
+                else:
+                    _check_bias(stored, expected * factor, promise.rule)
     zeros = sum(int(np.sum(tensor.dequantized() == 0)) for tensor, _ in pairs.values())
     if zeros < promise.zeros.get(TOGETHER, 0):
         raise CorruptFileError(f"the kernels have {zeros} zeros; promised: {promise.zeros[TOGETHER]}")
     labels = running.predict(content, images)
+    scores = running.logits(content, images)
 
-    def close(scores: Callable[[], np.ndarray]) -> bool:
-        return promise.by_scores and _score_error(running.logits(content, images), scores()) <= SCORE_ERROR
+    def close(others: Callable[[], np.ndarray]) -> bool:
+        return promise.by_scores and _score_error(scores, others()) <= SCORE_ERROR
 
     agreement = promise.rule.agreement
+    # a bias may stand in an operator of its own: then what is computed tells whether it is there
+    if moved:
+        _compare_scores(scores, _scores(trained, images), moved, promise.rule)
     if not weights and not close(lambda: _scores(trained, images)):
         _compare(labels, predict(trained, images), agreement, "the net it was made of")
-    rebuilt = rebuild(graph, net, pairs)
+    rebuilt = rebuild(graph, net, pairs, moved)
     if not close(lambda: _scores(rebuilt, images)):
         _compare(labels, predict(rebuilt, images), agreement, "its own constants, computed by Keras")
-    if not close(lambda: running.logits(content, images, delegate=False)):
-        plain = running.predict(content, images, delegate=False)
-        _compare(labels, plain, min(agreement, 0.99), "the interpreter without XNNPACK")
+    check_delegate(content, images, by_scores=promise.by_scores, agreement=min(agreement, 0.99))
+
+
+#: Largest error of the scores, over their spread, of a file of floats.
+FLOAT_SCORE_ERROR = 1e-3
+
+
+def _compare_scores(
+    scores: np.ndarray, others: np.ndarray, moved: Mapping[str, np.ndarray], rule: FormRule
+) -> None:
+    most = FLOAT_SCORE_ERROR if rule.largest_bits == 32 else SCORE_ERROR
+    error = _score_error(scores, others)
+    if not error <= most:
+        raise CorruptFileError(
+            f"the bias of {', '.join(moved)} is missing: the scores lie {error:.2g} of their spread from the "
+            f"trained net's; most: {most}"
+        )
+
+
+def check_delegate(
+    content: bytes, images: np.ndarray, *, by_scores: bool = True, agreement: float = 0.99
+) -> None:
+    """Raise unless a file computes finite numbers, and the same ones with XNNPACK and without.
+
+    Args:
+        images: float32 (n, ...), as the file takes them.
+        by_scores: whether labels may differ where the scores lie within `SCORE_ERROR`.
+        agreement: least fraction of images with the same label.
+    Raises:
+        CorruptFileError: what disagrees.
+    """
+    scores, plain = (running.logits(content, images, delegate=delegate) for delegate in (True, False))
+    if not np.isfinite(scores).all():
+        raise CorruptFileError("the file computes numbers that are not finite")
+    if not (by_scores and _score_error(scores, plain) <= SCORE_ERROR):
+        labels, others = (running.predict(content, images, delegate=delegate) for delegate in (True, False))
+        _compare(labels, others, agreement, "the interpreter without XNNPACK")
 
 
 def _scores(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -194,10 +236,11 @@ def match_kernels(
     Raises:
         CorruptFileError: the file has other kernels than the net.
     """
-    layers = kernel_layers(net)
+    # a layer that is called more than once is stored, or named, as often
+    layers = [layer for layer in kernel_layers(net) for _ in layer.inbound_nodes]
     stored = graph.kernels()
     # layers that no method takes are left as they are, and may have kernels of their own
-    others = sum(bool(layer.weights) for layer in net.layers) - len(layers)
+    others = sum(bool(layer.weights) for layer in net.layers) - len(kernel_layers(net))
     if not len(layers) <= len(stored) <= len(layers) + others:
         raise CorruptFileError(f"the file has {len(stored)} kernels, the net {len(layers)}")
     shapes = [to_file_layout(layer.get_weights()[0], layer).shape for layer in layers]
@@ -206,12 +249,19 @@ def match_kernels(
     places = matching.assign([tensor.dequantized() for tensor, _ in stored], shapes, expected)
     if places is None:
         for layer, shape, (tensor, _) in zip(layers, shapes, stored, strict=False):
-            if tensor.shape != shape:
+            if matching.without_ones(tensor.shape) != matching.without_ones(shape):
                 raise CorruptFileError(
                     f"tensor {tensor.name!r} has shape {tensor.shape}; {layer.name} needs {shape}"
                 )
         raise CorruptFileError("the file's kernels have other shapes than the net's")
-    return {layer.name: stored[place] for layer, place in zip(layers, places, strict=True)}
+    found: dict[str, tuple[Tensor, Operator]] = {}
+    for layer, place in zip(layers, places, strict=True):
+        tensor, _ = first = found.setdefault(layer.name, stored[place])
+        if first is not stored[place] and not np.array_equal(
+            tensor.dequantized(), stored[place][0].dequantized()
+        ):
+            raise CorruptFileError(f"the calls of {layer.name} have kernels of their own; promised: one")
+    return found
 
 
 def _trained_kernels(trained: keras.Model) -> dict[str, np.ndarray]:
@@ -221,6 +271,10 @@ def _trained_kernels(trained: keras.Model) -> dict[str, np.ndarray]:
         if isinstance(getattr(layer, "layer", None), KERNEL_LAYERS) and getattr(layer, "_weight_vars", None):
             found[layer.layer.name] = layer._weight_vars[0][0].numpy()
     return found
+
+
+#: Operators that the converter leaves in floats, between integers: it knows no range for their outputs.
+_FLOAT_ONLY = ("ELU", "EXP", "LOG", "SIN", "COS")
 
 
 def _check_types(graph: Graph, pairs: Mapping[str, tuple[Tensor, Operator]], rule: FormRule) -> None:
@@ -236,8 +290,9 @@ def _check_types(graph: Graph, pairs: Mapping[str, tuple[Tensor, Operator]], rul
             f"tensor {largest.name!r} has {largest.bits} bits; promised: {rule.largest_bits}"
         )
     if rule.integer_only:
+        islands = {i for op in graph.operators if op.name in _FLOAT_ONLY for i in (*op.inputs, *op.outputs)}
         for tensor in graph.tensors:
-            if tensor.dtype.startswith("float"):
+            if tensor.dtype.startswith("float") and tensor.index not in islands:
                 raise CorruptFileError(
                     f"tensor {tensor.name!r} is {tensor.dtype}; promised: integers throughout"
                 )
@@ -261,6 +316,7 @@ def _factor(tensor: Tensor, kernel: np.ndarray) -> float:
     One that puts every weight within half a step of what is stored, where there is such a factor: the one
     that comes closest in squares is itself off by what few weights were rounded by.
     """
+    kernel = kernel.reshape(tensor.shape)
     stored, step = tensor.dequantized(), float(np.max(tensor.scale, initial=0.0))
     both = float(np.sum(stored * kernel, dtype=np.float64))
     if both <= 0:
@@ -274,6 +330,7 @@ def _factor(tensor: Tensor, kernel: np.ndarray) -> float:
 
 
 def _check_values(tensor: Tensor, expected: np.ndarray, rule: FormRule) -> None:
+    expected = expected.reshape(tensor.shape)
     error = np.abs(tensor.dequantized() - expected)
     relative = float(np.sqrt(np.mean(error**2) / max(float(np.mean(expected**2)), 1e-30)))
     # so that NaN fails too
@@ -311,10 +368,8 @@ def _check_limits(bias: Tensor | None) -> None:
             )
 
 
-def _check_bias(tensor: Tensor | None, expected: np.ndarray, layer: str, rule: FormRule) -> None:
+def _check_bias(tensor: Tensor | None, expected: np.ndarray, rule: FormRule) -> None:
     if tensor is None:
-        if np.any(expected):
-            raise CorruptFileError(f"the bias of {layer} is missing; the trained one is not zero")
         return
     error = np.abs(tensor.dequantized() - expected)
     # half a step of the integer forms, the rounding of floats
@@ -328,8 +383,17 @@ def _check_bias(tensor: Tensor | None, expected: np.ndarray, layer: str, rule: F
         )
 
 
-def rebuild(graph: Graph, net: keras.Model, pairs: Mapping[str, tuple[Tensor, Operator]]) -> keras.Model:
-    """The Keras net with the file's constants, de-quantized, as its weights."""
+def rebuild(
+    graph: Graph,
+    net: keras.Model,
+    pairs: Mapping[str, tuple[Tensor, Operator]],
+    moved: Mapping[str, np.ndarray] | None = None,
+) -> keras.Model:
+    """The Keras net with the file's constants, de-quantized, as its weights.
+
+    Args:
+        moved: biases that stand elsewhere in the file, by layer.
+    """
     copy = clone(net)
     for layer in copy.layers:
         if layer.name not in pairs:
@@ -339,6 +403,9 @@ def rebuild(graph: Graph, net: keras.Model, pairs: Mapping[str, tuple[Tensor, Op
         weights = [to_keras_layout(tensor.dequantized(), layer, kernel.shape)]
         if biases:
             stored = _bias(graph, operator)
-            weights.append(np.zeros_like(biases[0]) if stored is None else stored.dequantized())
+            known = (moved or {}).get(layer.name)
+            if known is None:
+                known = np.zeros_like(biases[0]) if stored is None else stored.dequantized()
+            weights.append(known)
         layer.set_weights(weights)
     return copy

@@ -30,6 +30,11 @@ def distance(stored: np.ndarray, expected: np.ndarray) -> float:
     return 1.0 - float(ours @ theirs) / norms
 
 
+def without_ones(shape: Sequence[int]) -> tuple[int, ...]:
+    """The sizes above 1: a converter may drop the axes of 1, or add some."""
+    return tuple(size for size in shape if size > 1)
+
+
 def assign(
     stored: Sequence[np.ndarray], shapes: Sequence[tuple[int, ...]], expected: Sequence[np.ndarray | None]
 ) -> list[int] | None:
@@ -47,7 +52,7 @@ def assign(
     costs = np.full((len(shapes), len(stored)), IMPOSSIBLE)
     for row, (shape, kernel) in enumerate(zip(shapes, expected, strict=True)):
         for column, values in enumerate(stored):
-            if values.shape == shape:
+            if without_ones(values.shape) == without_ones(shape):
                 apart = UNKNOWN if kernel is None else distance(values, kernel)
                 costs[row, column] = apart + OUT_OF_ORDER * abs(row - column)
     rows, columns = linear_sum_assignment(costs)

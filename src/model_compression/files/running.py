@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from ..data.labels import labels_of
 from ..quiet import quiet
 from .graph import Graph, read_graph
 
@@ -108,6 +109,8 @@ def invoke(
             if len(part) < size:
                 # filled up, since another size would have to be allocated anew
                 full = np.concatenate([full, np.zeros((size - len(part), *shape), part.dtype)])
+            # a recurrent layer remembers the image before
+            own.reset_all_variables()
             own.set_tensor(source["index"], full)
             own.invoke()
             parts[start] = own.get_tensor(target["index"]).reshape(size, -1)[: len(part)]
@@ -152,7 +155,23 @@ def logits(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.n
 
 def predict(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
     """Labels (n,) that a file gives to float32 images (n, ...)."""
-    return np.argmax(logits(content, images, delegate=delegate), axis=-1)
+    return labels(content, logits(content, images, delegate=delegate))
+
+
+def labels(content: bytes, outputs: np.ndarray) -> np.ndarray:
+    """Labels (n,) of a file's outputs (n, ...)."""
+    single = outputs.shape[-1] == 1
+    return labels_of(outputs, probabilities=single and last_operator(content) == "LOGISTIC")
+
+
+def last_operator(content: bytes) -> str:
+    """The last that computes: "SOFTMAX" and "LOGISTIC" make probabilities; empty where none does."""
+    names = [operator.name for operator in read_graph(content).operators if operator.name not in _CONVERTING]
+    return names[-1] if names else ""
+
+
+#: Operators that change how numbers are stored, not which.
+_CONVERTING = ("QUANTIZE", "DEQUANTIZE", "CAST", "RESHAPE")
 
 
 def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..data.labels import labels_of
 from .augmentation import augment_batches, check_images, draw_moves, move, view_seed
 from .keras2 import keras, tf
 
@@ -100,21 +101,33 @@ class DistillationLoss(keras.losses.Loss):
         return self.temperature**2 * lost
 
 
-def loss_of(answers: np.ndarray) -> keras.losses.Loss:
+def _each_sigmoid(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Binary cross-entropy of a logit a class, or of a single one."""
+    classes = logits.shape[-1]
+    labels = tf.cast(tf.reshape(labels, [-1]), tf.int32)
+    wanted = tf.cast(labels[:, None], logits.dtype) if classes == 1 else tf.one_hot(labels, classes)
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=wanted, logits=logits), axis=-1)
+
+
+def loss_of(answers: np.ndarray, *, outputs: int, ending: str = "softmax") -> object:
     """What a net is trained by: squared errors of values, cross-entropy of labels, on logits.
 
     Args:
         answers: as a `Dataset` holds them: floats (n, ...) for values, ints (n,) for labels, ints
             (n, labels) of 0 and 1 where an input can have several.
+        outputs: of the net. ending: the function that makes probabilities of its logits: "sigmoid" judges
+            each by itself.
     """
     if answers.dtype.kind == "f":
         return keras.losses.MeanSquaredError()
     if answers.ndim > 1:
         return keras.losses.BinaryCrossentropy(from_logits=True)
+    if ending == "sigmoid" or outputs == 1:
+        return _each_sigmoid
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def compile_model(model: keras.Model, config: TrainConfig, images: int, loss: keras.losses.Loss) -> None:
+def compile_model(model: keras.Model, config: TrainConfig, images: int, loss: object) -> None:
     """Adam on a cosine."""
     peak = config.learning_rate * config.batch_size / REFERENCE_BATCH
     steps = config.steps(images)
@@ -217,6 +230,7 @@ def fit(
     progress: Progress,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     lesson: Lesson | None = None,
+    ending: str = "softmax",
 ) -> None:
     """Train `model` in place.
 
@@ -226,12 +240,14 @@ def fit(
         seed: fixes the order of the batches and how images are moved; set right before the fit.
         progress: called with the epochs done so far.
         lesson: learn this of the images, moved as the teacher saw them, in place of the labels.
+        ending: the function behind the net's logits, see `loss_of`.
     Raises:
         ValueError: inputs that are no images shall be moved.
     """
     check_images(lesson.strength if lesson else config.augment, images.shape[1:])
     keras.utils.set_random_seed(seed)
-    loss = DistillationLoss(lesson.temperature) if lesson else loss_of(labels)
+    given = loss_of(labels, outputs=model.output_shape[-1], ending=ending)
+    loss = DistillationLoss(lesson.temperature) if lesson else given
     compile_model(model, config, len(images), loss)
     if config.augment and lesson is None:
         augment_batches(model, config.augment, seed)
@@ -260,4 +276,10 @@ def outputs(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -
 
 def predict(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -> np.ndarray:
     """Labels (n,) that a Keras model gives to float32 images (n, ...)."""
-    return np.argmax(outputs(model, images, batch_size=batch_size), axis=-1)
+    return labels(model, outputs(model, images, batch_size=batch_size))
+
+
+def labels(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
+    """Labels (n,) of a Keras model's outputs (n, ...)."""
+    ends_in_sigmoid = getattr(model.layers[-1], "activation", None) is keras.activations.sigmoid
+    return labels_of(outputs, probabilities=ends_in_sigmoid)

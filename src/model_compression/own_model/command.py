@@ -9,23 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
-from ..nets.keras2 import keras
+from ..data.datasets import Dataset
 from ..nets.training import TrainConfig
-from ..quiet import quiet
 from ..runtimes import deployment, firmware
 from ..runtimes.deployment import BASELINE, DeviceFile
 from ..runtimes.smallest import Candidate, Choice, Runtime, smallest
 from ..saved_models import files as keras_files
-from ..saved_models import fitting
-from ..store import writable_folder, write_atomically
-from ..study.applicable import applicable, left_alone
-from ..study.catalogue import Settings, forms
+from ..store import write_atomically
+from ..study.catalogue import Settings
 from ..study.experiment import Bench
 from ..study.outcomes import Outcome
-from ..study.recipes import Recipe
-from ..study.scheduling import Failure, Study
+from . import making
 
 #: Images that a fine-tuning step sees in all, where the number of epochs is not given, and its limits.
 DEFAULT_IMAGES, MOST_EPOCHS = 100_000, 20
@@ -73,6 +67,7 @@ class Answer:
         notes: what was decided about the model. left_alone: layers by form and method.
         outcomes: by recipe. contents: files by form; one with look-up tables is made from a recipe's file.
         parameters: of the float net, everything folded. images: for validation.
+        input_shape: of one image, as the model takes it.
     """
 
     choice: Choice
@@ -84,6 +79,7 @@ class Answer:
     contents: Mapping[str, bytes]
     parameters: int
     images: int
+    input_shape: tuple[int, ...]
 
     def outcome(self, form: str) -> Outcome:
         """That of the recipe behind a form."""
@@ -128,26 +124,17 @@ def run(request: Request) -> Answer:
     path = os.path.abspath(request.model)
     # bad input is found before any folder is made
     keras_files.digest(request.model)
-    fitting.load(path)
     _ = bench.data
-    fitted = bench.user_model(path)
-    writable_folder(request.output)
-    net = bench.trained(path, (), request.seed, _no_report)
-    recipes, skipped = applicable(net, forms(settings(path, len(bench.data.x_train), request)))
-    alone = {name: found for name, recipe in recipes.items() if (found := left_alone(net, recipe))}
-    parameters = int(net.count_params())
-    outcomes, failures = _carry_out(bench, recipes, request)
-    skipped |= failures
-    if BASELINE not in outcomes:
-        raise ValueError(f"the model cannot be converted at all: {skipped[BASELINE]}")
+    made = making.make(bench, path, lambda images: settings(path, images, request), request)
+    if BASELINE not in made.outcomes:
+        raise ValueError(f"the model cannot be converted at all: {made.skipped[BASELINE]}")
     files = {
         name: DeviceFile(content=outcome.content, validation_accuracy=outcome.record.validation_accuracy)
-        for name, outcome in outcomes.items()
+        for name, outcome in made.outcomes.items()
     }
     if request.runtime == "tflm":
-        shared = [name for name in files if recipes[name].shares_values]
-        files = deployment.with_tables(files, shared, store=bench.store)
-    measured = _measure(bench, files, request)
+        files = deployment.with_tables(files, made.shared, store=bench.store)
+    measured = _measure(bench, made.fed, files, request)
     return Answer(
         choice=smallest(
             measured,
@@ -158,58 +145,25 @@ def run(request: Request) -> Answer:
             runtime=request.runtime,
         ),
         candidates={form.name: form for form in measured},
-        skipped=skipped,
-        notes=fitted.notes,
-        left_alone=alone,
-        outcomes=outcomes,
+        skipped=made.skipped,
+        notes=made.notes,
+        left_alone=made.left_alone,
+        outcomes=made.outcomes,
         contents={name: file.content for name, file in files.items()},
-        parameters=parameters,
+        parameters=made.parameters,
         images=len(bench.data.y_val),
+        input_shape=made.fed.input_shape,
     )
 
 
-def _no_report(key: str, title: str, done: float) -> None:
-    """Progress that nobody watches."""
-
-
-def _carry_out(
-    bench: Bench, recipes: Mapping[str, Recipe], request: Request
-) -> tuple[dict[str, Outcome], dict[str, str]]:
-    """Each recipe's outcome, or why there is none; side by side in processes, or one by one in this one."""
-    outcomes: dict[str, Outcome] = {}
-    failures: dict[str, str] = {}
-    if request.workers != 0:
-        study = Study(bench, recipes, [request.seed], n_workers=request.workers).start()
-        study.wait()
-        for name in recipes:
-            found = study.outcome(name, request.seed)
-            if isinstance(found, Failure):
-                failures[name] = found.error
-            else:
-                outcomes[name] = found
-        return outcomes, failures
-    epochs = sum(recipe.epochs for recipe in recipes.values())
-    with tqdm(total=epochs + len(recipes), unit="epoch", leave=False, dynamic_ncols=True) as bar:
-        for name, recipe in recipes.items():
-            before = bar.n
-            bar.set_description_str(name)
-            try:
-                with quiet():
-                    outcomes[name] = bench.run(recipe, request.seed, _no_report)
-            # a form that a tool fails on is a form less, with the reason
-            except Exception as error:
-                failures[name] = " ".join(str(error).split()) or type(error).__name__
-            bar.update(before + recipe.epochs + 1 - bar.n)
-            keras.backend.clear_session()
-    return outcomes, failures
-
-
-def _measure(bench: Bench, files: Mapping[str, DeviceFile], request: Request) -> list[Candidate]:
+def _measure(
+    bench: Bench, fed: Dataset, files: Mapping[str, DeviceFile], request: Request
+) -> list[Candidate]:
     """Figures of each form: of TFLite Micro where it has to run there, of time where that is limited."""
     runtimes: list[Runtime] = []
     if request.runtime == "tflm" or request.max_latency_us is not None:
         runtimes = [request.runtime]
-    images, store = bench.data.x_val[:MICRO_IMAGES], bench.store
+    images, store = fed.x_val[:MICRO_IMAGES], bench.store
     table = deployment.table(files, images, store=store, workers=request.workers, runtimes=runtimes)
     return deployment.candidates(table, files)
 

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
+
+from ..files import running
 from ..runtimes.deployment import BASELINE
 from ..runtimes.smallest import Candidate
 from .command import Answer, Request
@@ -26,6 +29,7 @@ def report(answer: Answer, request: Request, files: list[str]) -> str:
             f"- limits: {'; '.join(_limits(request))}",
             *(f"- {note}" for note in answer.notes),
             "",
+            *_feeding(answer),
             "## Every form",
             "",
             *_table(answer, request),
@@ -79,6 +83,37 @@ def _answer(answer: Answer, request: Request, files: list[str]) -> list[str]:
         *([f"| latency here, us an image | | {form.latency_us:,.1f} |"] if form.latency_us else []),
         "",
         f"C++ source: {', '.join(f'`{name}`' for name in files[1:])}.",
+    ]
+
+
+def _feeding(answer: Answer) -> list[str]:
+    """A line of code for an image as the model took it, and what comes out."""
+    form = answer.choice.form
+    if form is None or not answer.choice.fits or b"TFLM_DECODE" in answer.contents[form.name]:
+        return []
+    details = running.io_details(answer.contents[form.name])
+    line = 'x.astype("float32")'
+    if details.input_scale:
+        limits = np.iinfo(details.input_dtype)
+        shifted = f"x / {details.input_scale!r} + {details.input_zero_point}"
+        line = (
+            f'numpy.clip(numpy.rint({shifted}), {limits.min}, {limits.max}).astype("{details.input_dtype}")'
+        )
+    given = "interpreter.get_tensor(outputs[0]['index'])"
+    if details.output_scale:
+        given = f"({given}.astype(float) - {details.output_zero_point}) * {details.output_scale!r}"
+    return [
+        "## Feeding it",
+        "",
+        f"`x` is what the model took, of the same range, with the batch in front: "
+        f"{' x '.join(map(str, answer.input_shape))} numbers an image.",
+        "",
+        "```python",
+        f"interpreter.set_tensor(inputs[0]['index'], {line})",
+        "interpreter.invoke()",
+        f"outputs = {given}",
+        "```",
+        "",
     ]
 
 

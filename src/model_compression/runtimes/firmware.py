@@ -216,10 +216,25 @@ def _tensor_lines(role: str, tensor: Tensor) -> list[str]:
     size = int(np.prod(tensor.shape, dtype=np.int64)) * tensor.bits // 8
     return [
         f"// {role}: {tensor.dtype}, shape {' x '.join(map(str, tensor.shape)) or 'scalar'}",
+        *(f"// {line}" for line in _usage(role, tensor, scale, zero_point)),
         f"constexpr std::size_t {role}_bytes = {size};",
         # repr is the shortest text that gives the same float32 back
         f"constexpr float {role}_scale = {float(str(scale))!r}f;",
         f"constexpr std::int32_t {role}_zero_point = {zero_point};",
+    ]
+
+
+def _usage(role: str, tensor: Tensor, scale: np.float32, zero_point: int) -> list[str]:
+    """How real numbers get in or out; the range is the one that the model was given."""
+    if not scale:
+        return ["real numbers, in the range that the model took"] if role.startswith("input") else []
+    limits = np.iinfo(tensor.dtype)
+    low, high = (float(scale) * (int(limit) - zero_point) for limit in (limits.min, limits.max))
+    if not role.startswith("input"):
+        return [f"{role}_scale * ({role}[i] - {role}_zero_point) runs from {low:.4g} to {high:.4g}"]
+    return [
+        f"x[i], as the model took it, from {low:.4g} to {high:.4g}:",
+        f"{role}[i] = std::lround(x[i] / {role}_scale) + {role}_zero_point;",
     ]
 
 

@@ -15,26 +15,45 @@ from typing import Any
 import h5py
 
 from ..nets.keras2 import keras
-from .graphs import UnsupportedModelError
+from .graphs import NotRebuiltError, UnsupportedModelError
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 SAVE_AGAIN = "save the whole model with model.save('model.keras')"
 
 _NETS = ("Sequential", "Functional", "Model")
-_REFUSED = {
-    "Lambda": "holds Python code, which is not run; write it with layers of Keras",
-    "Conv2DTranspose": "is no layer of a classifier that the methods know; remove it",
-    "RNN": "cannot be compressed here; use convolutions",
-    "LSTM": "cannot be compressed here; use convolutions",
-    "GRU": "cannot be compressed here; use convolutions",
-    "Bidirectional": "cannot be compressed here; use convolutions",
-    "TimeDistributed": "cannot be compressed here; use convolutions",
+#: Wrappers of training, and the line that takes them off.
+_WRAPPED = {
+    "PruneLowMagnitude": "is pruned and still wrapped: model = "
+    "tensorflow_model_optimization.sparsity.keras.strip_pruning(model), and save that",
+    "ClusterWeights": "is clustered and still wrapped: model = "
+    "tensorflow_model_optimization.clustering.keras.strip_clustering(model), and save that",
+    "QuantizeLayer": "is a model of quantization-aware training, which holds its quantizers: give the float "
+    "model that it was made from (quantization-aware training is one of the methods tried here)",
 }
+_WRAPPED |= dict.fromkeys(("QuantizeWrapperV2", "QuantizeWrapper"), _WRAPPED["QuantizeLayer"])
+#: Layers that no method takes; a net with one is converted as it is.
+_NOT_TAKEN = ("RNN", "LSTM", "GRU", "SimpleRNN", "Bidirectional", "TimeDistributed", "Embedding")
 
 
 def is_path(net: str) -> bool:
     """Whether `net` can only be a path: it has a suffix of `SUFFIXES` or a separator, or it exists."""
     return net.lower().endswith(SUFFIXES) or os.sep in net or os.path.exists(net)
+
+
+def is_tflite(path: Path) -> bool:
+    """Whether a file is a .tflite file, by its bytes."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(8)[4:] == b"TFL3"
+
+
+def is_legacy(path: Path) -> bool:
+    """Whether a saved model is to be opened by Keras 2, and not by Keras 3."""
+    try:
+        return not identify(path)[0].startswith("3")
+    except NotRebuiltError:
+        return True
 
 
 @functools.lru_cache(maxsize=8)
@@ -90,9 +109,7 @@ def identify(path: Path) -> tuple[str, Mapping[str, Any]]:
     except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise UnsupportedModelError(f"{path} cannot be read ({error}); {SAVE_AGAIN}") from error
     if start[4:] == b"TFL3":
-        raise UnsupportedModelError(
-            f"{path} is a .tflite file, which cannot be trained; give the Keras model it was made from"
-        )
+        raise UnsupportedModelError(f"{path} is a .tflite file, which holds no layers to train")
     raise UnsupportedModelError(f"{path} is no saved Keras model; {SAVE_AGAIN}")
 
 
@@ -100,10 +117,8 @@ def _inspect_folder(path: Path) -> tuple[str, Mapping[str, Any]]:
     if not (path / "saved_model.pb").exists():
         raise UnsupportedModelError(f"{path} is a folder without a saved_model.pb; {SAVE_AGAIN}")
     if not (path / "keras_metadata.pb").exists():
-        raise UnsupportedModelError(
-            f"{path} is a SavedModel without Keras layers (made by model.export or TensorFlow alone); "
-            f"{SAVE_AGAIN}"
-        )
+        # written by TensorFlow before 2.5, or by model.export: whether it has layers is seen in opening it
+        return "2 (SavedModel)", {}
     from tf_keras.protobuf import saved_metadata_pb2
 
     metadata = saved_metadata_pb2.SavedMetadata()
@@ -145,11 +160,19 @@ def _inspect_hdf5(path: Path) -> tuple[str, Mapping[str, Any]]:
 
 
 def check_config(config: Mapping[str, Any], path: Path) -> None:
-    """Refuse what cannot be rebuilt from its config, before anything is loaded."""
-    layers = config.get("config", {}).get("layers") if isinstance(config.get("config"), dict) else None
+    """Refuse what cannot be rebuilt from its config, before anything is loaded.
+
+    Raises:
+        NotRebuiltError: a net that Keras 2 cannot rebuild, but that may convert as it is.
+        UnsupportedModelError: one that has to be saved in another way first.
+    """
+    inner = config.get("config")
+    # a Sequential was a list of layers before Keras 2.2.3
+    layers = inner if isinstance(inner, list) else inner.get("layers") if isinstance(inner, dict) else None
     _check_is_net(str(config.get("class_name")), path, has_layers=layers is not None)
     for layer in layers or ():
-        if layer.get("class_name") in _NETS and "layers" in layer.get("config", {}):
+        inside = layer.get("config", {})
+        if layer.get("class_name") in _NETS and (isinstance(inside, list) or "layers" in inside):
             check_config(layer, path)
         else:
             _check_layer(layer)
@@ -159,15 +182,23 @@ def _check_is_net(class_name: str, path: Path, *, has_layers: bool) -> None:
     if class_name not in _NETS or not has_layers:
         raise UnsupportedModelError(
             f"{path} is a subclassed model ({class_name}), which only its own Python code can rebuild; "
-            "rebuild it with the functional API (keras.Model(inputs, outputs)) and save that"
+            "rebuild it with the functional API (keras.Model(inputs, outputs)) and save that, or save it "
+            "with model.export(folder)"
         )
 
 
 def _check_layer(layer: Mapping[str, Any]) -> None:
     kind = str(layer.get("class_name", "")).rpartition(">")[2]
     name = layer.get("config", {}).get("name", "?")
-    if kind in _REFUSED:
-        raise UnsupportedModelError(f"layer {name!r} ({kind}) {_REFUSED[kind]}")
+    if kind in _WRAPPED:
+        raise UnsupportedModelError(f"the model {_WRAPPED[kind]}")
+    if kind == "Lambda":
+        raise UnsupportedModelError(
+            f"layer {name!r} (Lambda) holds Python code, which is not run; write it with layers of Keras "
+            "(an axis is added by Reshape), or save the model with model.export(folder)"
+        )
+    if kind in _NOT_TAKEN:
+        raise NotRebuiltError(f"no method takes layer {name!r} ({kind}) as it is trained")
     registered = layer.get("registered_name")
     module = str(layer.get("module") or "keras")
     own = ">" in str(layer.get("class_name", "")) or (registered and registered != kind)
@@ -175,7 +206,8 @@ def _check_layer(layer: Mapping[str, Any]) -> None:
     operation = kind in ("TFOpLambda", "SlicingOpLambda") or module.startswith("keras.src.ops")
     unknown = not hasattr(keras.layers, kind) and not operation
     if own or unknown or not module.startswith(("keras", "tf_keras")):
-        raise UnsupportedModelError(
+        raise NotRebuiltError(
             f"layer {name!r} ({kind}) is a custom layer, or one that Keras 2 does not have; "
-            "write it with layers that Keras 2 has, and save the model again"
+            "write it with layers that Keras 2 has and save the model again, or save it with "
+            "model.export(folder)"
         )

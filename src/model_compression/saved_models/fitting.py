@@ -1,281 +1,80 @@
-"""A user's own model: from a saved file to a float Keras 2 net with logits, which the methods can take.
+"""A user's model and data are fitted to each other: what the model takes, and on what its net is trained.
 
-The file is read as plain nodes (`graphs`), by Keras 2 here or by Keras 3 in a process of its own. What is
-built from them has to answer what the file's own Keras answers.
+The file has to take what the model took. A net that takes numbers from 0 to 255 would train badly, so it is
+trained on smaller ones, by a factor that its first kernels hold meanwhile; see `taking`.
 """
 
-import functools
-import inspect
 import io
 import json
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from ..data.datasets import Dataset, scale
-from ..nets.keras2 import keras
-from ..nets.layers import KERNEL_LAYERS, kernel_layers
+from ..data.datasets import Dataset
 from ..quiet import quiet
-from . import graphs, reader
-from .files import SAVE_AGAIN, check_config, digest, identify, is_path
-from .graphs import Net, Node, UnsupportedModelError
+from . import graphs
+from .building import fold_batch_norm, frozen_layers, to_keras
+from .files import digest, is_path
+from .folding import fold
+from .graphs import Net, UnsupportedModelError
+from .loading import UserModel, load
+from .ranges import DECIDING_IMAGES, Range, choose, with_images
 
 __all__ = [
+    "Fitted",
     "UnsupportedModelError",
     "UserModel",
     "digest",
     "fit_to",
     "fold_batch_norm",
+    "frozen_layers",
     "is_path",
     "load",
     "to_keras",
 ]
 
-#: How far, relative to the largest, answers may lie apart that should be the same.
-TOLERANCE = 1e-4
-#: The same for a model in half precision, which is built in single precision here.
-HALF_TOLERANCE = 2e-2
-#: How long Keras 3 may take over a file, in seconds.
-TIMEOUT_SECONDS = 600.0
-#: Images of the validation split that decide how pixels are scaled.
-DECIDING_IMAGES = 2000
-
-
-@dataclass(frozen=True, kw_only=True)
-class UserModel:
-    """A model as it was saved.
-
-    Attributes:
-        net: its nodes, nothing folded. keras_version: of the file.
-        notes: what was found and changed, a sentence each.
-    """
-
-    path: Path
-    net: Net
-    keras_version: str
-    notes: tuple[str, ...] = ()
-
-
-# Loading
-
-
-@functools.lru_cache(maxsize=4)
-def _load(path: str, content: str) -> UserModel:
-    version, config = identify(Path(path))
-    if config:
-        check_config(config, Path(path))
-    if version.startswith("3"):
-        net, answers = _read_keras_3(path)
-    else:
-        net, answers = _read_keras_2(path)
-    half = "mixed_float16" in json.dumps(config) or "bfloat16" in json.dumps(config)
-    with quiet():
-        built = to_keras(net).predict(reader.probes(net.input_shape), verbose=0)
-    error = _relative_error(built, answers)
-    if not error <= (HALF_TOLERANCE if half else TOLERANCE):
-        raise UnsupportedModelError(
-            f"{path}: rebuilt from its layers, the model gives other scores (error {error:.2g}): one of its "
-            "layers computes differently in Keras 2; " + _suspects(net)
-        )
-    net, notes = graphs.as_scores(net)
-    return UserModel(path=Path(path), net=net, keras_version=version, notes=notes)
-
-
-def _suspects(net: Net) -> str:
-    functions = {str(node.config["activation"]) for node in net.nodes if "activation" in node.config}
-    return (
-        f"its activations are {', '.join(sorted(functions)) or 'none'}; relu and relu6 are the same in both"
-    )
-
-
-def _relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
-    if ours.shape != theirs.shape:
-        return float("inf")
-    return float(np.max(np.abs(ours - theirs)) / max(1.0, float(np.max(np.abs(theirs)))))
-
-
-def load(path: str | Path) -> UserModel:
-    """A saved model of Keras 2 (.keras, .h5, SavedModel) or Keras 3 (.keras, .h5).
-
-    Raises:
-        UnsupportedModelError: no such model, or one that cannot be taken: why, and what to do.
-    """
-    return _load(str(path), digest(path))
-
-
-def _read_keras_2(path: str) -> tuple[Net, np.ndarray]:
-    try:
-        with quiet():
-            safe = {"safe_mode": True} if path.endswith(".keras") else {}
-            model = keras.models.load_model(path, compile=False, **safe)
-            net = reader.read(model)
-            return net, np.asarray(model.predict(reader.probes(net.input_shape), verbose=0))
-    except UnsupportedModelError:
-        raise
-    # Keras raises whatever comes up in rebuilding its layers
-    except Exception as error:
-        raise UnsupportedModelError(
-            f"{path}: Keras 2 cannot load it ({_first_line(error)}); {SAVE_AGAIN}"
-        ) from error
-
-
-def _read_keras_3(path: str) -> tuple[Net, np.ndarray]:
-    """By Keras 3 in a process of its own."""
-    # the child finds the package where this process found it, installed or not
-    environment = os.environ | {
-        "TF_USE_LEGACY_KERAS": "0",
-        "KERAS_BACKEND": "tensorflow",
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-    }
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        command = [sys.executable, "-m", "model_compression.saved_models.reader", os.path.abspath(path), name]
-        try:
-            done = subprocess.run(
-                command,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise UnsupportedModelError(
-                f"{path}: Keras 3 takes longer than {TIMEOUT_SECONDS:.0f} s"
-            ) from error
-        if (folder / "error.txt").exists():
-            raise UnsupportedModelError(f"{path}: {(folder / 'error.txt').read_text()}")
-        if done.returncode or not (folder / "answers.npy").exists():
-            said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-            raise UnsupportedModelError(f"{path}: Keras 3 cannot load it ({said}); {SAVE_AGAIN}")
-        answers = np.load(folder / "answers.npy", allow_pickle=False)
-        return graphs.unpack((folder / "net.npz").read_bytes()), answers
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-# Building
-
-
-def to_keras(net: Net, input_shape: tuple[int, ...] | None = None) -> keras.Model:
-    """A functional model of Keras 2 with the net's weights.
-
-    Layers with weights that no method takes (a batch normalization that stands alone, a PReLU) are frozen.
-
-    Args:
-        input_shape: one image's, where the net's is open; None for the net's own.
-    Raises:
-        UnsupportedModelError: a layer that Keras 2 does not build.
-    """
-    image = keras.Input(input_shape or net.input_shape, name=net.input)
-    tensors = {net.input: image}
-    weights: dict[str, tuple[np.ndarray, ...]] = {}
-    for node in net.nodes:
-        if node.kind in ("Rescaling", graphs.AFFINE) and not node.config:
-            layer = keras.layers.Rescaling(*(float(array[0]) for array in node.weights), name=node.name)
-        else:
-            layer = _layer(node)
-            weights[node.name] = node.weights
-        sources = [tensors[name] for name in node.inputs]
-        try:
-            tensors[node.name] = layer(sources[0] if len(sources) == 1 else sources)
-        except (ValueError, TypeError) as error:
-            raise _cannot_build(node, error) from error
-    model = keras.Model(image, tensors[net.output])
-    for name, arrays in weights.items():
-        layer = model.get_layer(name)
-        try:
-            layer.set_weights(_as_keras_2(layer, arrays))
-        except ValueError as error:
-            raise UnsupportedModelError(f"{name}: its weights do not fit Keras 2 ({error})") from error
-        if arrays and not isinstance(layer, KERNEL_LAYERS):
-            layer.trainable = False
-    return model
-
-
-def _as_keras_2(layer: keras.layers.Layer, arrays: tuple[np.ndarray, ...]) -> list[np.ndarray]:
-    if isinstance(layer, keras.layers.Normalization):
-        return []
-    return list(arrays)
-
-
-def _layer(node: Node) -> keras.layers.Layer:
-    kind = getattr(keras.layers, node.kind, None)
-    if kind is None:
-        raise UnsupportedModelError(
-            f"layer {node.name!r} ({node.kind}) is not in Keras 2; write it with layers that Keras 2 has"
-        )
-    config = dict(node.config)
-    if node.kind == "LeakyReLU" and "negative_slope" in config:
-        config["alpha"] = config.pop("negative_slope")
-    if node.kind == "Normalization" and node.weights:
-        config |= {"mean": node.weights[0], "variance": node.weights[1]}
-    known = _arguments(kind)
-    config = {key: value for key, value in config.items() if key in known}
-    try:
-        return kind(name=node.name, **config)
-    except (ValueError, TypeError, ImportError, AttributeError) as error:
-        raise _cannot_build(node, error) from error
-
-
-def _cannot_build(node: Node, error: Exception) -> UnsupportedModelError:
-    return UnsupportedModelError(
-        f"layer {node.name!r} ({node.kind}) cannot be built in Keras 2 ({_first_line(error)})"
-    )
-
-
-@functools.cache
-def _arguments(kind: type) -> frozenset[str]:
-    """The names that a layer's constructor takes, those of the classes it builds on included."""
-
-    def names() -> Iterator[str]:
-        for each in kind.__mro__:
-            if "__init__" in vars(each):
-                yield from inspect.signature(vars(each)["__init__"]).parameters
-
-    return frozenset(names()) - {"self", "args", "kwargs"}
-
-
-def fold_batch_norm(model: keras.Model) -> keras.Model:
-    """The same function with batch normalization, Rescaling and Normalization folded into the kernels.
-
-    Exact up to the rounding of float32; see `graphs.fold`. `model` stays as it was.
-
-    Raises:
-        UnsupportedModelError: a model that `load` would not take either.
-    """
-    return to_keras(graphs.fold(reader.read(model)))
-
-
-# Fitting a model to data
+#: Numbers up to this size are trained on as they are.
+LARGEST_TRAINED = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """A model that takes images as `data.scale` gives them.
+    """A model, and how it takes a data set.
 
     Attributes:
-        net: everything folded, logits at the end. notes: what was decided, a sentence each.
+        net: everything folded, unbounded scores at the end; takes images of `seen`.
+        range: what the model takes.
+        factor: what the net is trained on, of what the model takes.
+        scaled: layers that take the images times the factor: their kernels have to be multiplied by it for
+            the net to take what the model took. carried: layers before them, which a factor passes through.
+        ending: what makes the model's outputs of the net's scores: "softmax", "sigmoid" or "linear".
+        notes: what was decided, a sentence each.
         validation_accuracy: on the images that decided, a fraction.
     """
 
     net: Net
+    range: Range
+    factor: float
+    scaled: tuple[str, ...]
+    carried: tuple[str, ...]
+    ending: str
     notes: tuple[str, ...]
     validation_accuracy: float
+
+    def fed(self, data: Dataset) -> Dataset:
+        """The data as the model, and its files, take them: float32 images."""
+        return with_images(data, self.range.fed)
+
+    def seen(self, data: Dataset) -> Dataset:
+        """The data as the net is trained on them: float32 images."""
+        return with_images(data, lambda images: self.range.fed(images) * np.float32(self.factor))
 
 
 def pack(fitted: Fitted) -> bytes:
     """An .npz file; `unpack` reads it."""
     file = io.BytesIO()
-    said = {"notes": fitted.notes, "validation_accuracy": fitted.validation_accuracy}
+    said = {name: value for name, value in vars(fitted).items() if name != "net"}
+    said["range"] = vars(fitted.range)
     np.savez(
         file,
         allow_pickle=False,
@@ -289,58 +88,65 @@ def unpack(content: bytes) -> Fitted:
     """What `pack` wrote."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         net, said = graphs.unpack(arrays["net"].tobytes()), json.loads(arrays["said"].tobytes())
-    return Fitted(net=net, notes=tuple(said["notes"]), validation_accuracy=said["validation_accuracy"])
-
-
-#: What a model may have been trained on, as (scale, offset) of pixels from 0 to 1.
-_PIXELS = {
-    "pixels from 0 to 1": (1.0, 0.0),
-    "pixels from 0 to 255": (255.0, 0.0),
-    "pixels from -1 to 1": (2.0, -1.0),
-}
+    said |= {name: tuple(said[name]) for name in ("scaled", "carried", "notes")}
+    found = said.pop("range")
+    return Fitted(net=net, range=Range(**{**found, "shape": tuple(found["shape"])}), **said)
 
 
 def fit_to(model: UserModel, data: Dataset) -> Fitted:
-    """The model with the preprocessing that its data need, read from both.
+    """The model with what it takes, read from it and its data.
 
-    uint8 images are divided by 255 for every net. A model that begins with its own Rescaling or Normalization
-    gets its pixels from 0 to 255 back by a factor that is folded into its first kernel; without one, the
-    model gets what it scores best on (validation images; 0 to 1 where equal). Floats go in as they are.
+    A model that begins with its own Rescaling or Normalization takes pixels as they are, from 0 to 255;
+    without one, it takes what it scores best on (validation images; 0 to 1 where equal). Floats it takes as
+    they are.
 
     Raises:
         UnsupportedModelError: images or classes that do not fit the model.
     """
-    net, notes = _shaped(model.net, data.input_shape), list(model.notes)
-    classes = net.output_shape[0]
-    if classes != data.classes:
+    net = fold(_shaped(model.net, data.input_shape))
+    _check_outputs(net, data)
+    built = to_keras(net)
+
+    def scores(images: np.ndarray) -> np.ndarray:
+        with quiet():
+            return np.asarray(built.predict(images, batch_size=500, verbose=0))
+
+    shape = tuple(size or 1 for size in net.input_shape)
+    chosen = choose(scores, data, shape, own=_own_scaling(model.net), probabilities=False)
+    fitted = Fitted(
+        net=net,
+        range=chosen.range,
+        factor=1.0,
+        scaled=(),
+        carried=(),
+        ending=model.ending,
+        notes=(*chosen.notes, ENDING_NOTES[model.ending]),
+        validation_accuracy=chosen.accuracy,
+    )
+    return _trainable(fitted, data)
+
+
+#: What is said of outputs, by what makes them.
+ENDING_NOTES = {
+    "softmax": "the model gives probabilities (softmax), and so do its files",
+    "sigmoid": "the model gives probabilities (sigmoid), and so do its files",
+    "linear": "the model's outputs go through no softmax or sigmoid; its files give the same",
+}
+
+
+def _check_outputs(net: Net, data: Dataset) -> None:
+    shape = net.output_shape
+    if len(shape) != 1 or shape[0] is None:
+        said = " x ".join("?" if size is None else str(size) for size in shape)
         raise UnsupportedModelError(
-            f"the model gives {classes} scores and the data have {data.classes} classes "
+            f"the model's output is {said} an image; allowed is one score a class: end it with "
+            "GlobalAveragePooling2D or Flatten, and Dense(classes)"
+        )
+    if (2 if shape == (1,) else shape[0]) != data.classes:
+        raise UnsupportedModelError(
+            f"the model gives {shape[0]} scores and the data have {data.classes} classes "
             f"(labels 0 to {data.classes - 1}); allowed is one score a class"
         )
-    images, labels = data.x_val[:DECIDING_IMAGES], data.y_val[:DECIDING_IMAGES]
-    choices = {"floats as they are": (1.0, 0.0)}
-    if data.x_train.dtype == np.uint8:
-        own = _own_scaling(net)
-        choices = {"pixels from 0 to 255": _PIXELS["pixels from 0 to 255"]} if own else _PIXELS
-        if own:
-            notes.append(f"the model scales pixels itself ({own}), so it gets them from 0 to 255")
-    scored = {}
-    for name, (factor, offset) in choices.items():
-        built = graphs.fold(_scaled(net, factor, offset))
-        with quiet():
-            answers = to_keras(built, data.input_shape).predict(scale(images), batch_size=500, verbose=0)
-        scored[name] = (float(np.mean(answers.argmax(axis=-1) == labels)), built)
-    best = max(scored, key=lambda name: scored[name][0])
-    accuracy, built = scored[best]
-    if len(choices) > 1:
-        others = ", ".join(f"{name}: {100 * value:.1f} %" for name, (value, _) in scored.items())
-        notes.append(f"the model takes {best}, on which it scores best on validation images ({others})")
-    if accuracy < 2 / data.classes:
-        notes.append(
-            f"it scores only {100 * accuracy:.1f} % on validation images: was it trained on other labels or "
-            "on images prepared in another way?"
-        )
-    return Fitted(net=built, notes=tuple(notes), validation_accuracy=accuracy)
 
 
 def _own_scaling(net: Net) -> str:
@@ -348,50 +154,82 @@ def _own_scaling(net: Net) -> str:
     for node in net.nodes:
         if node.kind in ("Rescaling", "Normalization"):
             return node.kind
-        if node.kind not in ("Reshape", "Permute", "ZeroPadding2D", "Identity", "Cropping2D"):
+        if node.kind not in _MOVING:
             return ""
     return ""
 
 
-def _scaled(net: Net, factor: float, offset: float) -> Net:
-    if (factor, offset) == (1.0, 0.0):
-        return net
-    shape = net.input_shape
-    return graphs.prepend(net, lambda name: graphs.affine("pixels", name, factor, offset, shape))
+#: Layers before a Rescaling that only move, pick or interpolate pixels.
+_MOVING = ("Reshape", "Permute", "ZeroPadding2D", "Identity", "Cropping2D", "Resizing", "CenterCrop")
+#: Layers through which a positive factor passes.
+_HOMOGENEOUS = (
+    *_MOVING, "Flatten", "MaxPooling2D", "AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D",
+    "UpSampling2D", "Dropout", "SpatialDropout2D",
+)  # fmt: skip
+
+
+def _trainable(fitted: Fitted, data: Dataset) -> Fitted:
+    """The same, with its first kernels multiplied so that the net takes numbers of a size to train on."""
+    largest = (
+        1.0
+        if fitted.range.offset
+        else float(np.max(np.abs(fitted.range.fed(data.x_train[:DECIDING_IMAGES]))))
+    )
+    found = _first_kernels(fitted.net)
+    if largest <= LARGEST_TRAINED or found is None:
+        return fitted
+    factor = 1 / 255 if fitted.range.multiplier == 255 else float(np.float32(1 / largest))
+    scaled, carried = found
+    nodes = []
+    for name in scaled:
+        kernel, *bias = fitted.net.node(name).weights
+        kernel = (kernel.astype(np.float64) / factor).astype(np.float32)
+        nodes.append(replace(fitted.net.node(name), weights=(kernel, *bias)))
+    return replace(
+        fitted, net=graphs.changed(fitted.net, *nodes), factor=factor, scaled=scaled, carried=carried
+    )
+
+
+def _first_kernels(net: Net) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The kernels that read the input, and the layers between; None where another layer computes with it."""
+    scaled, carried, waiting = [], [], [net.input]
+    while waiting:
+        for reader in net.readers(waiting.pop()):
+            if reader.kind in graphs.KERNELS and not reader.layer:
+                scaled.append(reader.name)
+            elif reader.kind in _HOMOGENEOUS and reader.name != net.output:
+                carried.append(reader.name)
+                waiting.append(reader.name)
+            else:
+                return None
+    return tuple(scaled), tuple(carried)
 
 
 def _shaped(net: Net, shape: tuple[int, ...]) -> Net:
-    """The net for images of `shape`, a Reshape in front where only the axes differ.
+    """The net with its open sizes closed by what the images have.
 
     Raises:
-        UnsupportedModelError: other images.
+        UnsupportedModelError: images of another shape, but for axes of 1 and for all numbers in one axis.
     """
-    wanted = net.input_shape
-    if len(wanted) == len(shape) and all(w in (None, s) for w, s in zip(wanted, shape, strict=True)):
-        return replace(net, input_shape=shape)
-    if None in wanted and len(wanted) == 3 and len(shape) == 2 and wanted[2] == 1:
-        wanted = (*shape, 1)  # an open size takes the image's
-    sizes = [size for size in wanted if size is not None]
-    same = len(sizes) == len(wanted) and np.prod(sizes) == np.prod(shape)
-    if not same or not (len(wanted) == 1 or _squeezed(tuple(sizes)) == _squeezed(shape)):
-        expected = " x ".join("any" if size is None else str(size) for size in net.input_shape)
-        raise UnsupportedModelError(
-            f"the model takes images {expected} and the data hold {' x '.join(map(str, shape))}; "
-            "allowed is the same shape, but for a last axis of 1"
-        )
-    config = {"target_shape": list(sizes)}
-
-    def reshape(name: str) -> Node:
-        return Node(name="axes", kind="Reshape", config=config, inputs=(name,), shape=tuple(sizes))
-
-    return graphs.prepend(replace(net, input_shape=shape), reshape)
-
-
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return shape[:-1] if shape[-1] == 1 else shape
+    wanted, given = net.input_shape, " x ".join(map(str, shape))
+    if None in wanted:
+        # an open size takes the image's, and an axis of 1 may be missing at the end
+        full = shape if len(shape) == len(wanted) else (*shape, 1)
+        fits = len(full) == len(wanted) and all(w in (None, s) for w, s in zip(wanted, full, strict=True))
+        wanted = full if fits else wanted
+    sizes = tuple(size for size in wanted if size is not None)
+    same = _without_ones(sizes) == _without_ones(shape)
+    flat = 1 in (len(sizes), len(shape)) and np.prod(sizes) == np.prod(shape)
+    if len(sizes) == len(wanted) and (same or flat):
+        return replace(net, input_shape=sizes)
+    expected = " x ".join("any" if size is None else str(size) for size in net.input_shape)
+    moved = (*shape[1:], shape[0]) == sizes
+    remedy = "; move the channels last: x = numpy.moveaxis(x, 1, -1)" if moved else ""
+    raise UnsupportedModelError(
+        f"the model takes images {expected} and the data hold {given}; "
+        f"allowed is the same shape, but for axes of 1{remedy}"
+    )
 
 
-def frozen_layers(model: keras.Model) -> list[str]:
-    """The layers with weights that no method takes, by name."""
-    known = {layer.name for layer in kernel_layers(model)}
-    return [layer.name for layer in model.layers if layer.weights and layer.name not in known]
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)

@@ -8,12 +8,14 @@ model answers on a few inputs: what is built from the nodes has to answer the sa
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .graphs import AFFINE, Net, Node, UnsupportedModelError, affine, pack
+from .canonical import function_nodes
+from .graphs import Net, Node, NotRebuiltError, UnsupportedModelError, pack
 
 #: What stands for an open height or width in the questions asked of a model.
 OPEN_SIZE = 64
@@ -45,20 +47,26 @@ def read(model: Any) -> Net:
                 f"the model has {len(ends)} {what}; allowed is one: build keras.Model(image, scores) from "
                 "its layers and save that"
             )
-    names: set[str] = {"image"}
-    nodes: list[Node] = []
-    (output,) = _walk(model, ["image"], names, nodes)
-    shape = tuple(model.inputs[0].shape[1:])
-    used = {name for node in nodes for name in node.inputs} | {output}
-    return Net(
-        input="image",
-        input_shape=shape,
-        nodes=tuple(node for node in nodes if node.name in used),
-        output=output,
-    )
+    found = _Found(names={"image"}, nodes=[], calls={})
+    (output,) = _walk(model, ["image"], found)
+    used = {name for node in found.nodes for name in node.inputs} | {output}
+    nodes = [node for node in found.nodes if node.name in used]
+    for calls in found.calls.values():
+        if len(calls) > 1:
+            nodes = [replace(node, layer=calls[0]) if node.name in calls else node for node in nodes]
+    return Net(input="image", input_shape=tuple(model.inputs[0].shape[1:]), nodes=tuple(nodes), output=output)
 
 
-def _walk(model: Any, inputs: list[str], names: set[str], nodes: list[Node]) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """What a walk has found so far: names that are taken, nodes, and by layer with weights its calls."""
+
+    names: set[str]
+    nodes: list[Node]
+    calls: dict[int, list[str]]
+
+
+def _walk(model: Any, inputs: list[str], found: _Found) -> list[str]:
     """Append the nodes of a model that reads `inputs`; the names of its outputs."""
     graph = getattr(model, "_functional", None) or model
     if not hasattr(graph, "_nodes_by_depth"):
@@ -75,37 +83,32 @@ def _walk(model: Any, inputs: list[str], names: set[str], nodes: list[Node]) -> 
             sources = [places[_place(tensor)] for tensor in _tensors(call)]
             layer = _layer(call)
             if hasattr(layer, "layers"):
-                results = _walk(layer, sources, names, nodes)
+                results = _walk(layer, sources, found)
             elif len(outputs) != 1:
                 raise UnsupportedModelError(f"{layer.name} has {len(outputs)} outputs; allowed is one")
             else:
-                results = [_append(layer, call, sources, outputs[0], names, nodes)]
+                results = [_append(layer, call, sources, outputs[0], found)]
             places.update(zip(map(_place, outputs), results, strict=True))
     return [places[_place(tensor)] for tensor in graph.outputs]
 
 
-def _append(
-    layer: Any, call: Any, sources: list[str], output: Any, names: set[str], nodes: list[Node]
-) -> str:
+def _append(layer: Any, call: Any, sources: list[str], output: Any, found: _Found) -> str:
     kind = type(layer).__name__
     if kind.startswith(_TRAINING_ONLY_START) and len(sources) == 1:
         return sources[0]
-    name = _unused(layer.name.replace("/", "_").replace(".", "_").strip("_"), names)
+    name = _unused(layer.name.replace("/", "_").replace(".", "_").strip("_"), found.names)
     shape = tuple(output.shape[1:])
     symbol = _symbol(layer)
     if symbol is not None:
-        nodes.append(_operation(name, symbol, call, sources, shape))
-    else:
-        nodes.append(
-            Node(
-                name=name,
-                kind=kind,
-                config=_config(layer),
-                inputs=tuple(sources),
-                weights=_weights(layer),
-                shape=shape,
-            )
-        )
+        found.nodes.extend(_operation(name, symbol, call, sources, shape))
+        return name
+    weights = _weights(layer)
+    if weights:
+        found.calls.setdefault(id(layer), []).append(name)
+    config = _config(layer, keras_3=hasattr(call, "operation"))
+    found.nodes.append(
+        Node(name=name, kind=kind, config=config, inputs=tuple(sources), weights=weights, shape=shape)
+    )
     return name
 
 
@@ -118,16 +121,19 @@ def _unused(name: str, names: set[str]) -> str:
     return unused
 
 
-def _config(layer: Any) -> dict[str, Any]:
+def _config(layer: Any, *, keras_3: bool) -> dict[str, Any]:
     if getattr(layer, "data_format", "channels_last") == "channels_first":
         raise UnsupportedModelError(
             f"{layer.name} is channels_first; LiteRT takes channels_last: rebuild the model so"
         )
-    return {
+    config = {
         key: value
         for key, value in layer.get_config().items()
         if key not in _DROPPED and not key.endswith(_DROPPED_ENDS)
     }
+    if keras_3 and config.get("activation") == "hard_sigmoid":
+        config["activation"] = "relu6_sigmoid"  # Keras 2 has another function of that name
+    return config
 
 
 def _weights(layer: Any) -> tuple[np.ndarray, ...]:
@@ -172,36 +178,67 @@ def _symbol(layer: Any) -> str | None:
 def _arguments(call: Any) -> Iterator[Any]:
     if hasattr(call, "operation"):
         yield from (*call.arguments.args, *call.arguments.kwargs.values())
+        # Keras 3 keeps what is no tensor in the operator
+        yield from (axis for axis in (getattr(call.operation, "axis", None),) if axis is not None)
     else:
         yield from (*call.call_args, *(v for key, v in call.call_kwargs.items() if key != "name"))
 
 
-def _operation(name: str, symbol: str, call: Any, sources: list[str], shape: tuple[int | None, ...]) -> Node:
-    """A layer that does what an operator does, where there is one."""
+def _operation(
+    name: str, symbol: str, call: Any, sources: list[str], shape: tuple[int | None, ...]
+) -> list[Node]:
+    """Layers that do what an operator does, where there are some."""
     arguments = list(_arguments(call))
+    end = Node(name=name, kind="", inputs=tuple(sources), shape=shape)
     if len(sources) == 2 and len(arguments) == 2 and symbol in _TWO_TENSORS:
-        return Node(name=name, kind=_TWO_TENSORS[symbol], inputs=tuple(sources), shape=shape)
-    numbers = [value for value in arguments if isinstance(value, int | float)]
-    if len(sources) == 1 and len(arguments) == 2 and len(numbers) == 1:
-        number, tensor_first = float(numbers[0]), not isinstance(arguments[0], int | float)
-        found = {
-            "add": (1.0, number),
-            "multiply": (number, 0.0),
-            "mul": (number, 0.0),
-            "sub": (1.0, -number) if tensor_first else (-1.0, number),
-            "subtract": (1.0, -number) if tensor_first else (-1.0, number),
-        }
-        if tensor_first and number:
-            found |= dict.fromkeys(("truediv", "divide", "truedivide"), (1 / number, 0.0))
-        if symbol in found:
-            node = affine(name, sources[0], *found[symbol], shape)
-            config = {"scale": found[symbol][0], "offset": found[symbol][1]}
-            assert node.kind == AFFINE
-            return Node(name=name, kind="Rescaling", config=config, inputs=node.inputs, shape=shape)
-    raise UnsupportedModelError(
+        return [replace(end, kind=_TWO_TENSORS[symbol])]
+    others = [value for value in arguments if isinstance(value, int | float) or _is_axes(value)]
+    if len(sources) == 1 and symbol in _FUNCTIONS and all(value in (0, -1) for value in others):
+        function = "relu6_sigmoid" if symbol == "hard_sigmoid" else symbol
+        return function_nodes(name, function, sources[0], shape)
+    if len(sources) == 1 and symbol in _MEANS and others[:1] in _SPACE and len(shape) == 1:
+        return [replace(end, kind=_MEANS[symbol] + _SPACE_NAMES[len(others[0])])]
+    config = _line(symbol, arguments)
+    if len(sources) == 1 and config is not None:
+        return [replace(end, kind="Rescaling", config=config)]
+    raise NotRebuiltError(
         f"{name} is the bare operator {symbol!r}; use a layer (keras.layers.Add, Rescaling, Reshape, ...) "
         "in its place and save the model again"
     )
+
+
+#: Functions of one tensor that are called like layers.
+_FUNCTIONS = (
+    "relu", "relu6", "sigmoid", "tanh", "softmax", "silu", "swish", "elu", "selu", "softplus", "leaky_relu",
+    "hard_silu", "hard_swish", "hard_sigmoid",
+)  # fmt: skip
+#: Operators over all places, and the axes that are the places.
+_MEANS = {"mean": "GlobalAveragePooling", "reduce_mean": "GlobalAveragePooling", "max": "GlobalMaxPooling"}
+_MEANS |= {"reduce_max": "GlobalMaxPooling"}
+_SPACE = [[[1, 2]], [[1]]]
+_SPACE_NAMES = {1: "1D", 2: "2D"}
+
+
+def _is_axes(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(axis, int) for axis in value)
+
+
+def _line(symbol: str, arguments: list[Any]) -> dict[str, float] | None:
+    """Scale and offset of an operator on a tensor and a number; None for any other."""
+    numbers = [value for value in arguments if isinstance(value, int | float)]
+    if len(arguments) != 2 or len(numbers) != 1:
+        return None
+    number, tensor_first = float(numbers[0]), not isinstance(arguments[0], int | float)
+    found = {
+        "add": (1.0, number),
+        "multiply": (number, 0.0),
+        "mul": (number, 0.0),
+        "sub": (1.0, -number) if tensor_first else (-1.0, number),
+        "subtract": (1.0, -number) if tensor_first else (-1.0, number),
+    }
+    if tensor_first and number:
+        found |= dict.fromkeys(("truediv", "divide", "truedivide"), (1 / number, 0.0))
+    return dict(zip(("scale", "offset"), found[symbol], strict=True)) if symbol in found else None
 
 
 def probes(shape: tuple[int | None, ...]) -> np.ndarray:
@@ -212,15 +249,28 @@ def probes(shape: tuple[int | None, ...]) -> np.ndarray:
     return images
 
 
+def read_file(path: str, keras: Any) -> tuple[Net, np.ndarray]:
+    """The net of a saved model, and what the model answers to `probes`.
+
+    Args:
+        keras: the Keras that saved it.
+    """
+    safe = {"safe_mode": True} if path.endswith(".keras") else {}
+    model = keras.models.load_model(path, compile=False, **safe)
+    net = read(model)
+    answers = model.predict(probes(net.input_shape), verbose=0)
+    while isinstance(answers, dict | list):
+        (answers,) = answers.values() if isinstance(answers, dict) else answers
+    return net, np.asarray(answers)
+
+
 def main(arguments: list[str]) -> int:
     """Read a Keras 3 file; write OUTPUT/net.npz and OUTPUT/answers.npy, or OUTPUT/error.txt."""
     import keras
 
     path, folder = arguments[0], Path(arguments[1])
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        net = read(model)
-        answers = np.asarray(model.predict(probes(net.input_shape), verbose=0))
+        net, answers = read_file(path, keras)
         (folder / "net.npz").write_bytes(pack(net))
         np.save(folder / "answers.npy", answers)
     # whatever Keras raises for a file that it cannot read is an answer to the one who asked

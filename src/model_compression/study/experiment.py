@@ -16,8 +16,19 @@ from ..nets import channels, distillation, named, training
 from ..nets.keras2 import keras, quiet
 from ..nets.layers import clone
 from ..nets.normalization import folded
+from ..saved_models import (
+    building,
+    canonical,
+    ending,
+    fitting,
+    folding,
+    graphs,
+    loading,
+    ranges,
+    reader,
+    taking,
+)  # fmt: skip
 from ..saved_models import files as keras_files
-from ..saved_models import fitting, graphs, reader
 from ..store import Store, code_digest, make_key, versions
 from . import measuring
 from .outcomes import Outcome
@@ -25,6 +36,12 @@ from .recipes import Recipe, Scoring, Step, Task, Training
 
 #: Called with a training's key, its title and the epochs done so far.
 Report = Callable[[str, str, float], None]
+
+
+#: What a saved model becomes a net by.
+_SAVED_MODELS = (
+    building, canonical, ending, fitting, folding, graphs, loading, ranges, reader, taking
+)  # fmt: skip
 
 
 @functools.lru_cache(maxsize=2)
@@ -35,6 +52,16 @@ def _dataset(name: str, data_dir: str, train_images: int | None) -> Dataset:
 @functools.lru_cache(maxsize=4)
 def _scaled(dataset: Dataset, split: str) -> np.ndarray:
     return scale(getattr(dataset, f"x_{split}"))
+
+
+@functools.lru_cache(maxsize=1)
+def _seen(bench: "Bench", net: str) -> Dataset:
+    return bench.user_model(net).seen(bench.data)
+
+
+@functools.lru_cache(maxsize=1)
+def _fed(bench: "Bench", net: str) -> Dataset:
+    return bench.user_model(net).fed(bench.data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +184,7 @@ class Bench:
         lesson = self._lesson(step, report)
         title = f"{Path(net).stem}, {_title(step)}, seed {seed}"
         progress = functools.partial(report, key, title)
-        model = self._run(parent, step, source, lesson, _seed_of(seed, len(steps)), progress)
+        model = self._run(net, parent, step, source, lesson, _seed_of(seed, len(steps)), progress)
         if not aware:
             # after the first step, all see plain kernels
             model = folded(model)
@@ -169,7 +196,7 @@ class Bench:
         """What stands for a net in keys: its architecture, or the hash of all that makes a saved model."""
         if not keras_files.is_path(net):
             return _architecture(net, self.data.input_shape, self.data.classes)
-        code = _digest(fitting, keras_files, graphs, reader)
+        code = _digest(keras_files, *_SAVED_MODELS)
         content, seen = keras_files.digest(net), self.data.fingerprint
         return make_key(model=content, data=seen, code=code, libraries=versions())
 
@@ -201,8 +228,21 @@ class Bench:
             model.set_weights([arrays[name] for name in arrays.files])
         return model
 
+    def seen(self, net: str) -> Dataset:
+        """The data as a net is trained on them; a saved model may take other numbers, see `fed`."""
+        return _seen(self, net) if keras_files.is_path(net) else self.data
+
+    def fed(self, net: str) -> Dataset:
+        """The data as a net's files take them."""
+        return _fed(self, net) if keras_files.is_path(net) else self.data
+
+    def as_file(self, net: str, model: keras.Model) -> keras.Model:
+        """A net as it becomes a file: for images of `fed`, a saved model's own function at the end."""
+        return taking.as_taken(model, self.user_model(net)) if keras_files.is_path(net) else model
+
     def _run(
         self,
+        net: str,
         parent: keras.Model,
         step: Step,
         source: keras.Model | None,
@@ -211,7 +251,7 @@ class Bench:
         progress: Callable[[float], None],
     ) -> keras.Model:
         """One step: wrap a copy, train it, strip it."""
-        technique, images = step.technique, _scaled(self.data, "train")
+        technique, images = step.technique, _scaled(self.seen(net), "train")
         keras.utils.set_random_seed(seed)
         with quiet():
             if technique:
@@ -228,6 +268,7 @@ class Bench:
             progress=progress,
             callbacks=technique.callbacks() if technique else (),
             lesson=lesson,
+            ending=self.user_model(net).ending if keras_files.is_path(net) else "softmax",
         )
         with quiet():
             return technique.strip(model) if technique else model
@@ -244,6 +285,9 @@ class Bench:
             trained = self.trained(recipe.net, recipe.steps, seed, report)
             net = folded(self._build(recipe.net, seed))
             outcome = measuring.export(recipe, trained, net, self.data, seed=seed, key=key)
+            trained = self.as_file(recipe.net, self.trained(recipe.net, recipe.steps, seed, report))
+            net = self.as_file(recipe.net, self._build(recipe.net, seed))
+            outcome = measuring.export(recipe, trained, net, self.fed(recipe.net), seed=seed, key=key)
             files = measuring.pack(outcome, suffix)
             self.store.put(key, files)
         return measuring.unpack(files, suffix)

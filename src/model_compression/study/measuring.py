@@ -48,17 +48,20 @@ def export(
     def scores(images: np.ndarray) -> np.ndarray:
         return training.outputs(model, images) if is_h5 else running.logits(content, images)
 
+    def labels(outputs: np.ndarray) -> np.ndarray:
+        return training.labels(model, outputs) if is_h5 else running.labels(content, outputs)
+
     found = scores(scale(data.x_test))
-    predicted = np.argmax(found, axis=-1)
+    predicted = labels(found)
     record = Record(
         recipe=recipe.name,
         file=recipe.file_name,
         seed=seed,
         key=key,
-        validation_accuracy=running.accuracy(data.y_val, np.argmax(scores(validation), axis=-1)),
+        validation_accuracy=running.accuracy(data.y_val, labels(scores(validation))),
         accuracy=running.accuracy(data.y_test, predicted),
         converted_bytes=len(converted),
-        **_sizes(content, running.allocated_graph(twin)),
+        **sizes(content, running.allocated_graph(twin)),
     )
     return Outcome(
         record=record,
@@ -90,7 +93,7 @@ def unpack(files: dict[str, bytes], suffix: str) -> Outcome:
         )
 
 
-def _sizes(content: bytes, graph: Graph) -> dict[str, Any]:
+def sizes(content: bytes, graph: Graph) -> dict[str, Any]:
     """The fields of a record that the file alone decides."""
     coder, coded = coding.best_coded(content)
     layers = account(graph)
@@ -103,7 +106,7 @@ def _sizes(content: bytes, graph: Graph) -> dict[str, Any]:
         "entropy_bytes": sum(coding.entropy_bits(values) for values in stored) / 8,
         "nonzero_weights": sum(layer.nonzero for layer in layers),
         "weights": sum(layer.weights for layer in layers),
-        "unique_values": max(len(np.unique(values)) for values in stored),
+        "unique_values": max((len(np.unique(values)) for values in stored), default=0),
         "macs": sum(layer.macs for layer in layers),
         "dense_macs": sum(layer.dense_macs for layer in layers),
     }

@@ -77,7 +77,7 @@ def connect(n_workers: int | None = None) -> Client:
         processes=True,
         # None would still take port 8787, and warn where another cluster has it
         dashboard_address="127.0.0.1:0",
-        silence_logs="ERROR",
+        silence_logs="CRITICAL",
     )
     return Client(cluster)
 

@@ -1,0 +1,114 @@
+"""Nodes become a functional model of Keras 2."""
+
+import functools
+import inspect
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..nets.keras2 import keras
+from ..nets.layers import KERNEL_LAYERS, kernel_layers
+from . import canonical, folding, reader
+from .graphs import AFFINE, Net, Node, NotRebuiltError
+
+
+def to_keras(net: Net) -> keras.Model:
+    """A functional model of Keras 2 with the net's weights.
+
+    Layers with weights that no method takes (a batch normalization that stands alone, a PReLU) are frozen.
+
+    Raises:
+        NotRebuiltError: a layer that Keras 2 does not build.
+    """
+    image = keras.Input(net.input_shape, name=net.input)
+    tensors = {net.input: image}
+    layers: dict[str, keras.layers.Layer] = {}
+    weights: dict[str, tuple[np.ndarray, ...]] = {}
+    for node in net.nodes:
+        name = node.layer or node.name
+        if name not in layers:
+            layers[name] = _layer(node, name)
+            weights[name] = () if node.kind in _OF_NUMBERS else node.weights
+        layer = layers[name]
+        sources = [tensors[name] for name in node.inputs]
+        try:
+            tensors[node.name] = layer(sources[0] if len(sources) == 1 else sources)
+        except (ValueError, TypeError) as error:
+            raise _cannot_build(node, error) from error
+    model = keras.Model(image, tensors[net.output])
+    for name, arrays in weights.items():
+        layer = layers[name]
+        try:
+            layer.set_weights(list(arrays))
+        except ValueError as error:
+            raise NotRebuiltError(f"{name}: its weights do not fit Keras 2 ({error})") from error
+        if arrays and not isinstance(layer, KERNEL_LAYERS):
+            layer.trainable = False
+    return model
+
+
+#: Layers whose weights are arguments.
+_OF_NUMBERS = ("Rescaling", "Normalization", AFFINE)
+
+
+def _layer(node: Node, name: str) -> keras.layers.Layer:
+    config = dict(node.config)
+    if node.kind in ("Rescaling", AFFINE) and node.weights:
+        # single numbers stay numbers, which the converter knows better than arrays of one
+        scale, offset = (array.tolist() if array.size > 1 else float(array[0]) for array in node.weights)
+        return keras.layers.Rescaling(scale, offset, name=name)
+    kind = getattr(keras.layers, node.kind, None)
+    if kind is None:
+        raise NotRebuiltError(
+            f"layer {node.name!r} ({node.kind}) is not in Keras 2; write it with layers that Keras 2 has"
+        )
+    if node.kind == "LeakyReLU" and "negative_slope" in config:
+        config["alpha"] = config.pop("negative_slope")
+    if node.kind == "Normalization" and node.weights:
+        config |= {"mean": node.weights[0], "variance": node.weights[1]}
+    known = _arguments(kind)
+    config = {key: value for key, value in config.items() if key in known}
+    try:
+        return kind(name=name, **config)
+    except (ValueError, TypeError, ImportError, AttributeError) as error:
+        raise _cannot_build(node, error) from error
+
+
+def _cannot_build(node: Node, error: Exception) -> NotRebuiltError:
+    return NotRebuiltError(
+        f"layer {node.name!r} ({node.kind}) cannot be built in Keras 2 ({first_line(error)})"
+    )
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in a line of at most 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+@functools.cache
+def _arguments(kind: type) -> frozenset[str]:
+    """The names that a layer's constructor takes, those of the classes it builds on included."""
+
+    def names() -> Iterator[str]:
+        for each in kind.__mro__:
+            if "__init__" in vars(each):
+                yield from inspect.signature(vars(each)["__init__"]).parameters
+
+    return frozenset(names()) - {"self", "args", "kwargs"}
+
+
+def fold_batch_norm(model: keras.Model) -> keras.Model:
+    """The same function with batch normalization, Rescaling and Normalization folded into the kernels.
+
+    Exact up to the rounding of float32; see `folding.fold`. `model` stays as it was.
+
+    Raises:
+        NotRebuiltError: a model that `load` would not take either.
+    """
+    return to_keras(folding.fold(canonical.canonical(reader.read(model))))
+
+
+def frozen_layers(model: keras.Model) -> list[str]:
+    """The layers with weights that no method takes, by name."""
+    known = {layer.name for layer in kernel_layers(model)}
+    return [layer.name for layer in model.layers if layer.weights and layer.name not in known]

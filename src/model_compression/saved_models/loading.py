@@ -1,0 +1,104 @@
+"""A saved model is read as nodes, by Keras 2 here or by Keras 3 in a process of its own.
+
+What is built from the nodes has to answer what the file's own Keras answers.
+"""
+
+import functools
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..nets.keras2 import keras
+from ..quiet import quiet
+from . import child, graphs, reader
+from .building import first_line, to_keras
+from .canonical import canonical
+from .ending import without_ending
+from .files import SAVE_AGAIN, check_config, digest, identify
+from .graphs import Net, NotRebuiltError, UnsupportedModelError
+
+#: How far, relative to the largest, answers may lie apart that should be the same.
+TOLERANCE = 1e-4
+#: The same for a model in half precision, which is built in single precision here.
+HALF_TOLERANCE = 2e-2
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserModel:
+    """A model as it was saved.
+
+    Attributes:
+        net: its nodes in canonical layers, nothing folded, unbounded scores at the end.
+        keras_version: of the file.
+        ending: what makes its outputs of the scores: "softmax", "sigmoid" or "linear".
+    """
+
+    path: Path
+    net: Net
+    keras_version: str
+    ending: str
+
+
+@functools.lru_cache(maxsize=4)
+def _load(path: str, content: str) -> UserModel:
+    version, config = identify(Path(path))
+    if config:
+        check_config(config, Path(path))
+    read, answers = _read_keras_3(path) if version.startswith("3") else _read_keras_2(path)
+    net = canonical(read)
+    half = "mixed_float16" in json.dumps(config) or "bfloat16" in json.dumps(config)
+    with quiet():
+        built = to_keras(net).predict(reader.probes(net.input_shape), verbose=0)
+    error = _relative_error(built, answers)
+    if not error <= (HALF_TOLERANCE if half else TOLERANCE):
+        raise NotRebuiltError(
+            f"{path}: rebuilt from its layers, the model gives other scores (error {error:.2g}): one of its "
+            "layers computes differently in Keras 2; " + _suspects(read)
+        )
+    net, ending = without_ending(net)
+    return UserModel(path=Path(path), net=net, keras_version=version, ending=ending)
+
+
+def _suspects(net: Net) -> str:
+    functions = {str(node.config["activation"]) for node in net.nodes if "activation" in node.config}
+    return (
+        f"its activations are {', '.join(sorted(functions)) or 'none'}; relu and relu6 are the same in both"
+    )
+
+
+def _relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    if ours.shape != theirs.shape:
+        return float("inf")
+    return float(np.max(np.abs(ours - theirs)) / max(1.0, float(np.max(np.abs(theirs)))))
+
+
+def load(path: str | Path) -> UserModel:
+    """A saved model of Keras 2 (.keras, .h5, SavedModel) or Keras 3 (.keras, .h5).
+
+    Raises:
+        UnsupportedModelError: no such model, or one that cannot be taken: why, and what to do.
+    """
+    return _load(str(path), digest(path))
+
+
+def _read_keras_2(path: str) -> tuple[Net, np.ndarray]:
+    try:
+        with quiet():
+            return reader.read_file(path, keras)
+    except UnsupportedModelError:
+        raise
+    # Keras raises whatever comes up in rebuilding its layers
+    except Exception as error:
+        raise NotRebuiltError(
+            f"{path}: Keras 2 cannot load it ({first_line(error)}); {SAVE_AGAIN}"
+        ) from error
+
+
+def _read_keras_3(path: str) -> tuple[Net, np.ndarray]:
+    with tempfile.TemporaryDirectory() as name:
+        child.call("reader", path, name, legacy=False)
+        answers = np.load(Path(name) / "answers.npy", allow_pickle=False)
+        return graphs.unpack((Path(name) / "net.npz").read_bytes()), answers

@@ -1,0 +1,99 @@
+"""The second way in: what cannot be rebuilt is converted as it is, and quantized after training."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import exactly
+
+from model_compression.data.datasets import Dataset
+from model_compression.files import running
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # TFMOT's, at its import
+    from model_compression.files import conversion
+    from model_compression.nets.keras2 import keras
+    from model_compression.own_model import converted
+    from model_compression.quiet import quiet
+    from model_compression.saved_models.graphs import UnsupportedModelError
+
+layers = keras.layers
+GENERATOR = np.random.default_rng(0)
+ROWS = GENERATOR.normal(size=(60, 6, 4)).astype(np.float32)
+LABELS = np.arange(60) % 3
+DATA = Dataset(
+    name="rows", x_train=ROWS, y_train=LABELS, x_val=ROWS, y_val=LABELS, x_test=ROWS, y_test=LABELS, classes=3
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recurrent(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """A saved recurrent net and what it answers to `ROWS`."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((6, 4)), layers.LSTM(40), layers.Dense(3, activation="softmax")])
+    path = tmp_path_factory.mktemp("recurrent") / "own.keras"
+    model.save(path)
+    return path, np.asarray(model(ROWS))
+
+
+def _dense() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    return keras.Sequential([keras.Input((6, 4)), layers.Flatten(), layers.Dense(40), layers.Dense(3)])
+
+
+def test_recurrent_net_leaves_quantized_and_agrees_with_the_model(
+    recurrent: tuple[Path, np.ndarray],
+) -> None:
+    path, answers = recurrent
+    source = converted.source(path, DATA, "it is recurrent")
+    assert source.notes[0].endswith("the methods that train are out of reach: it is recurrent")
+    assert any("reset_all_variables()" in note for note in source.notes)
+    fed = converted.fed(source, DATA)
+    exact = converted.outcome(source, "float32", fed, seed=0)
+    np.testing.assert_allclose(running.logits(exact.content, ROWS), answers, atol=1e-5)
+    small = converted.outcome(source, "dynamic_range", fed, seed=0)
+    assert small.record.file_bytes < 0.7 * exact.record.file_bytes
+    np.testing.assert_allclose(running.logits(small.content, ROWS), answers, atol=0.02)
+
+
+def test_float_tflite_file_gets_every_form(tmp_path: Path) -> None:
+    model = _dense()
+    content = conversion.export(model, conversion.ExportConfig(form="float32"), representative=None)
+    path = tmp_path / "own.tflite"
+    path.write_bytes(content)
+    source = converted.source(path, DATA)
+    assert source.notes[0].startswith("a .tflite file holds no layers to train")
+    answers, sizes = np.asarray(model(ROWS)), {}
+    for form in converted.FORMS:
+        outcome = converted.outcome(source, form, DATA, seed=0)
+        apart = running.logits(outcome.content, ROWS) - answers
+        sizes[form] = outcome.record.file_bytes
+        # 4 bits: half a step of the largest weight a kernel
+        assert np.sqrt(np.mean(apart**2)) < (0.3 if "int4" in form else 0.05) * np.std(answers), form
+    assert sizes["int4_dynamic"] < sizes["dynamic_range"] < sizes["float32"]
+    # the biases are 0, and left out
+    assert converted.parameters(content) == 24 * 40 + 40 * 3
+
+
+def test_quantized_tflite_file_is_refused(tmp_path: Path) -> None:
+    with quiet():
+        content = conversion.export(_dense(), conversion.ExportConfig(form="int8"), representative=ROWS)
+    path = tmp_path / "own.tflite"
+    path.write_bytes(content)
+    message = f"{path} is quantized already (int8); give the float model it was made from"
+    with pytest.raises(UnsupportedModelError, match=exactly(message)):
+        converted.source(path, DATA)
+
+
+def test_other_classes_and_images_are_refused(tmp_path: Path) -> None:
+    content = conversion.export(_dense(), conversion.ExportConfig(form="float32"), representative=None)
+    path = tmp_path / "own.tflite"
+    path.write_bytes(content)
+    short = np.ascontiguousarray(ROWS[:, :5])
+    other = Dataset(
+        name="short", x_train=short, y_train=LABELS, x_val=short, y_val=LABELS, x_test=short, y_test=LABELS,
+        classes=3,
+    )  # fmt: skip
+    with pytest.raises(UnsupportedModelError, match="the model takes images 6 x 4 and the data hold 5 x 4"):
+        converted.source(path, other)
