@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_compression.data import datasets
-from model_compression.data import sources
+from model_compression.data import datasets, sources
 from model_compression.data.datasets import Dataset, InvalidDataError, load_dataset, scale, stratified_order
 
 Save = Callable[..., Path]

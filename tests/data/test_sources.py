@@ -12,7 +12,22 @@ import numpy as np
 import pytest
 
 from model_compression.data import sources
-from model_compression.data.sources import ARRAY_NAMES, NAMED, Arrays, DataUnavailableError, DataWarning, InvalidDataError, NamedDataset, Source, SourceUnavailable, check_md5, fetch, read_idx, read_npz, write_npz
+from model_compression.data.sources import (
+    ARRAY_NAMES,
+    NAMED,
+    Arrays,
+    DataUnavailableError,
+    DataWarning,
+    InvalidDataError,
+    NamedDataset,
+    Source,
+    SourceUnavailable,
+    check_md5,
+    fetch,
+    read_idx,
+    read_npz,
+    write_npz,
+)
 
 TINY = {
     "x_train": np.arange(24, dtype=np.uint8).reshape(6, 2, 2),

@@ -7,8 +7,9 @@ from ai_edge_litert.tools import flatbuffer_utils
 from conftest import TINY_NET, Nets, exactly
 
 from model_compression.files import conversion, guard, running
-from model_compression.files.graph import Tensor, read_graph, strip
+from model_compression.files.graph import Tensor, read_graph
 from model_compression.files.guard import RULES, CorruptFileError, Promise, check_file
+from model_compression.files.slimming import slim
 from model_compression.nets import keras2, named
 from model_compression.nets.layers import kernel_layers
 
@@ -76,8 +77,8 @@ def test_good_file_with_every_promise_passes(nets: Nets) -> None:
     check(nets, "clustered", nets.file("clustered", "int8"), "int8", unique_values=unique)
 
 
-def test_stripped_file_passes(nets: Nets) -> None:
-    check(nets, "baseline", strip(nets.file("baseline", "int8")), "int8")
+def test_slim_file_passes(nets: Nets) -> None:
+    check(nets, "baseline", slim(nets.file("baseline", "int8")).content, "int8")
 
 
 @pytest.mark.parametrize("seed", range(5))

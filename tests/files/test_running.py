@@ -6,8 +6,9 @@ import pytest
 from conftest import Nets, exactly
 
 from model_compression.files import running
-from model_compression.files.graph import Graph, Operator, Tensor, _unpack, account, read_graph, strip
+from model_compression.files.graph import Graph, Operator, Tensor, _unpack, account, read_graph
 from model_compression.files.running import io_details, quantize
+from model_compression.files.slimming import slim
 
 # Tensors, by hand
 
@@ -129,9 +130,9 @@ def test_account_counts_stored_bits(nets: Nets, form: str, bytes_each: float) ->
     assert [row.kernel_bytes for row in rows] == [36 * bytes_each, 6760 * bytes_each]
 
 
-def test_strip_drops_bytes_and_no_answer(nets: Nets) -> None:
+def test_slim_file_drops_bytes_and_no_answer(nets: Nets) -> None:
     content = nets.file("baseline", "int8")
-    stripped = strip(content)
+    stripped = slim(content).content
     assert len(stripped) < len(content) - 500
     np.testing.assert_array_equal(
         running.logits(stripped, nets.validation), running.logits(content, nets.validation)
@@ -145,7 +146,7 @@ def test_ends_are_told_as_the_file_has_them(nets: Nets) -> None:
     assert details.input_zero_point == -128
     plain = io_details(nets.file("baseline", "float32"))
     assert (plain.input_dtype, plain.input_scale, plain.output_scale) == ("float32", 0, 0)
-    assert io_details(strip(nets.file("baseline", "int8"))).input_scale == details.input_scale
+    assert io_details(slim(nets.file("baseline", "int8")).content).input_scale == details.input_scale
 
 
 # Inputs

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .sources import NAMED, Arrays, DataUnavailableError, DataWarning, InvalidDataError, Progress, fetch, read_npz
+from .sources import (
+    NAMED,
+    Arrays,
+    DataUnavailableError,
+    DataWarning,
+    InvalidDataError,
+    Progress,
+    fetch,
+    read_npz,
+)
 
 __all__ = [
     "DataUnavailableError",

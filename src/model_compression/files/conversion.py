@@ -11,8 +11,8 @@ from ..nets import channels
 from ..nets.keras2 import keras, qtyping, quantizer, recipe, tf
 from ..quiet import quiet
 from . import coding, packing
-from .graph import strip
 from .running import io_details
+from .slimming import slim
 
 #: Training images that show a converter the range of each activation.
 REPRESENTATIVE_IMAGES = 500
@@ -240,4 +240,4 @@ def export(model: keras.Model, config: ExportConfig, *, representative: np.ndarr
     """
     with quiet():
         content = FORMS[config.form](model, representative, config)
-    return strip(content) if config.stripped else content
+    return slim(content).content if config.stripped else content

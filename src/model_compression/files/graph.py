@@ -1,13 +1,19 @@
 """Reading and editing .tflite files: their schema only, no interpreter."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.tools import flatbuffer_utils
+
+from . import flatbuffer
+from .flatbuffer import DamagedFileError, Table, UnknownPartError
 
 _TYPE_NAMES = {
     code: name.lower() for name, code in vars(schema.TensorType).items() if not name.startswith("_")
+}
+_OPERATOR_NAMES = {
+    code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
 }
 #: The operators whose second input is a kernel.
 KERNEL_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -41,9 +47,11 @@ class Tensor:
     Attributes:
         shape: as in the file: Dense kernels (outputs, inputs), convolutions (outputs, height,
             width, inputs), depthwise (1, height, width, outputs).
-        values: stored numbers in `shape`, 4-bit ones unpacked; None unless constant.
+        values: stored numbers in `shape`, 4-bit ones unpacked; None unless constant and understood.
         scale: float32, empty when not quantized, one value, or one a slice along `axis`.
         zero_point: int64, shaped like `scale`.
+        data: the stored bytes of any constant, also of one that is not understood; None unless constant.
+        table: what the file says besides.
     """
 
     index: int
@@ -55,6 +63,15 @@ class Tensor:
     scale: np.ndarray
     zero_point: np.ndarray
     axis: int
+    data: bytes | memoryview | None = None
+    table: Table = field(default_factory=lambda: Table(kind="Tensor"))
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is known of it but shape, type, values, scales and zero points."""
+        quantization = self.table["quantization"]
+        special = self.table["is_variable"] or self.table["sparsity"] or self.table["variant_tensors"]
+        return self.bits > 0 and not special and not (quantization and quantization["details"])
 
     def dequantized(self) -> np.ndarray:
         """float32 values in `shape`: (stored - zero_point) * scale.
@@ -72,22 +89,48 @@ class Tensor:
         offset = self.values.astype(np.int64) - self.zero_point.reshape(along)
         return (offset * self.scale.reshape(along)).astype(np.float32)
 
+    def holding(self, values: np.ndarray) -> "Tensor":
+        """The same tensor with other stored numbers, and their shape."""
+        stored = _pack(values, self.bits) if self.bits < 8 else values.astype(_DTYPES[self.dtype]).tobytes()
+        return replace(self, values=values, shape=values.shape, data=stored)
+
+    def taken(self, keep: np.ndarray, axis: int) -> "Tensor":
+        """The slices of these indices along an axis, with the scales that are theirs."""
+        shape = (*self.shape[:axis], len(keep), *self.shape[axis + 1 :])
+        cut = replace(self, shape=shape)
+        if self.scale.size > 1 and self.axis == axis:
+            cut = replace(cut, scale=self.scale[keep], zero_point=self.zero_point[keep])
+        return cut if self.values is None else cut.holding(np.take(self.values, keep, axis))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Operator:
-    """One step of the graph: its name and the indices of its tensors."""
+    """One step of the graph: its name and the indices of its tensors, -1 for one left out.
+
+    Attributes:
+        table: what the file says besides. code: its entry among the file's operator codes.
+    """
 
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    table: Table = field(default_factory=lambda: Table(kind="Operator"))
+    code: Table = field(default_factory=lambda: Table(kind="OperatorCode"))
+
+    def options(self, kind: str) -> Table:
+        """Its options where they are of this kind, as `Conv2DOptions`; the defaults where not."""
+        found = self.table["builtin_options"]
+        return found if found is not None and found.kind == kind else Table(kind=kind)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """A file's tensors and operators, in the order of the file."""
+    """A subgraph's tensors and operators, in the order of the file; the indices of its two ends."""
 
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
 
     def kernels(self) -> list[tuple[Tensor, Operator]]:
         """Convolutions and Dense layers in the order of execution, each with its constant kernel."""
@@ -111,6 +154,14 @@ class Graph:
         return self.tensors[index]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A file: its subgraphs, the first of which is the net, and its root table for what else it holds."""
+
+    graphs: tuple[Graph, ...]
+    root: Table
+
+
 def _unpack(raw: np.ndarray, bits: int, count: int) -> np.ndarray:
     """Signed integers of 4 or 2 bits, lowest bits first, as int8."""
     per_byte = 8 // bits
@@ -119,70 +170,128 @@ def _unpack(raw: np.ndarray, bits: int, count: int) -> np.ndarray:
     return np.where(fields >= 2 ** (bits - 1), fields - 2**bits, fields).astype(np.int8)
 
 
-def _values(raw: np.ndarray, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    if dtype in ("int4", "int2"):
-        return _unpack(raw, _BITS[dtype], int(np.prod(shape, dtype=np.int64))).reshape(shape)
-    return np.frombuffer(raw.tobytes(), dtype=_DTYPES[dtype]).reshape(shape)
+def _pack(values: np.ndarray, bits: int) -> bytes:
+    """The reverse of `_unpack`; the last byte is filled up with 0."""
+    per_byte = 8 // bits
+    fields = values.astype(np.uint8).ravel() & (2**bits - 1)
+    fields = np.append(fields, np.zeros(-fields.size % per_byte, np.uint8)).reshape(-1, per_byte)
+    shifts = np.arange(per_byte, dtype=np.uint8) * bits
+    return np.bitwise_or.reduce(fields << shifts, axis=1).astype(np.uint8).tobytes()
 
 
-def _array(values: object, dtype: type) -> np.ndarray:
-    return np.array([] if values is None else values, dtype=dtype)
+# Files
+
+
+def read_model(content: bytes) -> Model:
+    """The whole file; constants are views of `content`.
+
+    Raises:
+        DamagedFileError: no .tflite file, or one whose parts do not fit together.
+        UnknownPartError: a part that is not understood, or data that lie outside the file's tables.
+    """
+    root = flatbuffer.read(content)
+    if root["external_buffer_groups"] or root["external_buffers"]:
+        raise UnknownPartError("the file keeps constants in other files, which is not understood")
+    if any(buffer["offset"] > 1 or buffer["size"] > 1 for buffer in root["buffers"] or ()):
+        raise UnknownPartError("the file keeps constants outside of its tables, as those above 2 GB do")
+    if not root["subgraphs"]:
+        raise DamagedFileError("the file is damaged: it has no subgraph")
+    model = Model(graphs=tuple(_graph(root, table) for table in root["subgraphs"]), root=root)
+    _check_references(model)
+    return model
+
+
+def _check_references(model: Model) -> None:
+    """What signatures and metadata refer to has to be there."""
+    for signature in model.root["signature_defs"] or ():
+        place = signature["subgraph_index"]
+        count = len(model.graphs[place].tensors) if place < len(model.graphs) else 0
+        entries = [*(signature["inputs"] or ()), *(signature["outputs"] or ())]
+        if not all(entry["tensor_index"] < count for entry in entries) or not count:
+            raise DamagedFileError("the file is damaged: a signature names a tensor that is not there")
+    buffers = len(model.root["buffers"] or ())
+    if not all(entry["buffer"] < buffers for entry in model.root["metadata"] or ()):
+        raise DamagedFileError("the file is damaged: its metadata are not there")
 
 
 def read_graph(content: bytes) -> Graph:
     """Every tensor and operator of the first subgraph.
 
     Raises:
-        ValueError: `content` is no .tflite file.
+        ValueError: `content` is no .tflite file, a damaged one, or one that is not understood.
     """
-    if content[4:8] != b"TFL3":
-        raise ValueError(f"no .tflite file: bytes 4 to 8 are {content[4:8]!r}, and must be b'TFL3'")
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
-    subgraph = model.subgraphs[0]
-    tensors = []
-    for index, tensor in enumerate(subgraph.tensors):
-        dtype = _TYPE_NAMES[tensor.type]
-        shape = tuple(int(size) for size in (tensor.shape if tensor.shape is not None else ()))
-        raw = model.buffers[tensor.buffer].data
-        constant = raw is not None and len(raw) > 0 and dtype in _BITS and tensor.sparsity is None
-        quantization = tensor.quantization
-        name = tensor.name or b""
-        tensors.append(
-            Tensor(
-                index=index,
-                name=name.decode() if isinstance(name, bytes) else name,
-                dtype=dtype,
-                bits=_BITS.get(dtype, 0),
-                shape=shape,
-                values=_values(np.asarray(raw, np.uint8), dtype, shape) if constant else None,
-                scale=_array(quantization and quantization.scale, np.float32),
-                zero_point=_array(quantization and quantization.zeroPoint, np.int64),
-                axis=int(quantization.quantizedDimension) if quantization else 0,
+    return read_model(content).graphs[0]
+
+
+def indices(table: Table, name: str) -> tuple[int, ...]:
+    """A vector of int32 as Python's numbers."""
+    return tuple(np.frombuffer(table[name] or b"", "<i4").tolist())
+
+
+def _graph(root: Table, table: Table) -> Graph:
+    tensors = tuple(_tensor(root, index, entry) for index, entry in enumerate(table["tensors"] or ()))
+    operators = tuple(_operator(root, entry) for entry in table["operators"] or ())
+    ends = indices(table, "inputs"), indices(table, "outputs")
+    used = [index for operator in operators for index in (*operator.inputs, *operator.outputs)]
+    used += [index for operator in operators for index in indices(operator.table, "intermediates")]
+    if not all(-1 <= index < len(tensors) for index in used):
+        raise DamagedFileError("the file is damaged: an operator names a tensor that is not there")
+    if not all(0 <= index < len(tensors) for end in ends for index in end):
+        raise DamagedFileError("the file is damaged: an end of a graph is a tensor that is not there")
+    return Graph(tensors=tensors, operators=operators, inputs=ends[0], outputs=ends[1])
+
+
+def _operator(root: Table, table: Table) -> Operator:
+    codes, index = root["operator_codes"] or (), table["opcode_index"]
+    if index >= len(codes):
+        raise DamagedFileError(f"the file is damaged: operator code {index} of {len(codes)}")
+    if table["large_custom_options_offset"]:
+        raise UnknownPartError("an operator keeps its options outside of the file's tables")
+    code = max(codes[index]["deprecated_builtin_code"], codes[index]["builtin_code"])
+    name = _OPERATOR_NAMES.get(code, f"OPERATOR {code}")
+    if name == "CUSTOM":
+        name = f"CUSTOM {_text(codes[index]['custom_code'])}"
+    ends = indices(table, "inputs"), indices(table, "outputs")
+    return Operator(name=name, inputs=ends[0], outputs=ends[1], table=table, code=codes[index])
+
+
+def _text(value: memoryview | None) -> str:
+    return bytes(value or b"").decode(errors="replace")
+
+
+def _tensor(root: Table, index: int, table: Table) -> Tensor:
+    name, dtype = _text(table["name"]), _TYPE_NAMES.get(table["type"], f"type {table['type']}")
+    shape, bits = indices(table, "shape"), _BITS.get(dtype, 0)
+    buffers, number = root["buffers"] or (), table["buffer"]
+    if number >= max(1, len(buffers)):
+        raise DamagedFileError(f"the file is damaged: tensor {name!r} has buffer {number} of {len(buffers)}")
+    if table["external_buffer"]:
+        raise UnknownPartError(f"tensor {name!r} lies in another file, which is not understood")
+    # the first buffer stands for none
+    data = buffers[number]["data"] if number else None
+    values = None
+    if data is not None and bits and not table["sparsity"]:
+        count = math.prod(shape)
+        if min(shape, default=0) < 0 or len(data) != -(-count * bits // 8):
+            raise DamagedFileError(
+                f"the file is damaged: tensor {name!r} of {dtype} {shape} has {len(data):,} bytes"
             )
-        )
-    codes = [flatbuffer_utils.opcode_to_name(model, index) for index in range(len(model.operatorCodes))]
-    operators = [
-        Operator(
-            name=codes[operator.opcodeIndex],
-            inputs=tuple(int(i) for i in operator.inputs),
-            outputs=tuple(int(i) for i in operator.outputs),
-        )
-        for operator in subgraph.operators
-    ]
-    return Graph(tensors=tuple(tensors), operators=tuple(operators))
-
-
-def strip(content: bytes) -> bytes:
-    """The same file without names, signatures and metadata: fewer bytes, equal predictions.
-
-    Source: ai_edge_litert.tools.flatbuffer_utils.
-    """
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
-    flatbuffer_utils.strip_strings(model)
-    model.metadata = []
-    model.metadataBuffer = []
-    model.signatureDefs = []
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+        raw = np.frombuffer(data, np.uint8)
+        values = (_unpack(raw, bits, count) if bits < 8 else raw.view(_DTYPES[dtype])).reshape(shape)
+    quantization = table["quantization"] or Table(kind="QuantizationParameters")
+    return Tensor(
+        index=index,
+        name=name,
+        dtype=dtype,
+        bits=bits,
+        shape=shape,
+        values=values,
+        scale=np.frombuffer(quantization["scale"] or b"", "<f4"),
+        zero_point=np.frombuffer(quantization["zero_point"] or b"", "<i8"),
+        axis=quantization["quantized_dimension"],
+        data=data,
+        table=table,
+    )
 
 
 def zeroed(content: bytes) -> bytes:

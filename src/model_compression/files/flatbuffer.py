@@ -1,0 +1,400 @@
+"""Reading and writing .tflite files as what they are: flatbuffers, tables of fields and vectors.
+
+The reader follows no offset without looking where it leads, so that a damaged file ends in an error. The
+writer stores equal vectors and tables once, leaves fields out that hold their default, and pads no more than
+alignment asks for. Which fields a table has is asked of the library's builder functions.
+
+Source: google/flatbuffers, docs/source/internals.md; tensorflow/compiler/mlir/lite/schema/schema.fbs.
+"""
+
+import functools
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+
+#: What every .tflite file has at its bytes 4 to 8.
+IDENTIFIER = b"TFL3"
+#: Offsets have 32 bits, and readers take the highest for a sign.
+MOST_BYTES = 2**31 - 1
+#: Alignment that interpreters want of a constant, and of what a custom operator reads, in bytes.
+ALIGNMENT = 16
+_ALIGNED = {("Buffer", "data"), ("Operator", "custom_options")}
+#: The kinds of tables, or of vectors of tables, that a field holds; all other vectors hold numbers.
+_CHILDREN = {
+    ("Model", "operator_codes"): "OperatorCode",
+    ("Model", "subgraphs"): "SubGraph",
+    ("Model", "buffers"): "Buffer",
+    ("Model", "metadata"): "Metadata",
+    ("Model", "signature_defs"): "SignatureDef",
+    ("Model", "external_buffer_groups"): "ExternalBufferGroup",
+    ("Model", "external_buffers"): "ExternalBuffer",
+    ("SubGraph", "tensors"): "Tensor",
+    ("SubGraph", "operators"): "Operator",
+    ("Tensor", "quantization"): "QuantizationParameters",
+    ("Tensor", "sparsity"): "SparsityParameters",
+    ("Tensor", "variant_tensors"): "VariantSubType",
+    ("SparsityParameters", "dim_metadata"): "DimensionMetadata",
+    ("SignatureDef", "inputs"): "TensorMap",
+    ("SignatureDef", "outputs"): "TensorMap",
+}
+#: Fields whose kind of table another field names: one more than theirs in the same table, `..._type`.
+_UNIONS = {
+    ("Operator", "builtin_options"): schema.BuiltinOptions,
+    ("Operator", "builtin_options2"): schema.BuiltinOptions2,
+    ("QuantizationParameters", "details"): schema.QuantizationDetails,
+    ("DimensionMetadata", "array_segments"): schema.SparseIndexVector,
+    ("DimensionMetadata", "array_indices"): schema.SparseIndexVector,
+}
+#: Numbers by the name of the builder's method, as `struct` codes.
+_NUMBERS = {
+    "Bool": "?", "Int8": "b", "Uint8": "B", "Int16": "h", "Uint16": "H", "Int32": "i", "Uint32": "I",
+    "Int64": "q", "Uint64": "Q", "Float32": "f", "Float64": "d",
+}  # fmt: skip
+
+
+class DamagedFileError(ValueError):
+    """No .tflite file, or one whose parts do not fit together."""
+
+
+class UnknownPartError(ValueError):
+    """A .tflite file with something in it that is not understood, so that it cannot be written again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """What the schema says of one field.
+
+    Attributes:
+        code: a `struct` code for a number; "table", "tables" (a vector of them), "union", "string" or
+            "vector" for what lies elsewhere.
+        item: bytes of an element of a vector. alignment: of its first element.
+        child: kind of the table or tables.
+    """
+
+    slot: int
+    code: str
+    default: Any = None
+    item: int = 1
+    alignment: int = 1
+    child: str = ""
+
+
+class _Recorder:
+    """Stands in for a builder and notes what a builder function asks of it."""
+
+    def __getattr__(self, method: str) -> Any:
+        def record(*arguments: Any) -> None:
+            self.method, self.arguments = method, arguments
+
+        return record
+
+
+@functools.cache
+def fields_of(kind: str) -> Mapping[str, Field]:
+    """The fields of a kind of table by name, as in the schema: `Tensor` has `shape`, `type`, ..."""
+    found = {}
+    for name in vars(schema):
+        if not name.startswith(f"{kind}Add"):
+            continue
+        camel, recorder = name.removeprefix(f"{kind}Add"), _Recorder()
+        key = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", camel).lower()
+        getattr(schema, name)(recorder, 0)
+        slot, _, default = recorder.arguments
+        number = recorder.method.removeprefix("Prepend").removesuffix("Slot")
+        if number in _NUMBERS:
+            found[key] = Field(slot=slot, code=_NUMBERS[number], default=default)
+            continue
+        start = getattr(schema, f"{kind}Start{camel}Vector", None)
+        child = _CHILDREN.get((kind, key), "")
+        if (kind, key) in _UNIONS:
+            found[key] = Field(slot=slot, code="union")
+        elif start is None:
+            found[key] = Field(slot=slot, code="table" if child else "string", child=child)
+        elif child:
+            found[key] = Field(slot=slot, code="tables", child=child)
+        else:
+            start(recorder, 0)
+            item, _, alignment = recorder.arguments
+            alignment = ALIGNMENT if (kind, key) in _ALIGNED else alignment
+            found[key] = Field(slot=slot, code="vector", item=item, alignment=alignment)
+    return found
+
+
+@functools.cache
+def _union_kinds(kind: str, name: str) -> Mapping[int, str]:
+    return {code: member for member, code in vars(_UNIONS[kind, name]).items() if isinstance(code, int)}
+
+
+@dataclass(eq=False, kw_only=True)
+class Table:
+    """A table of a file.
+
+    Attributes:
+        kind: its name in the schema.
+        values: by field name: a number, a `Table`, a tuple of them, or the bytes of a vector or string.
+            A field that is not there holds its default; None where that is nothing.
+    """
+
+    kind: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Any:
+        found = self.values.get(name)
+        return fields_of(self.kind)[name].default if found is None else found
+
+    def replaced(self, **changes: Any) -> "Table":
+        """A copy with other values; None leaves a field out."""
+        return Table(kind=self.kind, values=self.values | changes)
+
+
+# Reading
+
+
+def read(content: bytes) -> Table:
+    """The file's root, a `Model`; vectors are views of `content`.
+
+    Raises:
+        DamagedFileError: no .tflite file, or one with an offset that leads outside.
+        UnknownPartError: fields that the schema does not know, or a file of more than 2 GB.
+    """
+    if len(content) > MOST_BYTES:
+        raise UnknownPartError(f"the file has {len(content):,} bytes; allowed: up to {MOST_BYTES:,}")
+    if content[4:8] != IDENTIFIER:
+        raise DamagedFileError(f"no .tflite file: bytes 4 to 8 are {content[4:8]!r}, and must be b'TFL3'")
+    reader = _Reader(content)
+    return reader.table(reader.target(0), "Model")
+
+
+class _Reader:
+    def __init__(self, content: bytes) -> None:
+        self.view = memoryview(content).toreadonly()
+        self.tables: dict[tuple[int, str], Table] = {}
+        self.vectors: dict[tuple[int, int], tuple[memoryview, int]] = {}
+        #: bytes that what was not yet read can have, since parts do not overlap
+        self.left = len(content)
+
+    def number(self, code: str, at: int) -> Any:
+        if not 0 <= at <= len(self.view) - struct.calcsize(code):
+            raise DamagedFileError(f"the file is damaged: byte {at} is read, of {len(self.view)}")
+        return struct.unpack_from(f"<{code}", self.view, at)[0]
+
+    def target(self, at: int) -> int:
+        return at + self.number("I", at)
+
+    def _count(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise DamagedFileError("the file is damaged: its parts overlap")
+
+    def table(self, at: int, kind: str) -> Table:
+        if (at, kind) in self.tables:
+            return self.tables[at, kind]
+        layout = at - self.number("i", at)
+        layout_bytes, table_bytes = self.number("H", layout), self.number("H", layout + 2)
+        self._count(table_bytes)
+        known = {spec.slot: (name, spec) for name, spec in fields_of(kind).items()}
+        table = self.tables[at, kind] = Table(kind=kind)
+        places = {}
+        for slot in range((layout_bytes - 4) // 2):
+            if place := self.number("H", layout + 4 + 2 * slot):
+                if slot not in known:
+                    raise UnknownPartError(f"a {kind} has field {slot}, which this schema does not know")
+                places[slot] = at + place
+        for slot, place in sorted(places.items()):
+            name, spec = known[slot]
+            value = self.value(table, name, spec, place)
+            if value != spec.default or spec.default is None:
+                table.values[name] = value
+        return table
+
+    def value(self, table: Table, name: str, spec: Field, at: int) -> Any:
+        match spec.code:
+            case "table":
+                return self.table(self.target(at), spec.child)
+            case "tables":
+                place = self.target(at)
+                _, count = self.vector(place, 4)
+                return tuple(self.table(self.target(place + 4 + 4 * i), spec.child) for i in range(count))
+            case "union":
+                code, kinds = table[f"{name}_type"], _union_kinds(table.kind, name)
+                if code not in kinds:
+                    raise UnknownPartError(f"{table.kind}.{name} is of kind {code}, which is not known")
+                return self.table(self.target(at), kinds[code])
+            case "string" | "vector":
+                return self.vector(self.target(at), spec.item)[0]
+            case number:
+                return self.number(number, at)
+
+    def vector(self, at: int, item: int) -> tuple[memoryview, int]:
+        """The bytes of a vector, the same object each time, and the number of its elements."""
+        if (at, item) not in self.vectors:
+            count = self.number("I", at)
+            start, end = at + 4, at + 4 + item * count
+            if end > len(self.view):
+                raise DamagedFileError(f"the file is damaged: the vector at byte {at} ends outside")
+            self._count(item * count)
+            self.vectors[at, item] = self.view[start:end], count
+        return self.vectors[at, item]
+
+
+# Writing
+
+
+@dataclass(eq=False)
+class _Part:
+    """A table or vector that is going to be written.
+
+    Attributes:
+        numbers: (slot, code, value) of a table. links: (slot or element, the part pointed to).
+        content: of a vector of numbers or a string, with what stands behind it; None for a table and for
+            a vector of tables. count: elements of a vector; None for a table.
+        alignment: of the first element, or of a table's fields.
+    """
+
+    numbers: tuple[tuple[int, str, Any], ...] = ()
+    links: tuple[tuple[int, "_Part"], ...] = ()
+    content: bytes | memoryview | None = None
+    count: int | None = None
+    alignment: int = 4
+    place: int = 0
+
+
+def write(root: Table, *, shared: bool = True) -> bytes:
+    """The file's bytes.
+
+    Args:
+        shared: whether equal parts are stored once; if not, those that are one object still are.
+    """
+    parts = _in_order(_Parts(shared).table(root))
+    layouts: dict[bytes, int] = {}
+    out = bytearray(8)
+    out[4:8] = IDENTIFIER
+    for part in parts:
+        if part.count is None:
+            _write_table(out, part, layouts)
+        else:
+            _write_vector(out, part)
+    struct.pack_into("<I", out, 0, parts[0].place)
+    for part in parts:
+        for at, child in _links(part):
+            struct.pack_into("<I", out, at, child.place - at)
+    return bytes(out)
+
+
+class _Parts:
+    """Turns tables into parts, equal ones into one."""
+
+    def __init__(self, shared: bool) -> None:
+        self.shared = shared
+        self.by_object: dict[int, _Part] = {}
+        self.by_content: dict[Any, _Part] = {}
+        self.kept: list[Any] = []
+
+    def _one(self, source: Any, key: Any, part: _Part) -> _Part:
+        if self.shared:
+            part = self.by_content.setdefault(key, part)
+        self.by_object[id(source)] = part
+        self.kept.append(source)  # or its id could be another's
+        return part
+
+    def table(self, table: Table) -> _Part:
+        if id(table) in self.by_object:
+            return self.by_object[id(table)]
+        numbers, links = [], []
+        for name, value in table.values.items():
+            spec = fields_of(table.kind)[name]
+            if value is None or value == spec.default:
+                continue
+            if spec.code in ("table", "union"):
+                links.append((spec.slot, self.table(value)))
+            elif spec.code == "tables":
+                links.append((spec.slot, self.tables(value)))
+            elif spec.code in ("string", "vector"):
+                links.append((spec.slot, self.vector(value, spec)))
+            else:
+                numbers.append((spec.slot, spec.code, value))
+        numbers, links = sorted(numbers), sorted(links, key=lambda link: link[0])
+        key = (tuple(numbers), tuple((slot, id(part)) for slot, part in links))
+        wide = max((struct.calcsize(code) for _, code, _ in numbers), default=4)
+        part = _Part(numbers=tuple(numbers), links=tuple(links), alignment=max(4, wide))
+        return self._one(table, key, part)
+
+    def tables(self, tables: tuple[Table, ...]) -> _Part:
+        links = tuple(enumerate(self.table(table) for table in tables))
+        key = ("tables", tuple(id(part) for _, part in links))
+        return self._one(tables, key, _Part(links=links, count=len(links)))
+
+    def vector(self, value: bytes | memoryview, spec: Field) -> _Part:
+        if id(value) in self.by_object:
+            return self.by_object[id(value)]
+        key = (spec.item, spec.alignment, spec.code, bytes(value))
+        content = key[-1] + b"\0" if spec.code == "string" else key[-1]
+        part = _Part(content=content, count=len(value) // spec.item, alignment=spec.alignment)
+        return self._one(value, key, part)
+
+
+def _in_order(root: _Part) -> list[_Part]:
+    """Each part behind all that point to it, since offsets point ahead, and close to the last of them."""
+    order: list[_Part] = []
+    seen: set[int] = set()
+
+    def visit(part: _Part) -> None:
+        seen.add(id(part))
+        for _, child in reversed(part.links):
+            if id(child) not in seen:
+                visit(child)
+        order.append(part)
+
+    visit(root)
+    return order[::-1]
+
+
+def _pad(out: bytearray, alignment: int, ahead: int) -> None:
+    """Zeros until what comes `ahead` bytes later is aligned."""
+    out.extend(bytes(-(len(out) + ahead) % alignment))
+
+
+def _write_vector(out: bytearray, part: _Part) -> None:
+    _pad(out, max(4, part.alignment), 4)
+    part.place = len(out)
+    out.extend(struct.pack("<I", part.count))
+    out.extend(bytes(4 * len(part.links)) if part.content is None else part.content)
+
+
+def _sizes(part: _Part) -> Iterator[tuple[int, int]]:
+    """Slots of a table with the bytes of their fields, the larger first, so that none needs padding."""
+    found = [(slot, struct.calcsize(code)) for slot, code, _ in part.numbers]
+    found += [(slot, 4) for slot, _ in part.links]
+    yield from sorted(found, key=lambda entry: (-entry[1], entry[0]))
+
+
+def _write_table(out: bytearray, part: _Part, layouts: dict[bytes, int]) -> None:
+    offsets, end = {}, 4
+    for slot, size in _sizes(part):
+        offsets[slot] = end
+        end += size
+    slots = max(offsets, default=-1) + 1
+    layout = struct.pack(
+        f"<{2 + slots}H", 4 + 2 * slots, end, *(offsets.get(slot, 0) for slot in range(slots))
+    )
+    if layout not in layouts:
+        _pad(out, 2, 0)
+        layouts[layout] = len(out)
+        out.extend(layout)
+    _pad(out, part.alignment, 4 if part.alignment == 8 else 0)
+    place = part.place = len(out)
+    out.extend(bytes(end))
+    struct.pack_into("<i", out, place, place - layouts[layout])
+    for slot, code, value in part.numbers:
+        struct.pack_into(f"<{code}", out, place + offsets[slot], value)
+    part.links = tuple((place + offsets[slot], child) for slot, child in part.links)
+
+
+def _links(part: _Part) -> Iterator[tuple[int, _Part]]:
+    """Where the offsets of a written part stand, and what they point to."""
+    for at, child in part.links:
+        yield (at if part.count is None else part.place + 4 + 4 * at), child

@@ -1,0 +1,61 @@
+"""A .tflite file that gives the same outputs, bit for bit, with fewer bytes: no data, no training.
+
+Every step is exact on LiteRT, with and without XNNPACK, and on TFLite Micro (TFLM); what cannot be proved to
+be is left as it is, and said.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .graph import Model, read_model
+from .writing import write_model
+
+#: Metadata that name tensors by their numbers, for TFLM: such a file is left as it is.
+_NUMBERED_METADATA = (b"OfflineMemoryAllocation", b"COMPRESSION_METADATA")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slimmed:
+    """A file and how it became smaller.
+
+    Attributes:
+        savings: bytes that each step took off, by the step's name; below 0 where one cost some.
+        notes: what was left as it is, and why.
+    """
+
+    content: bytes
+    savings: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+
+
+def slim(content: bytes, *, keep_signatures: bool = False) -> Slimmed:
+    """The same net in fewer bytes.
+
+    Args:
+        content: a .tflite file of any form, with one or several subgraphs.
+        keep_signatures: keep the signatures, and so the names of inputs and outputs.
+    Raises:
+        ValueError: no .tflite file, a damaged one, or one with parts that are not understood.
+    """
+    model = read_model(content)
+    for entry in model.root["metadata"] or ():
+        name = bytes(entry["name"] or b"")
+        if name in _NUMBERED_METADATA:
+            note = f"left as it is: its metadata {name.decode()} name tensors by their numbers"
+            return Slimmed(content=content, savings={}, notes=(note,))
+    notes = []
+    if not keep_signatures and _entries(model) - {0}:
+        keep_signatures = True
+        notes.append("the signatures stay: they are the only way into other subgraphs than the first")
+    savings, size = {}, len(content)
+    for step, shared in (("unread parts", False), ("equal parts", True)):
+        written = write_model(model, keep_signatures=keep_signatures, shared=shared)
+        savings[step], size = size - len(written), len(written)
+    if size >= len(content):
+        return Slimmed(content=content, savings={}, notes=(*notes, "nothing to take off"))
+    return Slimmed(content=written, savings=savings, notes=tuple(notes))
+
+
+def _entries(model: Model) -> set[int]:
+    """The subgraphs that signatures lead into."""
+    return {signature["subgraph_index"] for signature in model.root["signature_defs"] or ()}

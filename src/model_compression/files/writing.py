@@ -1,0 +1,179 @@
+"""A graph as a .tflite file: what interpreters read, and nothing else."""
+
+from typing import Any
+
+import numpy as np
+
+from . import flatbuffer
+from .flatbuffer import Table
+from .graph import Graph, Model, Operator, Tensor, indices
+
+#: Metadata that an interpreter reads: XNNPACK's leave to compute with 16-bit floats.
+READ_METADATA = (b"reduced_precision_support",)
+
+
+def write_model(model: Model, *, keep_signatures: bool = False, shared: bool = True) -> bytes:
+    """The file's bytes, without names, descriptions, ranges, and whatever nothing refers to.
+
+    Tensors are numbered in the order of their first use.
+
+    Args:
+        keep_signatures: also write the signatures, and with them their names of the two ends.
+        shared: whether equal parts are stored once.
+    """
+    writer = _Writer(shared)
+    signatures = (model.root["signature_defs"] or ()) if keep_signatures else ()
+    numbers = [
+        _numbers(graph, [index for signature in signatures for index in _named(signature, place)], shared)
+        for place, graph in enumerate(model.graphs)
+    ]
+    subgraphs = tuple(
+        writer.subgraph(graph, order) for graph, order in zip(model.graphs, numbers, strict=True)
+    )
+    metadata = []
+    for entry in model.root["metadata"] or ():
+        if bytes(entry["name"] or b"") in READ_METADATA:
+            data = model.root["buffers"][entry["buffer"]]["data"]
+            metadata.append(entry.replaced(buffer=writer.buffer(data)))
+    root = Table(
+        kind="Model",
+        values={
+            "version": model.root["version"],
+            "operator_codes": tuple(writer.codes),
+            "subgraphs": subgraphs,
+            "buffers": tuple(writer.buffers),
+            "metadata": tuple(metadata) or None,
+            "signature_defs": tuple(_renumbered(signature, numbers) for signature in signatures) or None,
+        },
+    )
+    return flatbuffer.write(root, shared=shared)
+
+
+def _numbers(graph: Graph, named: list[int], shared: bool) -> dict[int, int]:
+    """The new number of each tensor that something refers to; equal constants get one.
+
+    Args:
+        named: tensors that signatures refer to.
+    """
+    used = list(graph.inputs)
+    for operator in graph.operators:
+        used += [*operator.inputs, *indices(operator.table, "intermediates"), *operator.outputs]
+    used = [index for index in [*used, *graph.outputs, *named] if index >= 0]
+    fixed = {*graph.inputs, *graph.outputs, *named}
+    fixed.update(index for operator in graph.operators for index in operator.outputs)
+    numbers: dict[Any, int] = {}
+    order = {}
+    for index in dict.fromkeys(used):
+        tensor = graph.tensors[index]
+        key: Any = index
+        if shared and tensor.data is not None and tensor.plain and index not in fixed:
+            contents = (tensor.data, tensor.scale.tobytes(), tensor.zero_point.tobytes())
+            key = (tensor.dtype, tensor.shape, tensor.axis, *map(bytes, contents))
+        order[index] = numbers.setdefault(key, len(numbers))
+    return order
+
+
+def _named(signature: Table, graph: int) -> list[int]:
+    """The tensors that a signature names, if it is one of this graph."""
+    if signature["subgraph_index"] != graph:
+        return []
+    return [entry["tensor_index"] for name in ("inputs", "outputs") for entry in signature[name] or ()]
+
+
+def _renumbered(signature: Table, orders: list[dict[int, int]]) -> Table:
+    order = orders[signature["subgraph_index"]]
+    inputs, outputs = (
+        tuple(entry.replaced(tensor_index=order[entry["tensor_index"]]) for entry in signature[name] or ())
+        for name in ("inputs", "outputs")
+    )
+    return signature.replaced(inputs=inputs, outputs=outputs)
+
+
+def _vector(values: Any, dtype: str) -> bytes:
+    return np.asarray(values, dtype).tobytes()
+
+
+class _Writer:
+    """Collects what the subgraphs have in common."""
+
+    def __init__(self, shared: bool) -> None:
+        self.shared = shared
+        self.buffers = [Table(kind="Buffer")]
+        self.codes: list[Table] = []
+        self.known: dict[Any, int] = {}
+
+    def buffer(self, data: bytes | memoryview | None) -> int:
+        if data is None:
+            return 0
+        key = bytes(data) if self.shared else id(data)
+        if key not in self.known:
+            self.known[key] = len(self.buffers)
+            self.buffers.append(Table(kind="Buffer", values={"data": data}))
+        return self.known[key]
+
+    def code(self, operator: Operator) -> int:
+        number = max(operator.code["deprecated_builtin_code"], operator.code["builtin_code"])
+        key = (number, operator.code["version"], bytes(operator.code["custom_code"] or b""))
+        if key not in self.known:
+            self.known[key] = len(self.codes)
+            # the short field holds what it can; readers take the larger of both
+            wide = number > 127
+            code = operator.code.replaced(
+                deprecated_builtin_code=127 if wide else number, builtin_code=number if wide else None
+            )
+            self.codes.append(code)
+        return self.known[key]
+
+    def subgraph(self, graph: Graph, order: dict[int, int]) -> Table:
+        ends = {*graph.inputs, *graph.outputs}
+        written = {number: index for index, number in reversed(order.items())}
+        tensors = (
+            self.tensor(graph.tensors[written[number]], written[number] in ends)
+            for number in range(len(written))
+        )
+        operators = (self.operator(operator, order) for operator in graph.operators)
+        return Table(
+            kind="SubGraph",
+            values={
+                "tensors": tuple(tensors),
+                "inputs": _vector([order[index] for index in graph.inputs], "<i4"),
+                "outputs": _vector([order[index] for index in graph.outputs], "<i4"),
+                "operators": tuple(operators),
+            },
+        )
+
+    def tensor(self, tensor: Tensor, end: bool) -> Table:
+        details = (tensor.table["quantization"] or Table(kind="QuantizationParameters"))["details"]
+        quantization = None
+        if tensor.scale.size or tensor.zero_point.size or details:
+            quantization = Table(
+                kind="QuantizationParameters",
+                values={
+                    "scale": _vector(tensor.scale, "<f4") if tensor.scale.size else None,
+                    "zero_point": _vector(tensor.zero_point, "<i8") if tensor.zero_point.size else None,
+                    "details_type": details and tensor.table["quantization"]["details_type"],
+                    "details": details,
+                    "quantized_dimension": tensor.axis,
+                },
+            )
+        return tensor.table.replaced(
+            shape=_vector(tensor.shape, "<i4") if tensor.shape else None,
+            buffer=self.buffer(tensor.data),
+            name=None,
+            quantization=quantization,
+            has_rank=None,
+            shape_signature=tensor.table["shape_signature"] if end else None,
+        )
+
+    def operator(self, operator: Operator, order: dict[int, int]) -> Table:
+        def numbers(name: str, found: tuple[int, ...]) -> bytes | None:
+            missing = operator.table[name] is None
+            return None if missing else _vector([order.get(index, -1) for index in found], "<i4")
+
+        return operator.table.replaced(
+            opcode_index=self.code(operator),
+            inputs=numbers("inputs", operator.inputs),
+            outputs=numbers("outputs", operator.outputs),
+            intermediates=numbers("intermediates", indices(operator.table, "intermediates")),
+            debug_metadata_index=None,
+        )
