@@ -73,20 +73,29 @@ class Tensor:
         special = self.table["is_variable"] or self.table["sparsity"] or self.table["variant_tensors"]
         return self.bits > 0 and not special and not (quantization and quantization["details"])
 
-    def dequantized(self) -> np.ndarray:
-        """float32 values in `shape`: (stored - zero_point) * scale.
+    @property
+    def numbers(self) -> np.ndarray:
+        """Its values.
 
         Raises:
             ValueError: the tensor is not a constant.
         """
         if self.values is None:
             raise ValueError(f"tensor {self.name!r} is not a constant")
+        return self.values
+
+    def dequantized(self) -> np.ndarray:
+        """float32 values in `shape`: (stored - zero_point) * scale.
+
+        Raises:
+            ValueError: the tensor is not a constant.
+        """
         if not self.scale.size:
-            return self.values.astype(np.float32)
+            return self.numbers.astype(np.float32)
         along = [1] * len(self.shape)
         if self.scale.size > 1:
             along[self.axis] = self.scale.size
-        offset = self.values.astype(np.int64) - self.zero_point.reshape(along)
+        offset = self.numbers.astype(np.int64) - self.zero_point.reshape(along)
         return (offset * self.scale.reshape(along)).astype(np.float32)
 
     def holding(self, values: np.ndarray) -> "Tensor":
@@ -137,16 +146,8 @@ class Graph:
         return [
             (self.constant(operator.inputs[1]), operator)
             for operator in self.operators
-            if operator.name in KERNEL_OPERATORS and self._is_stored(operator.inputs[1])
+            if operator.name in KERNEL_OPERATORS
         ]
-
-    def _is_stored(self, index: int) -> bool:
-        """Whether a tensor is constant, and not a product of attention, say."""
-        try:
-            self.constant(index)
-        except ValueError:
-            return False
-        return True
 
     def constant(self, index: int) -> Tensor:
         """A constant tensor, or the constant behind the DEQUANTIZE that produces it.

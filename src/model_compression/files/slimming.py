@@ -4,10 +4,12 @@ Every step is exact on LiteRT, with and without XNNPACK, and on TFLite Micro (TF
 be is left as it is, and said.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
-from .graph import Model, read_model
+from .channel_removal import without_constant_channels
+from .graph import Graph, Model, read_model
+from .idle_operators import without_idle_operators
 from .writing import write_model
 
 #: Metadata that name tensors by their numbers, for TFLM: such a file is left as it is.
@@ -47,13 +49,23 @@ def slim(content: bytes, *, keep_signatures: bool = False) -> Slimmed:
     if not keep_signatures and _entries(model) - {0}:
         keep_signatures = True
         notes.append("the signatures stay: they are the only way into other subgraphs than the first")
-    savings, size = {}, len(content)
-    for step, shared in (("unread parts", False), ("equal parts", True)):
-        written = write_model(model, keep_signatures=keep_signatures, shared=shared)
+    savings, size, written = dict[str, int](), len(content), content
+    for step, change in _STEPS.items():
+        model = replace(model, graphs=tuple(map(change, model.graphs)))
+        written = write_model(model, keep_signatures=keep_signatures, shared=step != "unread parts")
         savings[step], size = size - len(written), len(written)
     if size >= len(content):
         return Slimmed(content=content, savings={}, notes=(*notes, "nothing to take off"))
     return Slimmed(content=written, savings=savings, notes=tuple(notes))
+
+
+#: In their order; the first two are the writer's doing.
+_STEPS: dict[str, Callable[[Graph], Graph]] = {
+    "unread parts": lambda graph: graph,
+    "equal parts": lambda graph: graph,
+    "idle operators": without_idle_operators,
+    "constant channels": lambda graph: without_constant_channels(graph).graph,
+}
 
 
 def _entries(model: Model) -> set[int]:
