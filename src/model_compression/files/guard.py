@@ -125,12 +125,15 @@ def check_file(
         _check_limits(_bias(graph, operator))
         if weights:
             kernel, *biases = weights[name]
+            stored = iter(_biases(graph, tensor))
             kernel = to_file_layout(kernel, net.get_layer(name))
             own = _factor(tensor, kernel) if promise.rule.scale_free else 1.0
-            factor *= own
             _check_values(tensor, kernel * own, promise.rule)
-            for expected in biases:
-                _check_bias(_bias(graph, operator), expected * factor, name, promise.rule)
+            # a kernel that is used again has biases of each time's own
+            for expected in np.atleast_2d(*biases) if biases else [None]:
+                factor *= own
+                if expected is not None:
+                    _check_bias(next(stored), expected * factor, name, promise.rule)
     zeros = sum(int(np.sum(tensor.dequantized() == 0)) for tensor, _ in pairs.values())
     if zeros < promise.zeros.get(TOGETHER, 0):
         raise CorruptFileError(f"the kernels have {zeros} zeros; promised: {promise.zeros[TOGETHER]}")
@@ -300,6 +303,12 @@ def _bias(graph: Graph, operator: Operator) -> Tensor | None:
     return graph.constant(index) if index >= 0 else None
 
 
+def _biases(graph: Graph, kernel: Tensor) -> list[Tensor | None]:
+    """The stored biases of all operators that use a kernel."""
+    (operators,) = (users for tensor, users in graph.users() if tensor.index == kernel.index)
+    return [_bias(graph, operator) for operator in operators]
+
+
 def _check_limits(bias: Tensor | None) -> None:
     """A filter without weights may have got a scale so small that 32 bits cannot hold its bias."""
     if bias is not None and bias.values is not None and bias.scale.size:
@@ -334,11 +343,12 @@ def rebuild(graph: Graph, net: keras.Model, pairs: Mapping[str, tuple[Tensor, Op
     for layer in copy.layers:
         if layer.name not in pairs:
             continue
-        tensor, operator = pairs[layer.name]
+        tensor, _ = pairs[layer.name]
         kernel, *biases = layer.get_weights()
         weights = [to_keras_layout(tensor.dequantized(), layer, kernel.shape)]
         if biases:
-            stored = _bias(graph, operator)
-            weights.append(np.zeros_like(biases[0]) if stored is None else stored.dequantized())
+            width = biases[0].shape[-1]
+            rows = [np.zeros(width) if row is None else row.dequantized() for row in _biases(graph, tensor)]
+            weights.append(np.reshape(rows, biases[0].shape))
         layer.set_weights(weights)
     return copy
