@@ -1,14 +1,12 @@
 import warnings
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
-from made import FORMS, Drawn
+from made import FORMS, Drawn, comparison, crowded_forms
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
-from matplotlib.transforms import Bbox
 
 from model_compression.evidence import plots
 from model_compression.evidence.tables import WIDTH
@@ -28,36 +26,12 @@ def half_of(kernels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def comparison() -> pd.DataFrame:
-    """Ten files, several of them on nearly one spot."""
-    names = [
-        "non_quantized.h5", "non_quantized.tflite", "longer_trained.tflite", "post_training_quantized.tflite",
-        "int8.tflite", "quantization_aware_trained.tflite", "float16.tflite", "pruned.tflite",
-        "pruned_quantized.tflite", "pruned_quantization_aware.tflite",
-    ]  # fmt: skip
-    return pd.DataFrame(
-        {
-            "model_file": names,
-            "zip_bytes": [77648, 77142, 77056, 21972, 21708, 21341, 39349, 22862, 8218, 8564],
-            "accuracy": [0.983, 0.983, 0.9849, 0.983, 0.9831, 0.985, 0.983, 0.975, 0.975, 0.977],
-        }
-    )
-
-
-def all_forms() -> pd.DataFrame:
-    """30 forms in three crowds, as the study's are."""
-    rows = [FORMS.assign(recipe=FORMS.recipe + f"_{index}") for index in range(5)]
-    table = pd.concat(rows, ignore_index=True)
-    table["best_coded_bytes"] += 7 * np.arange(len(table))
-    return table
-
-
 FIGURES = {
     "digits": lambda: plots.digits(IMAGES, np.arange(15)),
     "histograms": lambda: plots.weights_before_after(BEFORE, half_of(BEFORE)),
     "filters": lambda: plots.kernel_images(BEFORE["conv2d"], half_of(BEFORE)["conv2d"]),
     "accuracy": lambda: plots.accuracy_against_bytes(comparison()),
-    "error": lambda: plots.error_against_bytes(all_forms()),
+    "error": lambda: plots.error_against_bytes(crowded_forms()),
 }
 
 
@@ -104,6 +78,11 @@ def test_pareto_agrees_with_a_scan_by_bytes() -> None:
         good and not any((errors == errors[i]) & (bytes_ < bytes_[i])) for i, good in enumerate(scanned)
     ]
     assert plots.pareto(bytes_, errors).tolist() == wanted
+
+
+def test_fewer_images_than_columns_are_all_shown() -> None:
+    figure = plots.digits(IMAGES[:2], ["8 → 3", "4 → 9"])
+    assert [axes.get_title() for axes in figure.axes if axes.images] == ["8 → 3", "4 → 9"]
 
 
 def test_digits_show_the_first_images_under_their_labels() -> None:
@@ -154,75 +133,42 @@ def test_accuracy_plot_has_a_named_point_a_file() -> None:
     assert named["int8"].xy == (21708, pytest.approx(98.31))
 
 
-def test_error_plot_shows_forms_controls_spread_and_the_front_of_both() -> None:
+def test_error_plot_shows_methods_intervals_and_the_front_of_all() -> None:
     figure = plots.error_against_bytes(FORMS)
     (axes,) = figure.axes
     assert set(labels_of(figure)) == set(FORMS.recipe)
     shown = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    assert list(shown) == ["Pareto front", "form", "control"]
+    assert set(shown) == {
+        "Pareto front", "float", "quantized", "pruned", "clustered", "pruned and clustered", "control",
+    }  # fmt: skip
     x, y = shown["control"].lines[0].get_data()
     assert (list(x), list(y)) == ([3900], [pytest.approx(1.9)])
     (bar,) = shown["control"].lines[2][0].get_segments()
-    assert bar[:, 1].tolist() == pytest.approx([0.9, 2.9])  # one sd of 0.01 to each side
+    assert bar[:, 1].tolist() == pytest.approx([1.6, 2.2])  # 0.3 points to each side
     # 3,900 bytes at 1.9 %, 20,757 at 1.669 %, 76,000 at 1.656 %; all others are beaten by the control
     assert list(shown["Pareto front"].get_xdata()) == [3900, 20757, 76000]
+    assert axes.get_title().startswith("3 of 6 are beaten by none")
 
 
-def test_error_plot_of_one_seed_has_points_without_bars() -> None:
+def test_a_method_has_one_colour_whatever_else_is_drawn() -> None:
+    def colours(table: pd.DataFrame) -> dict[str, str]:
+        (axes,) = plots.error_against_bytes(table).axes
+        handles, words = axes.get_legend_handles_labels()
+        return {
+            word: each.lines[0].get_color()
+            for word, each in zip(words, handles, strict=True)
+            if word != "Pareto front"
+        }
+
+    every, few = colours(FORMS), colours(FORMS.iloc[[3, 1]])
+    assert few == {name: every[name] for name in ("clustered", "quantized")}
+    assert len(set(every.values())) == len(every)
+
+
+def test_an_interval_that_reaches_0_is_drawn_on_the_log_axis() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figure = plots.error_against_bytes(FORMS.assign(accuracy_sd=np.nan))
-        Drawn(figure)
-    assert len(labels_of(figure)) == len(FORMS)
-
-
-def names_of(drawn: Drawn) -> dict[str, Bbox]:
-    """Where each name lies, without the line to its point."""
-    return {
-        text: super(Annotation, label).get_window_extent(drawn.renderer)
-        for text, label in labels_of(drawn.figure).items()
-    }
-
-
-@pytest.mark.parametrize("name", ["accuracy", "error"])
-def test_names_lie_inside_the_axes_and_apart(name: str) -> None:
-    drawn = Drawn(FIGURES[name]())
-    boxes, inside = names_of(drawn), drawn.figure.axes[0].bbox
-    assert [text for text, box in boxes.items() if not (inside.x0 <= box.x0 and box.x1 <= inside.x1)] == []
-    assert [text for text, box in boxes.items() if not (inside.y0 <= box.y0 and box.y1 <= inside.y1)] == []
-    covered = [
-        (one, other)
-        for one, box in boxes.items()
-        for other, second in boxes.items()
-        if one < other
-        and min(box.x1, second.x1) > max(box.x0, second.x0)
-        and min(box.y1, second.y1) - max(box.y0, second.y0) > 0.2 * min(box.height, second.height)
-    ]
-    assert covered == []
-
-
-@pytest.mark.parametrize("name", ["accuracy", "error"])
-def test_points_spread_over_the_axes_and_tick_labels_lie_apart(name: str) -> None:
-    drawn = Drawn(FIGURES[name]())
-    (axes,) = drawn.figure.axes
-    points = np.array([label.xy[0] for label in labels_of(drawn.figure).values()])
-    left, right = axes.get_xlim()
-    assert (points.min() / left, right / points.max()) == (pytest.approx(1.2), pytest.approx(1.9))
-    ticks = [drawn.extent(text) for text in axes.get_xticklabels() if left < text.get_position()[0] < right]
-    assert len(ticks) >= 3
-    assert all(one.x1 < other.x0 for one, other in pairwise(ticks))
-
-
-def test_a_name_is_drawn_on_its_points_height_where_there_is_room() -> None:
-    figure = Figure()
-    axes = figure.subplots()
-    axes.set(xlim=(0, 10), ylim=(0, 10))
-    plots.label_points(axes, [1, 1, 5], [5, 5, 2], ["first", "second", "alone"])
-    heights = {text: label.xyann[1] for text, label in labels_of(figure).items()}
-    assert heights["alone"] == -2
-    assert heights["first"] == -2
-    # 10 pixels of 100 dots an inch are 7.2 points
-    assert abs(heights["second"] + 2) == pytest.approx(7.2)
+        Drawn(plots.error_against_bytes(FORMS.assign(accuracy_ci_high=1.001)))
 
 
 def test_log_axes_are_labelled_in_plain_numbers() -> None:

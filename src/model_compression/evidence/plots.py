@@ -6,24 +6,46 @@ import matplotlib
 import matplotlib.ticker
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .tables import STYLE, WIDTH
+from .placing import label_points, make_room, plain_ticks
+from .style import BLACK, BLUE, GREEN, GREY, ORANGE, STYLE, WIDTH, method_of
 
-#: Colours that also differ in grey and for most colour-blind readers.
-BLUE, ORANGE, GREEN, GREY = "#0b62a4", "#d1640b", "#2e7d32", "#8a8a8a"
+__all__ = ["BLUE", "GREEN", "GREY", "ORANGE", "label_points", "make_room", "plain_ticks"]
 
 
-def digits(images: np.ndarray, labels: np.ndarray, *, columns: int = 12) -> Figure:
-    """The first images with their labels, a row."""
+def digits(images: np.ndarray, words: Sequence[object], *, columns: int = 12) -> Figure:
+    """The first images, each under its label or another word, in a row that has room for `columns`."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, WIDTH / columns + 0.35))
         for index, axes in enumerate(figure.subplots(1, columns)):
-            axes.imshow(images[index].squeeze(), cmap="gray_r")
-            axes.set_title(str(labels[index]))
             axes.axis("off")
+            if index < len(images):
+                axes.imshow(images[index].squeeze(), cmap="gray_r")
+                axes.set_title(str(words[index]))
         figure.tight_layout(pad=0.3)
+    return figure
+
+
+def examples(inputs: np.ndarray, words: Sequence[object], kind: str, *, count: int = 12) -> Figure:
+    """The first inputs, each under its words: images, curves of a signal's channels, bars of a table's row.
+
+    Args:
+        inputs: (n, ...), n >= `count`. kind: "image", "signal" or "table", see `data.dataset.kind_of`.
+    """
+    if kind == "image":
+        return digits(inputs[:count], words[:count], columns=count)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.2))
+        grid = figure.subplots(2, count // 2, sharey=True)
+        for axes, row, word in zip(grid.ravel(), inputs, words, strict=False):
+            if kind == "table":
+                axes.bar(np.arange(row.size), row.ravel(), color=BLUE)
+            else:
+                axes.plot(row.reshape(len(row), -1), linewidth=1)
+            axes.set_title(str(word))
+            axes.tick_params(labelsize=6)
+        figure.tight_layout()
     return figure
 
 
@@ -142,85 +164,48 @@ def accuracy_against_bytes(table: pd.DataFrame) -> Figure:
 
 
 def error_against_bytes(table: pd.DataFrame) -> Figure:
-    """Every form: best-coded bytes against test error, bars of one sample sd, our Pareto front."""
+    """Every form: best-coded bytes against test error with its 95 % interval, and our Pareto front.
+
+    The title says how wide the intervals are, the legend which colour stands for which method.
+    """
     error = 100 * (1 - table.accuracy_mean)
-    front = pareto(table.best_coded_bytes, error)
+    low, high = 100 * (1 - table.accuracy_ci_high), 100 * (1 - table.accuracy_ci_low)
+    front = table[pareto(table.best_coded_bytes, error)].sort_values("best_coded_bytes")
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 5.2))
+        figure = Figure(figsize=(WIDTH, 6.4))
         axes = figure.subplots()
         axes.set(xscale="log", yscale="log", xlabel="bytes of the best-coded file", ylabel="test error, %")
-        for role, colour in (("form", BLUE), ("control", ORANGE)):
-            rows = table.role == role
+        axes.set_title(
+            f"{len(front)} of {len(table)} are beaten by none; bars are 95 % intervals over seeds and images"
+        )
+        for place, row in enumerate(table.itertuples()):
+            method, colour = method_of(row.recipe, is_control=row.role == "control")
+            known = axes.get_legend_handles_labels()[1]
             axes.errorbar(
-                table.best_coded_bytes[rows],
-                error[rows],
-                yerr=100 * table.accuracy_sd[rows].fillna(0),
+                row.best_coded_bytes,
+                error.iloc[place],
+                # an interval that reaches 0 has no place on a log axis
+                yerr=[
+                    [error.iloc[place] - max(low.iloc[place], 0.01)],
+                    [high.iloc[place] - error.iloc[place]],
+                ],
                 fmt="o",
+                markersize=4.5,
                 color=colour,
-                ecolor="#bbbbbb",
-                capsize=2,
-                label=role,
+                elinewidth=0.8,
+                label=None if method in known else method,
                 zorder=3,
             )
-        order = np.argsort(table.best_coded_bytes[front])
         axes.step(
-            table.best_coded_bytes[front].iloc[order],
-            error[front].iloc[order],
+            front.best_coded_bytes,
+            100 * (1 - front.accuracy_mean),
             where="post",
-            color=GREEN,
-            linewidth=1,
+            color=BLACK,
+            linewidth=0.8,
             label="Pareto front",
         )
         make_room(axes, table.best_coded_bytes)
-        axes.legend(loc="upper right")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=5, fontsize=8)
         figure.tight_layout()
         label_points(axes, table.best_coded_bytes, error, list(table.recipe))
     return figure
-
-
-def make_room(axes: Axes, bytes_: Sequence[float]) -> None:
-    """Limits of a logarithmic axis of bytes that leave room for names right of the points."""
-    axes.set_xlim(min(bytes_) / 1.2, 1.9 * max(bytes_))
-    plain_ticks(axes)
-
-
-def plain_ticks(axes: Axes) -> None:
-    """Whole numbers on log axes, and more of them where less than a decade is shown."""
-    for axis in (axes.xaxis, axes.yaxis):
-        if axis.get_scale() == "log":
-            low, high = axis.get_view_interval()
-            subs = (1, 2, 5) if high > 8 * low else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8)
-            axis.set_major_locator(matplotlib.ticker.LogLocator(subs=subs))
-            axis.set_minor_locator(matplotlib.ticker.NullLocator())
-            axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
-
-
-def label_points(axes: Axes, xs: Sequence[float], ys: Sequence[float], names: Sequence[str]) -> None:
-    """Names right of their points; where points crowd, at the nearest free height, with a line."""
-    axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
-    pixels = axes.transData.transform(np.column_stack([xs, ys]))
-    taken = [(left - 5, left + 5, bottom) for left, bottom in pixels]
-    offset, lowest, highest = 8 * axes.figure.dpi / 100, axes.bbox.y0 + 8, axes.bbox.y1 - 12
-    for (x, y), name, (point, bottom) in sorted(
-        zip(zip(xs, ys, strict=True), names, pixels, strict=True), key=lambda row: (row[0][1], row[0][0])
-    ):
-        left, right = point + offset, point + offset + 4.9 * len(name) * axes.figure.dpi / 100
-        heights = bottom + np.array(sorted(range(-400, 401, 5), key=abs))
-        free = [
-            height
-            for height in heights[(heights >= lowest) & (heights <= highest)]
-            if not any(
-                abs(height - other) < 10 and left < end and right > start for start, end, other in taken
-            )
-        ]
-        place = free[0] if free else bottom
-        taken.append((left, right, place))
-        axes.annotate(
-            name,
-            (x, y),
-            xytext=(6, (place - bottom) * 72 / axes.figure.dpi - 2),
-            textcoords="offset points",
-            fontsize=6.5,
-            color="#333333",
-            arrowprops={"arrowstyle": "-", "color": "#cccccc", "linewidth": 0.5} if place != bottom else None,
-        )

@@ -1,43 +1,199 @@
-"""The tests between two sets of answers, and what an interval may be."""
+"""One interval and one test for every comparison, in which seeds and test images are both random.
 
+A value stands for each seed and image: whether the label is right, or by how much two files differ. Another
+seed would give another net, another sample of images another score, so the interval holds both. The variance
+is that of the analysis of several readers of the same cases: Dorfman, Berbaum & Metz 1992 (Investigative
+Radiology 27(9)), Obuchowski & Rockette 1995 (Communications in Statistics 24(2)), Hillis 2007 (Statistics in
+Medicine 26(3)).
+
+Their degrees of freedom find differences that are not there: with 5 seeds up to 1.16 times as often as they
+should at 5 %, and 3 times as often at the level of Holm's first step, because few seeds that happen to agree
+raise them. So the seeds' part is taken as Student's t and the images' part as normal, and the distribution
+of their sum is worked out (Behrens 1929; Fisher 1935, Annals of Eugenics 6(4)), which keeps the level.
+"""
+
+import bisect
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar
+from scipy import optimize, special, stats
 from statsmodels.stats.multitest import multipletests
 
+#: Of every test, before and after Holm's correction.
+SIGNIFICANCE = 0.05
+#: With which a difference that is called detectable would have been found.
+POWER = 0.8
+#: Accuracies that differ by no more than this fraction are equivalent, unless another one is asked for.
+MARGIN = 0.002
+#: Seeds up to which `seeds_needed` looks.
+MOST_SEEDS = 500
 
-def mcnemar_p(labels: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
-    """Exact two-sided p of McNemar's test: do two classifiers err equally often?
 
-    Only the images that just one of them gets right count.
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean over seeds and images.
+
+    Attributes:
+        seeds: how many.
+        seed_se, image_se: its standard errors by the seeds drawn, and by the images drawn.
+    """
+
+    mean: float
+    seeds: int
+    seed_se: float
+    image_se: float
+
+    @property
+    def se(self) -> float:
+        """The standard error by both."""
+        return float(np.hypot(self.seed_se, self.image_se))
+
+    @property
+    def low(self) -> float:
+        """The lower end of the 95 % interval."""
+        return self.mean - self.limit(SIGNIFICANCE)
+
+    @property
+    def high(self) -> float:
+        """The upper end of the 95 % interval."""
+        return self.mean + self.limit(SIGNIFICANCE)
+
+    def beyond(self, distance: float) -> float:
+        """With which chance the mean lies further above the truth than `distance`."""
+        if self.se == 0:
+            return float(distance <= 0)
+        spread, weights = _spreads(self.seeds)
+        return float(weights @ special.ndtr(-distance / np.hypot(self.seed_se * spread, self.image_se)))
+
+    def limit(self, level: float) -> float:
+        """The distance from the truth, to either side, that is passed with the chance `level`."""
+        if self.se == 0:
+            return 0.0
+        most = -special.ndtri(level / 2) * self.image_se
+        if self.seeds > 1:
+            most -= special.stdtrit(self.seeds - 1, level / 2) * self.seed_se
+        return float(optimize.brentq(lambda distance: 2 * self.beyond(distance) - level, 0, 1.01 * most))
+
+
+@functools.lru_cache
+def _spreads(seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """True over estimated standard deviation of so many normal values: a grid, and the chance of each."""
+    if seeds == 1:
+        return np.ones(1), np.ones(1)
+    chi2 = stats.chi2(seeds - 1)
+    logs = np.linspace(np.log(chi2.ppf(1e-14)), np.log(chi2.isf(1e-14)), 300)
+    weights = chi2.pdf(np.exp(logs)) * np.exp(logs)
+    return np.sqrt((seeds - 1) / np.exp(logs)), weights / weights.sum()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Estimate):
+    """Form minus control, and the p values of both tests, not corrected.
+
+    Attributes:
+        p_different: two-sided, of no difference.
+        p_equivalent: of a difference beyond the margin: the larger of two one-sided ones.
+    """
+
+    p_different: float
+    p_equivalent: float
+
+    def detectable(self, tests: int = 1) -> float:
+        """The smallest true difference that would have been found with power `POWER` among so many tests."""
+        return self.limit(SIGNIFICANCE / tests) + self.limit(2 * (1 - POWER))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What may be said of a comparison, the others of its family considered.
+
+    Attributes:
+        p_different, p_equivalent: corrected for the family (Holm 1979).
+        detectable: see `Comparison.detectable`, at the level of Holm's first step.
+        verdict: "worse" or "better" where a difference is shown, however small; else "equivalent" where one
+            beyond the margin is ruled out; else "undecided".
+    """
+
+    p_different: float
+    p_equivalent: float
+    detectable: float
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Variances of one seed's value of one image: by the seed, by the image, and of what is left."""
+
+    seed: float
+    image: float
+    residual: float
+
+
+def spread(values: np.ndarray) -> Spread:
+    """The variances from the mean squares of a two-way table with one value a cell, none below 0.
+
+    One seed cannot tell seeds from images: all of the variance is the images'.
     Args:
-        labels, one, other: the truth and the two predictions, (n,).
-    Source: Dietterich 1998, Neural Computation 10(7).
+        values: (seeds, images).
     """
-    right_one, right_other = one == labels, other == labels
-    table = [
-        [int(np.sum(right_one & right_other)), int(np.sum(right_one & ~right_other))],
-        [int(np.sum(~right_one & right_other)), int(np.sum(~right_one & ~right_other))],
-    ]
-    return float(mcnemar(table, exact=True).pvalue)
+    seeds, images = values.shape
+    if seeds == 1:
+        return Spread(seed=0.0, image=float(np.var(values, ddof=1)), residual=0.0)
+    by_seed = images * float(np.var(values.mean(axis=1), ddof=1))
+    by_image = seeds * float(np.var(values.mean(axis=0), ddof=1))
+    rest = seeds * images * float(np.var(values)) - (seeds - 1) * by_seed - (images - 1) * by_image
+    residual = max(rest, 0.0) / ((seeds - 1) * (images - 1))
+    return Spread(
+        seed=(by_seed - residual) / images, image=max(by_image - residual, 0.0) / seeds, residual=residual
+    )
 
 
-def combine_p(p_values: Sequence[float]) -> float:
-    """One p value for tests that share their images, and so depend on each other.
+def estimate(values: np.ndarray) -> Estimate:
+    """The mean of a value a seed and image, for seeds and images that were not drawn.
 
-    n / k times the k-th smallest, with k the upper median: valid under any dependence.
-    Source: Rueger 1978; Vovk & Wang 2020, Biometrika 107(4).
+    The variance of the mean is (MS_seed + max(MS_image - MS_residual, 0)) / (seeds x images); the images'
+    part is taken as known, since there are hundreds of them or more.
+    Args:
+        values: (seeds, images), bools or numbers.
     Raises:
-        ValueError: no p value.
+        ValueError: another shape, or fewer than two images.
     """
-    if not p_values:
-        raise ValueError("no p value to combine; allowed: at least one")
-    ordered = sorted(p_values)
-    k = len(ordered) // 2 + 1
-    return min(1.0, len(ordered) / k * ordered[k - 1])
+    values = np.asarray(values, float)
+    if values.ndim != 2 or values.shape[0] < 1 or values.shape[1] < 2:
+        raise ValueError(f"values are of shape {values.shape}; allowed: (seeds, images), two images or more")
+    return _expected(float(values.mean()), spread(values), *values.shape)
+
+
+def _expected(mean: float, found: Spread, seeds: int, images: int) -> Estimate:
+    by_seed = max(found.seed + found.residual / images, 0.0) / seeds
+    return Estimate(
+        mean=mean, seeds=seeds, seed_se=float(np.sqrt(by_seed)), image_se=float(np.sqrt(found.image / images))
+    )
+
+
+def compare(form: np.ndarray, control: np.ndarray, *, margin: float = MARGIN) -> Comparison:
+    """Form minus control, paired by seed and image.
+
+    Args:
+        form, control: (seeds, images), whether each label is right, or another number of each image.
+        margin: a difference up to which the two are equivalent, above 0.
+    Raises:
+        ValueError: shapes that differ, or see `estimate`; a margin of 0 or less.
+    Source: of the two one-sided tests, Schuirmann 1987, J. of Pharmacokinetics and Biopharmaceutics 15(6).
+    """
+    form, control = np.asarray(form, float), np.asarray(control, float)
+    if form.shape != control.shape:
+        raise ValueError(f"the form is of shape {form.shape}, the control of {control.shape}; allowed: equal")
+    if not margin > 0:
+        raise ValueError(f"margin is {margin!r}; allowed: above 0")
+    found = estimate(form - control)
+    return Comparison(
+        **vars(found),
+        p_different=min(1.0, 2 * found.beyond(abs(found.mean))),
+        p_equivalent=found.beyond(margin - abs(found.mean)),
+    )
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
@@ -47,29 +203,49 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return multipletests(p_values, method="holm")[1]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """A difference of accuracies, form minus control, as fractions, with its 95 % interval."""
+def judge(family: Sequence[Comparison]) -> list[Judgement]:
+    """The verdicts on a declared family of comparisons, each of the two tests corrected by Holm."""
+    different = holm([each.p_different for each in family])
+    equivalent = holm([each.p_equivalent for each in family])
+    return [
+        Judgement(
+            p_different=float(apart),
+            p_equivalent=float(inside),
+            detectable=each.detectable(len(family)),
+            verdict=_verdict(each.mean, float(apart), float(inside)),
+        )
+        for each, apart, inside in zip(family, different, equivalent, strict=True)
+    ]
 
-    mean: float
-    low: float
-    high: float
+
+def _verdict(mean: float, p_different: float, p_equivalent: float) -> str:
+    if p_different < SIGNIFICANCE:
+        return "worse" if mean < 0 else "better"
+    return "equivalent" if p_equivalent < SIGNIFICANCE else "undecided"
 
 
-def accuracy_change(labels: np.ndarray, form: np.ndarray, control: np.ndarray) -> Change:
-    """How much a form gains on its control, paired by seed and image.
+def power(difference: float, *, seeds: int, images: int, spread: Spread, tests: int = 1) -> float:
+    """With which chance a true difference is found, its interval as wide as the spread lets expect.
 
-    Several seeds: Student's t over the seeds' differences, which covers the spread of training.
-    One seed: the paired normal interval over the test images, the only spread there is.
     Args:
-        labels: (images,). form, control: predictions, (seeds, images).
-    Source: Dietterich 1998; Newcombe 1998 (paired differences).
+        seeds, images: how many.
+        tests: of the family; Holm finds it with at least this chance, whatever the other tests give.
     """
-    gains = (form == labels).astype(float) - (control == labels).astype(float)
-    by_seed = gains.mean(axis=1)
-    mean = float(by_seed.mean())
-    if len(by_seed) == 1:
-        half = 1.959964 * float(gains[0].std(ddof=1)) / np.sqrt(gains.shape[1])
-    else:
-        half = float(stats.t.ppf(0.975, len(by_seed) - 1) * stats.sem(by_seed))
-    return Change(mean=mean, low=mean - half, high=mean + half)
+    planned = _expected(0.0, spread, seeds, images)
+    if planned.se == 0:
+        return float(difference != 0)
+    return float(special.ndtr((abs(difference) - planned.limit(SIGNIFICANCE / tests)) / planned.se))
+
+
+def seeds_needed(difference: float, *, images: int, spread: Spread, tests: int = 1) -> int | None:
+    """The fewest seeds, from two on, with which a true difference is found with power `POWER`.
+
+    None where `MOST_SEEDS` are too few: the images alone leave too much to chance.
+    """
+
+    def found(seeds: int) -> bool:
+        return power(difference, seeds=seeds, images=images, spread=spread, tests=tests) >= POWER
+
+    # more seeds are never worse
+    fewest = 2 + bisect.bisect_left(range(2, MOST_SEEDS + 1), True, key=found)
+    return fewest if fewest <= MOST_SEEDS else None

@@ -5,28 +5,20 @@ from pathlib import Path
 
 import pandas as pd
 
-#: Rows of the big table that stand for a conclusion each, in the words of the comparison of two datasets.
-CONCLUSIONS = {
-    "int8": "int8, against float32",
-    "int4_mixed": "4-bit dense kernels, against float32",
-    "quantization_aware_int4": "4-bit QAT, against equal training",
-    "pruned_quantized": "pruned and int8, against equal training",
-    "pruned_2_by_4": "2:4 pruned, against equal training",
-    "clustered_16": "16 clusters, against equal training",
-    "rate_distortion": "rate-distortion training, against equal training",
-    "random_pruned": "pruned at random, against equal training",
-    "pruned_from_scratch": "pruned net trained from scratch, against equal training",
-    "small_dense": "small dense net of the same bytes, against equal training",
-}
+from .forms import BASELINE
 
 
 def _percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
 
 
+def _forms(results: Path) -> pd.DataFrame:
+    return pd.read_csv(results / "all-forms.csv").set_index("recipe")
+
+
 def _change(row: "pd.Series[float]") -> str:
     interval = f"[{row.change_ci_low_pp:+.2f}, {row.change_ci_high_pp:+.2f}]"
-    return f"{row.change_pp:+.2f} pp {interval}, p = {row.mcnemar_p:.2g}: {row.verdict}"
+    return f"{row.change_pp:+.2f} pp {interval}: {row.verdict}"
 
 
 def answer(results: Path) -> str:
@@ -37,82 +29,62 @@ def answer(results: Path) -> str:
     Raises:
         FileNotFoundError: a table is missing.
     """
-    forms = pd.read_csv(results / "all-forms.csv").set_index("recipe")
-    claims = pd.read_csv(results / "claims.csv")
-    baseline, int8, pruned = forms.loc["non_quantized"], forms.loc["int8"], forms.loc["pruned_quantized"]
-    seeds = int(baseline.seeds)
-    both = forms.loc["sparsity_cluster_preserving_qat"]
-    naive, fair, qat = claims.iloc[2], claims.iloc[3], claims.iloc[4]
+    forms, claims = _forms(results), pd.read_csv(results / "claims.csv")
+    baseline = forms.loc[BASELINE]
+    seeds, tested = int(baseline.seeds), forms[(forms.role == "form") & forms.verdict.notna()]
     lines = [
-        f"Test accuracy is the mean of {seeds} seed{'s' * (seeds > 1)} on 10,000 images; a change is against "
-        "the float net trained for as long, with its 95 % interval and McNemar's p.",
+        f"Test accuracy is the mean of {seeds} seed{'s' * (seeds > 1)} on {baseline.test_images:,} images. "
+        "A change is against the float net trained for as long; its 95 % interval takes "
+        f"{'seeds and images' if seeds > 1 else 'images'} as drawn at random, and verdicts are corrected for "
+        f"the number of forms, {len(tested)} (Holm).",
         "",
-        f"- **Baseline:** {baseline.file_bytes:,.0f} bytes as float32 .tflite, "
-        f"{_percent(baseline.accuracy_mean)}.",
-        f"- **Quantized to int8:** {int8.file_bytes:,.0f} bytes, "
-        f"{baseline.file_bytes / int8.file_bytes:.2f} times smaller. {_change(int8)}.",
-        f"- **Pruned, then int8:** the file is as large as before ({pruned.file_bytes:,.0f} bytes); zipped "
-        f"it has {pruned.zip_bytes:,.0f} instead of {int8.zip_bytes:,.0f}. {_change(pruned)}.",
-        f"- **Pruned, clustered and quantization-aware (PCQAT):** {both.zip_bytes:,.0f} bytes zipped, "
-        f"{baseline.zip_bytes / both.zip_bytes:.1f} times fewer than the zipped baseline. {_change(both)}.",
-        "- **Does pruning improve accuracy?** Beside the baseline it seems to change it by "
-        f"{naive.estimate:+.2f} pp; beside a net trained for as long, by {fair.estimate:+.2f} pp "
-        f"[{fair.low:+.2f}, {fair.high:+.2f}].",
-        f"- **Does quantization-aware training matter here?** {qat.estimate:+.2f} pp "
-        f"[{qat.low:+.2f}, {qat.high:+.2f}] beside quantizing a net trained for as long "
-        f"(p = {qat.p_value:.2g}).",
+        f"- **Baseline:** {baseline.file_bytes:,.0f} bytes as float32 .tflite, {baseline.zip_bytes:,.0f} "
+        f"zipped, {_percent(baseline.accuracy_mean)} "
+        f"[{100 * baseline.accuracy_ci_low:.2f}, {100 * baseline.accuracy_ci_high:.2f}].",
     ]
-    good = forms[(forms.accuracy_mean >= 0.98) & (forms.role == "form")]
-    if len(good):
-        best = good.sort_values("zip_bytes").iloc[0]
-        lines.append(
-            f"- **Smallest file at 98 % or better:** `{best.name}`, {best.zip_bytes:,.0f} bytes zipped, "
-            f"{_percent(best.accuracy_mean)}."
-        )
+    heading = ""
+    for row in claims.itertuples():
+        # "... and so on" goes on with the claim before
+        heading = row.claim if not row.claim.startswith("...") else f"{heading} {row.claim}"
+        lines.append(f"- **{heading[0].upper()}{heading[1:]}?** {row.answer} ({row.measured}).")
+    kept = tested[tested.verdict.isin(["equivalent", "better"])]
+    for words, rows in (("shown to keep its accuracy", kept), ("of all", tested)):
+        if len(rows):
+            least = rows.sort_values("zip_bytes").iloc[0]
+            lines.append(
+                f"- **Smallest file {words}:** `{least.name}`, {least.zip_bytes:,.0f} bytes zipped, "
+                f"{baseline.zip_bytes / least.zip_bytes:.1f} times fewer than the zipped baseline. "
+                f"{_change(least)}."
+            )
     return "\n".join(lines)
 
 
 def compared(first: Path, second: Path, names: tuple[str, str]) -> str:
-    """Markdown: which conclusions of one dataset hold on another, in a sentence and a table.
+    """Markdown: what two datasets say of each form, in a sentence and a table of all rows.
 
-    A conclusion holds where both say worse, both better, or both that no difference is shown.
+    A row holds where both say worse, both better or both equivalent. Where one of them is undecided, nothing
+    is known of that, and it is counted apart.
 
     Args:
-        first, second: folders with `all-forms.csv` and `claims.csv`. names: of the datasets.
+        first, second: folders with `all-forms.csv`. names: of the datasets.
     """
-    one, other = _conclusions(first), _conclusions(second)
+    one, other = _forms(first), _forms(second)
     both = one.join(other.add_suffix("_there"), how="inner")
-    tried = both[both.verdict != ""]
-    holds = tried.verdict == tried.verdict_there
-    said = f"{holds.sum()} of {len(tried)} conclusions hold on {names[1]} as on {names[0]}"
-    if not holds.all():
-        said += f"; otherwise: {'; '.join(tried.index[~holds])}"
-    words = holds.map({True: "yes", False: "**no**"}).reindex(both.index, fill_value="")
-    lines = [said + ".", "", f"| | {names[0]} | {names[1]} | holds |", "|---|---|---|---|"]
-    lines += [
-        f"| {row.Index} | {row.shown} | {row.shown_there} | {words[row.Index]} |" for row in both.itertuples()
-    ]
+    both = both[both.verdict.notna() & both.verdict_there.notna()]
+    decided = (both.verdict != "undecided") & (both.verdict_there != "undecided")
+    holds = decided & (both.verdict == both.verdict_there)
+    against = both.index[decided & ~holds]
+    said = f"Of {len(both)} rows both {names[0]} and {names[1]} decide {decided.sum()}, and say the same of "
+    said += f"{holds.sum()} of these"
+    if len(against):
+        said += f"; not of {', '.join(f'`{name}`' for name in against)}"
+    accuracies = " | ".join(_percent(table.loc[BASELINE].accuracy_mean) for table in (one, other))
+    lines = [f"{said}.", "", f"| | {names[0]} | {names[1]} | holds |", "|---|---|---|---|"]
+    lines.append(f"| {BASELINE}, accuracy | {accuracies} |  |")
+    words = holds.map({True: "yes", False: "**no**"}).where(decided, "undecided")
+    for name in both.index:
+        lines.append(f"| {name} | {_change(one.loc[name])} | {_change(other.loc[name])} | {words[name]} |")
     return "\n".join(lines)
-
-
-def _conclusions(results: Path) -> pd.DataFrame:
-    """Columns `shown` and `verdict`, by conclusion: the baselines, the claims, then single forms."""
-    forms = pd.read_csv(results / "all-forms.csv").set_index("recipe")
-    found = {"test accuracy of the baseline": (_percent(forms.loc["non_quantized"].accuracy_mean), "")}
-    for row in pd.read_csv(results / "claims.csv").itertuples():
-        times = row.unit == "times smaller"
-        neutral, verdict = (1.0 if times else 0.0), "no difference shown"
-        if row.p_value < 0.05 and not row.low <= neutral <= row.high:
-            verdict = "more" if row.low > neutral else "less"
-        unit, sign = ("times", "") if times else ("pp", "+")
-        interval = f"{row.estimate:{sign}.2f} {unit} [{row.low:{sign}.2f}, {row.high:{sign}.2f}]"
-        found[f"{row.claim} ({row.measured})"] = (interval, verdict)
-    for name, conclusion in CONCLUSIONS.items():
-        if name in forms.index:
-            row = forms.loc[name]
-            interval = f"{row.change_pp:+.2f} pp [{row.change_ci_low_pp:+.2f}, {row.change_ci_high_pp:+.2f}]"
-            found[conclusion] = (f"{interval}: {row.verdict}", row.verdict)
-    return pd.DataFrame.from_dict(found, orient="index", columns=["shown", "verdict"])
 
 
 def fill(text: str, block: str, name: str = "answer") -> str:

@@ -1,15 +1,70 @@
-"""Five things that go wrong with every toolkit, made to happen on this net, each with its remedy."""
+"""Things that go wrong with every toolkit, made to happen on this net, each with its remedy.
 
-from collections.abc import Mapping
+Each table's column `seen` says with how many of the seeds the trap was seen, or what the test over all of
+them says; `happens` tells whether a table is worth showing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from ..files import running
 from ..files.graph import Tensor, read_graph
-from ..study.outcomes import Outcome
+from ..study.outcomes import Outcome, Record
+from . import statistics
+from .forms import BASELINE, middle, right, verdicts
 
-Outcomes = Mapping[str, Outcome]
+Outcomes = Mapping[str, Sequence[Outcome]]
+
+
+def happens(table: pd.DataFrame) -> bool:
+    """Whether the trap was seen with every seed or, where accuracies are compared, is shown by the test."""
+    said = str(table.seen.iloc[0])
+    return said in ("worse", "better") or (" of " in said and len(set(said.split(" of "))) == 1)
+
+
+def _seen(seeds: Iterable[bool], rows: int) -> list[str]:
+    """The column `seen` of a table: the count stands in its first row, that of the trap."""
+    found = list(seeds)
+    return [f"{sum(found)} of {len(found)}", *[""] * (rows - 1)]
+
+
+def _zeros(record: Record) -> float:
+    return 1 - record.nonzero_weights / record.weights
+
+
+def _records(outcomes: Outcomes, name: str) -> list[Record]:
+    return [outcome.record for outcome in outcomes[name]]
+
+
+def _sizes(outcomes: Outcomes, names: Sequence[str], *fields: str) -> pd.DataFrame:
+    """The median seed's zeros and sizes of several files."""
+    rows = [
+        {
+            "model_file": outcomes[name][0].record.file,
+            "zeros": float(np.median([_zeros(record) for record in _records(outcomes, name)])),
+            **{field: middle(outcomes[name], field) for field in fields},
+        }
+        for name in names
+    ]
+    return pd.DataFrame(rows)
+
+
+def pruned_but_not_smaller(outcomes: Outcomes) -> pd.DataFrame:
+    """Zeros take as many bytes as other numbers until something codes them."""
+    names = ("pruned", "pruned_quantized", BASELINE)
+    pairs = zip(_records(outcomes, "pruned"), _records(outcomes, BASELINE), strict=True)
+    seeds = (zeros.file_bytes >= full.file_bytes for zeros, full in pairs)
+    return _sizes(outcomes, names, "file_bytes", "zip_bytes").assign(seen=_seen(seeds, len(names)))
+
+
+def zeros_lost_by_plain_qat(outcomes: Outcomes) -> pd.DataFrame:
+    """Plain quantization-aware training moves zeros; PQAT's scheme holds them."""
+    names = ("pruned_then_plain_qat", "pruned_quantization_aware", "pruned_quantized")
+    pairs = zip(*(_records(outcomes, name) for name in names[:2]), strict=True)
+    seeds = (_zeros(plain) < _zeros(kept) for plain, kept in pairs)
+    return _sizes(outcomes, names, "zip_bytes").assign(seen=_seen(seeds, len(names)))
 
 
 def _kernel(content: bytes) -> Tensor:
@@ -20,82 +75,62 @@ def _kernel(content: bytes) -> Tensor:
     )
 
 
-def pruned_but_not_smaller(outcomes: Outcomes) -> pd.DataFrame:
-    """Zeros take as many bytes as other numbers until something codes them."""
-    rows = [outcomes[name].record for name in ("non_quantized", "pruned", "pruned_quantized")]
-    return pd.DataFrame(
-        {
-            "model_file": [row.file for row in rows],
-            "zeros": [1 - row.nonzero_weights / row.weights for row in rows],
-            "file_bytes": [row.file_bytes for row in rows],
-            "zip_bytes": [row.zip_bytes for row in rows],
-        }
-    )
-
-
-def zeros_lost_by_plain_qat(outcomes: Outcomes) -> pd.DataFrame:
-    """Plain quantization-aware training moves zeros; PQAT's scheme holds them."""
-    names = ("pruned_quantized", "pruned_then_plain_qat", "pruned_quantization_aware")
-    rows = [outcomes[name].record for name in names]
-    return pd.DataFrame(
-        {
-            "model_file": [row.file for row in rows],
-            "zeros": [1 - row.nonzero_weights / row.weights for row in rows],
-            "zip_bytes": [row.zip_bytes for row in rows],
-        }
-    )
-
-
 def clusters_split(outcomes: Outcomes) -> pd.DataFrame:
-    """A scale for each output turns 16 shared values into more."""
+    """A scale for each output turns shared values into more."""
     names = ("clustered_16_per_channel", "clustered_16")
-    kernels = [_kernel(outcomes[name].content) for name in names]
+    kernels = [[_kernel(each.content) for each in outcomes[name]] for name in names]
+    values = [[len(np.unique(np.asarray(kernel.values))) for kernel in each] for each in kernels]
     return pd.DataFrame(
         {
-            "model_file": [outcomes[name].record.file for name in names],
-            "scales_of_dense": [kernel.scale.size for kernel in kernels],
-            "values_stored": [len(np.unique(np.asarray(kernel.values))) for kernel in kernels],
-            "zip_bytes": [outcomes[name].record.zip_bytes for name in names],
+            "model_file": [outcomes[name][0].record.file for name in names],
+            "scales_of_dense": [each[0].scale.size for each in kernels],
+            "values_stored": [int(np.median(each)) for each in values],
+            "zip_bytes": [middle(outcomes[name], "zip_bytes") for name in names],
+            "seen": _seen((split > whole for split, whole in zip(*values, strict=True)), len(names)),
         }
     )
 
 
 def input_cast(outcomes: Outcomes, images: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
-    """The int8 file, asked with cast floats, with truncated and with rounded inputs.
+    """The int8 files, asked with cast floats, with truncated and with rounded inputs.
 
     Args:
         images: float32 in [0, 1], (n, ...). labels: (n,).
     """
-    content = outcomes["int8"].content
-    io = running.io_details(content)
-    steps = images / np.float32(io.input_scale) + io.input_zero_point
-    right = running.quantize(
-        images, scale=io.input_scale, zero_point=io.input_zero_point, dtype=io.input_dtype
-    )
-    inputs = {
-        "cast: images.astype(int8)": images.astype(io.input_dtype),
-        "truncated: (images / scale + zero_point).astype(int8)": steps.astype(io.input_dtype),
-        "rounded and clipped, then cast": right,
-    }
-    predicted = [np.argmax(running.invoke(content, stored), axis=-1) for stored in inputs.values()]
+    ways = ("cast: images.astype(int8)", "truncated: (images / scale + zero_point).astype(int8)", "rounded")
+    wrong, answers = np.zeros(3, int), np.empty((3, len(outcomes["int8"]), len(labels)), bool)
+    for seed, outcome in enumerate(outcomes["int8"]):
+        io = running.io_details(outcome.content)
+        scale, zero, kind = io.input_scale, io.input_zero_point, io.input_dtype
+        steps = images / np.float32(scale) + zero
+        stored = [images.astype(kind), steps.astype(kind)]
+        stored.append(running.quantize(images, scale=scale, zero_point=zero, dtype=kind))
+        for way, inputs in enumerate(stored):
+            wrong[way] = wrong[way] if seed else np.sum(inputs != stored[-1])
+            answers[way, seed] = np.argmax(running.invoke(outcome.content, inputs), axis=-1) == labels
+    said = verdicts([*(statistics.compare(each, answers[-1]) for each in answers[:-1]), None])
     return pd.DataFrame(
         {
-            "input": list(inputs),
-            "wrong_pixels": [int(np.sum(stored != right)) for stored in inputs.values()],
-            "accuracy": [running.accuracy(labels, each) for each in predicted],
+            "input": ways,
+            "wrong_pixels": wrong,
+            "accuracy": answers.mean(axis=(1, 2)),
+            "accuracy_change_pp": said.change_pp,
+            "seen": said.verdict,
         }
     )
 
 
-def training_credited_to_pruning(outcomes: Outcomes) -> pd.DataFrame:
-    """What pruning seems to give beside the baseline, and what it gives beside equal training."""
-    names = ("non_quantized", "pruned", "longer_trained")
-    rows = [outcomes[name].record for name in names]
+def training_credited_to_pruning(outcomes: Outcomes, labels: np.ndarray) -> pd.DataFrame:
+    """What longer training alone gives, and what pruning seems to give beside a net without it."""
+    names = ("longer_trained", "pruned", BASELINE)
+    found = [right(outcomes[name], labels) for name in names]
+    means = 100 * np.array([values.mean() for values in found])
     return pd.DataFrame(
         {
-            "model_file": [row.file for row in rows],
-            "accuracy": [row.accuracy for row in rows],
-            "accuracy_change_pp": [100 * (row.accuracy - rows[0].accuracy) for row in rows],
-            "against_longer_trained_pp": [100 * (row.accuracy - rows[2].accuracy) for row in rows],
+            "model_file": [outcomes[name][0].record.file for name in names],
+            "accuracy": means / 100,
+            "accuracy_change_pp": means - means[2],
+            "against_longer_trained_pp": means - means[0],
+            "seen": verdicts([statistics.compare(found[0], found[2]), None, None]).verdict,
         }
     )

@@ -125,16 +125,21 @@ def check_file(
         _check_limits(_bias(graph, operator))
         if weights:
             kernel, *biases = weights[name]
+            stored = iter(_biases(graph, tensor))
             kernel = to_file_layout(kernel, net.get_layer(name))
             own = _factor(tensor, kernel) if promise.rule.scale_free else 1.0
-            factor *= own
             _check_values(tensor, kernel * own, promise.rule)
-            for expected in biases:
-                stored = _bias(graph, operator)
-                if np.any(expected) and (stored is None or not np.any(stored.dequantized())):
+            # a kernel that is used again has biases of each time's own
+            rows = np.atleast_2d(*biases) if biases else [None]
+            for expected in rows:
+                factor *= own
+                if expected is None:
+                    continue
+                bias = next(stored)
+                if len(rows) == 1 and np.any(expected) and (bias is None or not np.any(bias.dequantized())):
                     moved[name] = expected
                 else:
-                    _check_bias(stored, expected * factor, promise.rule)
+                    _check_bias(bias, expected * factor, promise.rule)
     zeros = sum(int(np.sum(tensor.dequantized() == 0)) for tensor, _ in pairs.values())
     if zeros < promise.zeros.get(TOGETHER, 0):
         raise CorruptFileError(f"the kernels have {zeros} zeros; promised: {promise.zeros[TOGETHER]}")
@@ -357,6 +362,12 @@ def _bias(graph: Graph, operator: Operator) -> Tensor | None:
     return graph.constant(index) if index >= 0 else None
 
 
+def _biases(graph: Graph, kernel: Tensor) -> list[Tensor | None]:
+    """The stored biases of all operators that use a kernel."""
+    (operators,) = (users for tensor, users in graph.users() if tensor.index == kernel.index)
+    return [_bias(graph, operator) for operator in operators]
+
+
 def _check_limits(bias: Tensor | None) -> None:
     """A filter without weights may have got a scale so small that 32 bits cannot hold its bias."""
     if bias is not None and bias.values is not None and bias.scale.size:
@@ -398,14 +409,17 @@ def rebuild(
     for layer in copy.layers:
         if layer.name not in pairs:
             continue
-        tensor, operator = pairs[layer.name]
+        tensor, _ = pairs[layer.name]
         kernel, *biases = layer.get_weights()
         weights = [to_keras_layout(tensor.dequantized(), layer, kernel.shape)]
         if biases:
-            stored = _bias(graph, operator)
             known = (moved or {}).get(layer.name)
             if known is None:
-                known = np.zeros_like(biases[0]) if stored is None else stored.dequantized()
+                width = biases[0].shape[-1]
+                found = [
+                    np.zeros(width) if row is None else row.dequantized() for row in _biases(graph, tensor)
+                ]
+                known = np.reshape(found, biases[0].shape)
             weights.append(known)
         layer.set_weights(weights)
     return copy

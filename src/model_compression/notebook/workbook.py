@@ -6,18 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from IPython.display import Image, Markdown
-from matplotlib.figure import Figure
 
 from .. import REPOSITORY
 from ..data.datasets import Dataset, scale
-from ..evidence import devices, tables
-from ..evidence.tables import Form
+from ..evidence import devices, forms, plots, rivals
+from ..evidence.forms import Form
 from ..files.graph import account, read_graph
-from ..frontier import plans
-from ..frontier import plots as frontier_plots
+from ..frontier import tables as frontier_tables
 from ..nets.layers import kernels
 from ..runtimes import deployment
-from ..runtimes.deployment import DeviceFile
+from ..runtimes.deployment import BASELINE, DeviceFile
 from ..runtimes.smallest import Runtime, smallest
 from ..saved_models.files import is_path
 from ..store import writable_folder, write_atomically
@@ -28,21 +26,22 @@ from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
 from ..study.scheduling import Failure, Study
 from . import slider
+from .gallery import Gallery
 
 
-class _Lazy(dict[str, Outcome]):
-    """Outcomes of the first seed that are computed when they are looked up."""
+class _Lazy(dict[str, list[Outcome]]):
+    """Outcomes of the first seed, a list of one each, that are computed when they are looked up."""
 
     def __init__(self, book: "Workbook") -> None:
         super().__init__()
         self.book = book
 
-    def __missing__(self, name: str) -> Outcome:
-        self[name] = self.book.outcome(name)
+    def __missing__(self, name: str) -> list[Outcome]:
+        self[name] = [self.book.outcome(name)]
         return self[name]
 
 
-class Workbook:
+class Workbook(Gallery):
     """The study of one parameters cell.
 
     Args:
@@ -68,7 +67,7 @@ class Workbook:
         data_dir: str = "data",
     ) -> None:
         self.settings = settings
-        self.results = writable_folder(REPOSITORY / results_dir)
+        super().__init__(writable_folder(REPOSITORY / results_dir))
         self.models = writable_folder(REPOSITORY / models_dir)
         cache = writable_folder(REPOSITORY / cache_dir)
         bench = Bench(
@@ -101,6 +100,16 @@ class Workbook:
         """float32 (n, ...) as the nets expect them."""
         return scale(self.data.x_test)
 
+    @property
+    def is_named(self) -> bool:
+        """Whether the net is one of the study's, and not somebody's saved model."""
+        return not is_path(self.settings.net)
+
+    def show_examples(self) -> Image:
+        """The first training inputs with their labels, as pictures, curves or bars."""
+        figure = plots.examples(self.data.x_train, list(self.data.y_train[:12]), self.data.kind)
+        return self.show_figure(figure, "digits")
+
     def start(self) -> None:
         """Begin to compute everything in the background, in the order of the notebook."""
         self.study.start()
@@ -122,7 +131,7 @@ class Workbook:
         """Several recipes' outcomes with the first seed, by name."""
         return {name: self.outcome(name) for name in names}
 
-    def study_outcomes(self) -> dict[str, Outcome]:
+    def study_outcomes(self) -> dict[str, list[Outcome]]:
         """Every recipe's outcome with the first seed, looked up (and waited for) when asked."""
         return _Lazy(self)
 
@@ -146,81 +155,71 @@ class Workbook:
         found = {outcome.record.file: outcome for outcome in self.outcomes(*names).values()}
         # what was published is of this net on MNIST
         original = (self.settings.net, self.study.bench.dataset) == ("baseline", "mnist")
-        return tables.model_comparison(found, PUBLISHED if original else {})
+        return forms.model_comparison(found, PUBLISHED if original else {})
 
     def over_seeds(self, *names: str) -> dict[str, list[Outcome]]:
         """Every seed's outcome of each recipe, by name; recipes that failed are left out."""
         found = {name: self.study.outcomes(name) for name in names}
         return {name: each for name, each in found.items() if len(each) == len(self.settings.seeds)}
 
-    def all_forms(self) -> pd.DataFrame:
-        """One row a form and control, over all seeds; see `reporting.all_forms`."""
+    def compared(self) -> list[Form]:
+        """Each form and control over all seeds, beside what it is compared with."""
         every = self.over_seeds(*self.recipes)
-        forms = []
+        found = []
         for name, outcomes in every.items():
             control = control_of(self.recipes[name], self.recipes)
-            if name.endswith("_h5") or control not in every or "non_quantized" not in every:
+            if name.endswith("_h5") or control not in every or BASELINE not in every:
                 continue
-            forms.append(
+            found.append(
                 Form(
                     name=name,
                     is_control=self.recipes[name].is_control,
                     outcomes=outcomes,
                     control_name=control,
                     control=every[control],
-                    float_net=every["non_quantized"],
+                    float_net=every[BASELINE],
                 )
             )
-        return tables.all_forms(forms, self.data.y_test)
+        return found
+
+    def all_forms(self, margin: float) -> pd.DataFrame:
+        """One row a form and control, over all seeds; see `forms.all_forms`."""
+        return forms.all_forms(self.compared(), self.data.y_test, margin=margin)
+
+    def rivals(self, margin: float) -> pd.DataFrame:
+        """Pruned, clustered and coded forms beside small dense nets and new weights; see `rivals`."""
+        names = [
+            name
+            for name, recipe in self.recipes.items()
+            if not recipe.is_control and recipe.export.form != "h5" and recipe.sheds_weights
+        ]
+        every = self.over_seeds(*self.recipes)
+        known = [name for name in names if name in every]
+        return rivals.pruned_or_small(every, known, self.data.y_test, margin=margin)
+
+    def power(self) -> pd.DataFrame:
+        """Which differences this study can see; see `forms.power_left`."""
+        return forms.power_left(self.compared(), self.data.y_test)
 
     def records(self) -> pd.DataFrame:
         """Every record of every seed."""
         every = self.over_seeds(*self.recipes)
         names = [name for name, outcomes in every.items() for _ in outcomes]
-        return tables.records_table([outcome for each in every.values() for outcome in each], names)
-
-    def save(self, table: pd.DataFrame, name: str) -> None:
-        """Write a table as CSV to the results."""
-        tables.save_csv(table, self.results / f"{name}.csv")
-
-    def show_table(
-        self, table: pd.DataFrame, name: str, title: str, *, note: str = "", whole: pd.DataFrame | None = None
-    ) -> Image:
-        """Write a table as CSV and PNG to the results, and show the PNG.
-
-        Args:
-            whole: what the CSV holds, where the picture shows only some of its rows.
-        """
-        self.save(table if whole is None else whole, name)
-        view = tables.shown(table) if "accuracy_sd" in table else table
-        return self.show_figure(tables.table_figure(view, title, note=note), name)
-
-    def show_figure(self, figure: Figure, name: str) -> Image:
-        """Write a figure as PNG to the results, and show it."""
-        path = self.results / f"{name}.png"
-        tables.save_figure(figure, path)
-        return Image(data=path.read_bytes(), width=int(96 * tables.WIDTH))
+        return forms.records_table([outcome for each in every.values() for outcome in each], names)
 
     def study_picture(self, name: str) -> Image | None:
-        """The picture of a table that `make study` left, drawn anew; None before it has run.
-
-        Other datasets have none: the published points are of MNIST.
-        """
+        """The picture of a table that `make study` left; None before it has run, and for other data."""
         if self.study.bench.dataset != "mnist":
             print("the study and the published points are of MNIST")
             return None
-        path = REPOSITORY / "results" / f"{name}.csv"
-        if not path.exists():
-            print(f"results/{name}.csv is not there yet: run make study")
-            return None
-        return self.show_figure(frontier_plots.PICTURES[name](pd.read_csv(path)), name)
+        return self.show_study(name)
 
     def unreached(self) -> Markdown | None:
         """The published points that the frontier does not reach; None as with `study_picture`."""
         path = REPOSITORY / "results" / "frontier.csv"
         if self.study.bench.dataset != "mnist" or not path.exists():
             return None
-        return Markdown(plans.unreached(pd.read_csv(path)))
+        return Markdown(frontier_tables.unreached(pd.read_csv(path)))
 
     def device_files(self) -> dict[str, DeviceFile]:
         """Each form's file with the first seed, and its look-up tables where it was clustered.
@@ -260,8 +259,8 @@ class Workbook:
             measured: what `deployment` gave.
             max_drop: a fraction; 0.005 is half a percentage point.
         """
-        forms = deployment.candidates(measured, self.device_files())
-        choice = smallest(forms, max_drop=max_drop, runtime=runtime)
+        found = deployment.candidates(measured, self.device_files())
+        choice = smallest(found, max_drop=max_drop, runtime=runtime)
         name = choice.form.name if choice.form else ""
         path = Path(self.models.name) / f"{name}.tflite"
         return Markdown(devices.sentence(choice, path, max_drop=max_drop, runtime=runtime))

@@ -233,6 +233,8 @@ def _controls(
             int8[f"scratch_longer_{name}"] = _masked(twice, steps, fresh=True)
         int8["lottery_pruned"] = _masked(pruned, pruned, fresh=False)
     controls = [(name, settings.net, steps, FLOAT) for name, steps in floats.items()]
+    int4 = ExportConfig(form="int4_dynamic")
+    controls.append(("longer_trained_int4", settings.net, (*base, longer), int4))
     controls += [(name, settings.net, steps, INT8) for name, steps in int8.items()]
     if settings.net == "baseline":
         controls += [

@@ -114,6 +114,12 @@ class Recipe:
         return any(step.technique is not None and step.technique.shares_values for step in self.steps)
 
     @property
+    def sheds_weights(self) -> bool:
+        """Whether a technique made its kernels hold zeros or few values, which a coder makes use of."""
+        taken = [step.technique for step in self.steps if step.technique is not None]
+        return any(each.leaves_zeros or each.shares_values for each in taken)
+
+    @property
     def file_name(self) -> str:
         """The file's name with its ending."""
         return self.name + self.export.suffix

@@ -1,0 +1,93 @@
+"""Is it worth it? Forms beside small dense nets, beside their masks on other weights, and over the epochs.
+
+Recipes are found by their names: `small_dense_<filters>`, dense nets, of which each form meets the one that
+is nearest in zipped bytes; `scratch_<form>`, new random weights under the form's mask, trained for as many
+epochs, and `scratch_longer_<form>`, for twice as many (Liu et al. 2018, arXiv:1810.05270); `lottery_<form>`,
+the first weights of the form's own net under its mask (Frankle & Carbin 2018, arXiv:1803.03635).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..study.outcomes import Outcome
+from . import statistics
+from .forms import middle, right, verdicts
+from .statistics import MARGIN
+
+Outcomes = Mapping[str, Sequence[Outcome]]
+
+#: Beginning of a rival's name -> what it is.
+RIVALS = {
+    "scratch": "its mask, new weights, as many epochs",
+    "scratch_longer": "its mask, new weights, twice the epochs",
+    "lottery": "its mask, its first weights (lottery ticket)",
+}
+
+
+def pruned_or_small(
+    outcomes: Outcomes, names: Sequence[str], labels: np.ndarray, *, margin: float = MARGIN
+) -> pd.DataFrame:
+    """One row a form and rival: bytes of both, and form minus rival; see `forms.verdicts`.
+
+    Args:
+        outcomes: by recipe name, one a seed. names: of the forms.
+        labels: of the test images, (n,).
+    """
+    small = [name for name in outcomes if re.fullmatch(r"small_dense_\d+", name)]
+    pairs = []
+    for name in names:
+        size = middle(outcomes[name], "zip_bytes")
+        if small:
+            apart = {each: abs(np.log(middle(outcomes[each], "zip_bytes") / size)) for each in small}
+            pairs.append(
+                (name, min(small, key=apart.__getitem__), "small dense net, nearest in zipped bytes")
+            )
+        pairs += [
+            (name, f"{kind}_{name}", words) for kind, words in RIVALS.items() if f"{kind}_{name}" in outcomes
+        ]
+    rows = [
+        {
+            "recipe": name,
+            "against": words,
+            "rival": rival,
+            "zip_bytes": middle(outcomes[name], "zip_bytes"),
+            "rival_zip_bytes": middle(outcomes[rival], "zip_bytes"),
+            "dense_macs": middle(outcomes[name], "dense_macs"),
+            "rival_dense_macs": middle(outcomes[rival], "dense_macs"),
+            "accuracy_mean": float(right(outcomes[name], labels).mean()),
+            "rival_accuracy_mean": float(right(outcomes[rival], labels).mean()),
+        }
+        for name, rival, words in pairs
+    ]
+    return _judged(rows, [(outcomes[name], outcomes[rival]) for name, rival, _ in pairs], labels, margin)
+
+
+def _judged(
+    rows: Sequence[Mapping[str, object]],
+    pairs: Sequence[tuple[Sequence[Outcome], Sequence[Outcome]]],
+    labels: np.ndarray,
+    margin: float,
+) -> pd.DataFrame:
+    compared = [statistics.compare(right(a, labels), right(b, labels), margin=margin) for a, b in pairs]
+    return pd.concat([pd.DataFrame(rows), verdicts(compared)], axis=1)
+
+
+def pruning_budget(outcomes: Outcomes, labels: np.ndarray, *, margin: float = MARGIN) -> pd.DataFrame:
+    """One row an allocation, sparsity and training: change against equal training; see `forms.verdicts`.
+
+    Args:
+        outcomes: `budget_<allocation>_<sparsity in %>_<epochs>`, and `budget_dense_<epochs>` as controls;
+            other names are passed over.
+    Raises:
+        KeyError: a control is missing.
+    """
+    rows, pairs = [], []
+    for name, found in outcomes.items():
+        if point := re.fullmatch(r"budget_(\w+)_([\d.]+)_(\d+)", name):
+            allocation, percent, epochs = point.groups()
+            rows.append({"allocation": allocation, "sparsity": float(percent) / 100, "epochs": int(epochs)})
+            pairs.append((found, outcomes[f"budget_dense_{epochs}"]))
+    return _judged(rows, pairs, labels, margin)

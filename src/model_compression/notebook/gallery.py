@@ -1,0 +1,63 @@
+"""What a notebook shows, and where it is written: tables as HTML, CSV and PNG, pictures as PNG."""
+
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import Image
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from .. import REPOSITORY
+from ..evidence import tables
+from ..evidence.style import WIDTH
+from ..frontier import plots as frontier_plots
+
+
+class Gallery:
+    """Tables and pictures, written to one folder as they are shown.
+
+    Args:
+        results: an existing folder.
+    """
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+
+    def save(self, table: pd.DataFrame, name: str) -> None:
+        """Write a table as CSV to the results."""
+        tables.save_csv(table, self.results / f"{name}.csv")
+
+    def show_table(
+        self,
+        table: pd.DataFrame,
+        name: str,
+        title: str,
+        *,
+        note: str = "",
+        whole: pd.DataFrame | None = None,
+        least: str = "",
+    ) -> Styler:
+        """Write a table as CSV and PNG to the results, and show it as HTML.
+
+        Args:
+            whole: what the CSV holds, where the picture shows only some of its rows.
+            least: columns, with spaces between, whose smallest value is set bold.
+        """
+        self.save(table if whole is None else whole, name)
+        view = tables.shown(table) if "change_ci_low_pp" in table else table
+        tables.save_figure(tables.table_figure(view, title, note=note), self.results / f"{name}.png")
+        return tables.html_table(view, title, least=[column for column in least.split() if column in view])
+
+    def show_figure(self, figure: Figure, name: str) -> Image:
+        """Write a figure as PNG to the results, and show it."""
+        path = self.results / f"{name}.png"
+        tables.save_figure(figure, path)
+        return Image(data=path.read_bytes(), width=int(96 * WIDTH))
+
+    def show_study(self, name: str) -> Image | None:
+        """The picture of a table that `make study` left, drawn anew; None before it has run."""
+        path = REPOSITORY / "results" / f"{name}.csv"
+        if not path.exists():
+            print(f"results/{name}.csv is not there yet: run make study")
+            return None
+        return self.show_figure(frontier_plots.PICTURES[name](pd.read_csv(path)), name)
