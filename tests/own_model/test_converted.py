@@ -52,7 +52,7 @@ def test_recurrent_net_leaves_quantized_and_agrees_with_the_model(
     fed = converted.fed(source, DATA)
     exact = converted.outcome(source, "float32", fed, seed=0)
     np.testing.assert_allclose(running.logits(exact.content, ROWS), answers, atol=1e-5)
-    small = converted.outcome(source, "dynamic_range", fed, seed=0)
+    small = converted.outcome(source, "int8", fed, seed=0)
     assert small.record.file_bytes < 0.7 * exact.record.file_bytes
     np.testing.assert_allclose(running.logits(small.content, ROWS), answers, atol=0.02)
 

@@ -100,7 +100,7 @@ def test_pixels_are_scaled_as_validation_data_say(saved: Path, data: Dataset) ->
         "the model scales pixels itself (Rescaling): it and its files take them from 0 to 255"
     )
     without = fitting.fit_to(fitting.load(saved / "residual_2.h5"), data)
-    assert without.notes[0].startswith("the model takes pixels from 0 to 1, on which it scores best on")
+    assert without.notes[0].startswith("the model takes pixels from 0 to 1, which it knows best")
 
 
 def test_raw_pixels_are_found(data: Dataset) -> None:
