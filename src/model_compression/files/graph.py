@@ -142,12 +142,17 @@ class Graph:
     outputs: tuple[int, ...] = ()
 
     def kernels(self) -> list[tuple[Tensor, Operator]]:
-        """Convolutions and Dense layers in the order of execution, each with its constant kernel."""
-        return [
-            (self.constant(operator.inputs[1]), operator)
-            for operator in self.operators
-            if operator.name in KERNEL_OPERATORS
-        ]
+        """Each stored kernel with the convolution or Dense layer that uses it first, in that order."""
+        return [(kernel, operators[0]) for kernel, operators in self.users()]
+
+    def users(self) -> list[tuple[Tensor, list[Operator]]]:
+        """Each stored kernel with all operators that use it, in the order of execution."""
+        found: dict[int, tuple[Tensor, list[Operator]]] = {}
+        for operator in self.operators:
+            if operator.name in KERNEL_OPERATORS:
+                kernel = self.constant(operator.inputs[1])
+                found.setdefault(kernel.index, (kernel, []))[1].append(operator)
+        return list(found.values())
 
     def constant(self, index: int) -> Tensor:
         """A constant tensor, or the constant behind the DEQUANTIZE that produces it.
@@ -322,7 +327,8 @@ class LayerAccount:
         shape: of the kernel in the file.
         parameters: weights and biases. nonzero: weights that are not 0.
         kernel_bytes: as stored, packed bits counted.
-        macs: multiply-adds an image of the non-zero weights; dense_macs: of all weights.
+        macs: multiply-adds an image of the non-zero weights; dense_macs: of all weights. Of a kernel that
+            several operators use, all their multiply-adds and biases are counted here.
     """
 
     layer: str
@@ -338,17 +344,17 @@ class LayerAccount:
 def account(graph: Graph) -> list[LayerAccount]:
     """Layer by layer: shape, parameters, multiply-adds, zeros and bytes."""
     rows = []
-    for number, (kernel, operator) in enumerate(graph.kernels(), 1):
+    for number, (kernel, operators) in enumerate(graph.users(), 1):
         weights, nonzero = int(np.prod(kernel.shape)), int(np.count_nonzero(kernel.dequantized()))
-        output = graph.tensors[operator.outputs[0]].shape
+        outputs = [graph.tensors[operator.outputs[0]].shape for operator in operators]
         # a convolution's weight works once at each place of its output
-        places = output[1] * output[2] if len(output) == 4 else 1
-        biases = len(operator.inputs) > 2 and operator.inputs[2] >= 0
+        places = sum(output[1] * output[2] if len(output) == 4 else 1 for output in outputs)
+        biased = sum(len(operator.inputs) > 2 and operator.inputs[2] >= 0 for operator in operators)
         rows.append(
             LayerAccount(
-                layer=f"{operator.name} {number}",
+                layer=f"{operators[0].name} {number}",
                 shape=kernel.shape,
-                parameters=weights + (output[-1] if biases else 0),
+                parameters=weights + biased * outputs[0][-1],
                 weights=weights,
                 nonzero=nonzero,
                 kernel_bytes=-(-weights * kernel.bits // 8),

@@ -127,12 +127,15 @@ def check_file(
             kernel, *biases = weights[name]
             kernel = to_file_layout(kernel, net.get_layer(name))
             own = _factor(tensor, kernel) if promise.rule.scale_free else 1.0
-            factor *= own
             _check_values(tensor, kernel * own, promise.rule)
-            for expected in biases:
-                stored = _bias(graph, operator)
+            # a kernel that is used again has biases of each time's own
+            times = np.atleast_2d(*biases) if biases else [None]
+            for expected, stored in zip(times, _biases(graph, tensor), strict=False):
+                factor *= own
+                if expected is None:
+                    continue
                 if np.any(expected) and (stored is None or not np.any(stored.dequantized())):
-                    moved[name] = expected
+                    moved[name] = biases[0]
                 else:
                     _check_bias(stored, expected * factor, promise.rule)
     zeros = sum(int(np.sum(tensor.dequantized() == 0)) for tensor, _ in pairs.values())
@@ -357,6 +360,12 @@ def _bias(graph: Graph, operator: Operator) -> Tensor | None:
     return graph.constant(index) if index >= 0 else None
 
 
+def _biases(graph: Graph, kernel: Tensor) -> list[Tensor | None]:
+    """The stored biases of all operators that use a kernel."""
+    (operators,) = (users for tensor, users in graph.users() if tensor.index == kernel.index)
+    return [_bias(graph, operator) for operator in operators]
+
+
 def _check_limits(bias: Tensor | None) -> None:
     """A filter without weights may have got a scale so small that 32 bits cannot hold its bias."""
     if bias is not None and bias.values is not None and bias.scale.size:
@@ -398,14 +407,15 @@ def rebuild(
     for layer in copy.layers:
         if layer.name not in pairs:
             continue
-        tensor, operator = pairs[layer.name]
+        tensor, _ = pairs[layer.name]
         kernel, *biases = layer.get_weights()
         weights = [to_keras_layout(tensor.dequantized(), layer, kernel.shape)]
         if biases:
-            stored = _bias(graph, operator)
             known = (moved or {}).get(layer.name)
             if known is None:
-                known = np.zeros_like(biases[0]) if stored is None else stored.dequantized()
+                width, stored = biases[0].shape[-1], _biases(graph, tensor)
+                rows = [np.zeros(width) if row is None else row.dequantized() for row in stored]
+                known = np.reshape(rows, biases[0].shape)
             weights.append(known)
         layer.set_weights(weights)
     return copy

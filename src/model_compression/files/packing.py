@@ -21,6 +21,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ..nets.keras2 import keras
+from ..nets.recurrent import Recurrent
 
 #: Significant bits of a stored bias: one fewer costs accuracy (0.2 points on the baseline), more cost bytes.
 BIAS_BITS = 3
@@ -262,24 +263,44 @@ class _Packer:
 
     def kernel(self, layer: keras.layers.Layer) -> list[int]:
         """The constants of a layer with a kernel: whole numbers, and the biases over all scales so far."""
+        kernel, scale = self.weights(layer)
+        self.scale *= scale
+        return [kernel, *([self.bias(layer.bias.numpy())] if layer.use_bias else [])]
+
+    def weights(self, layer: keras.layers.Layer) -> tuple[int, float]:
+        """A kernel's whole numbers as a constant, and the scale that they are multiples of."""
         kernel = np.moveaxis(layer.kernel.numpy(), -1, 0)
         values, scale = to_grid(kernel, _LIMITS[self.bits])
-        self.scale *= scale
         packed = pack_int4(values) if self.bits == 4 else values.tobytes()
         one = _table((2, "o", Vector("f", [1.0])), (3, "o", Vector("q", [0])))
-        constants = [self.graph.constant(kernel.shape, packed, _TYPES[self.bits], one)]
-        if layer.use_bias:
-            bias = round_mantissa(layer.bias.numpy() / self.scale, BIAS_BITS)
-            constants.append(self.graph.constant(bias.shape, bias.tobytes(), schema.TensorType.FLOAT32))
-        return constants
+        return self.graph.constant(kernel.shape, packed, _TYPES[self.bits], one), scale
+
+    def bias(self, values: np.ndarray) -> int:
+        """Biases over all scales so far, as a constant."""
+        bias = round_mantissa(values / self.scale, BIAS_BITS)
+        return self.graph.constant(bias.shape, bias.tobytes(), schema.TensorType.FLOAT32)
+
+    def recurrent(self, layer: Recurrent) -> None:
+        """Convolutions that name one kernel, in one buffer."""
+        kernel, scale = self.weights(layer)
+        biases = iter(layer.bias.numpy())
+        for times, pool in layer.pooled:
+            for _ in range(times):
+                self.scale *= scale
+                self.convolve(layer, [kernel, self.bias(next(biases))])
+            if pool:
+                self.pool(schema.BuiltinOperator.MAX_POOL_2D, (2, 2), (2, 2), schema.Padding.VALID)
 
     def convolution(self, layer: keras.layers.Conv2D) -> None:
+        self.convolve(layer, self.kernel(layer))
+
+    def convolve(self, layer: keras.layers.Conv2D, constants: list[int]) -> None:
         height, width = layer.strides
         options = _table(
             (0, "b", _padding(layer)), (1, "i", width), (2, "i", height), (3, "b", _activation(layer))
         )
         operator = schema.BuiltinOperator.CONV_2D
-        self.graph.operator(operator, self.kernel(layer), schema.BuiltinOptions.Conv2DOptions, options)
+        self.graph.operator(operator, constants, schema.BuiltinOptions.Conv2DOptions, options)
 
     def dense(self, layer: keras.layers.Dense) -> None:
         options = _table((0, "b", _activation(layer)))
@@ -348,6 +369,8 @@ def _write_layer(packer: _Packer, layer: keras.layers.Layer) -> None:
     match layer:
         case keras.layers.DepthwiseConv2D():
             raise ValueError(f"{layer.name}: depthwise convolutions have no 4-bit kernels in LiteRT")
+        case Recurrent():
+            packer.recurrent(layer)
         case keras.layers.Conv2D():
             packer.convolution(layer)
         case keras.layers.Dense():

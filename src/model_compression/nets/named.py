@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from .keras2 import keras, tf
+from .recurrent import PART, Recurrent
 
 #: What computes one tensor from another: a layer, or several in a graph of their own.
 Part = Callable[[tf.Tensor], tf.Tensor]
@@ -110,16 +111,20 @@ def _cnn_1d(classes: int) -> list[Part]:
     return [*convolutions, layers.Flatten(), layers.Dense(classes)]
 
 
-#: `small_12s_24p_24p`, `small_8s_16p_24_g`, `small_d30`: convolutions, then Dense layers or a mean.
-_SMALL = re.compile(r"small(?P<convolutions>(_[1-9]\d*s?p?)*)(?P<rest>(_d[1-9]\d*)*|_g)")
+#: `small_12s_24p_24p`, `small_24p_24x2p2p`, `small_8s_16p_24_g`, `small_d30`: convolutions, then Dense
+#: layers or a mean.
+_SMALL = re.compile(
+    r"small(?P<convolutions>(_[1-9]\d*(s?p?|x([1-9]\d*p)*([1-9]\d*)?))*)(?P<rest>(_d[1-9]\d*)*|_g)"
+)
 
 
 def _small(net: str) -> Body | None:
     """A small net by its name; None if it is no such name.
 
     A part `12` is a convolution of 12 filters, 3 x 3 with "same" padding and ReLU; `s` makes it 5 x 5
-    with stride 2, `p` adds a max-pool. `d30` is a Dense layer of 30 with ReLU, `g` the mean over the
-    image in place of flattening. The Dense layer of the classes ends each.
+    with stride 2, `p` adds a max-pool; `24x2p2` is one kernel applied four times, see `Recurrent`. `d30`
+    is a Dense layer of 30 with ReLU, `g` the mean over the image in place of flattening. The Dense layer
+    of the classes ends each.
     """
     found = _SMALL.fullmatch(net)
     if found is None or net == "small":
@@ -128,6 +133,10 @@ def _small(net: str) -> Body | None:
     def body(classes: int) -> list[Part]:
         layers: list[Part] = []
         for part in found["convolutions"].split("_")[1:]:
+            again = PART.fullmatch(part)
+            if again:
+                layers.append(Recurrent(int(again["filters"]), again["runs"]))
+                continue
             size, strides = (5, 2) if "s" in part else (3, 1)
             layers.append(
                 keras.layers.Conv2D(

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..nets import channels
 from ..nets.keras2 import keras, tf
+from ..nets.recurrent import Recurrent
 from .base import Kept, Technique
 
 #: Added to each grid point's count, so that a point without weights has a finite code length.
@@ -199,6 +200,10 @@ class _OnGrid:
             kilobytes = code_bits(values, self.config.levels) / BITS_PER_KB
             self.add_loss(self.config.price * risen * kilobytes)
             self.step.assign_add(1.0)
+        return self.outputs_of(inputs, kernel)
+
+    def outputs_of(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """What the layer computes with `kernel` for its own."""
         outputs = self.linear(inputs, kernel)
         if self.use_bias:
             outputs = tf.nn.bias_add(outputs, self.bias)
@@ -218,5 +223,14 @@ class _Dense(_OnGrid, keras.layers.Dense):
         return tf.matmul(inputs, kernel)
 
 
+class _Recurrent(_OnGrid, Recurrent):
+    def outputs_of(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return self.unrolled(inputs, kernel)
+
+
 #: Layers that can be put on the grid, and what stands for them while they are trained.
-_ON_GRID: dict[type, Any] = {keras.layers.Conv2D: _Conv2D, keras.layers.Dense: _Dense}
+_ON_GRID: dict[type, Any] = {
+    keras.layers.Conv2D: _Conv2D,
+    keras.layers.Dense: _Dense,
+    Recurrent: _Recurrent,
+}
