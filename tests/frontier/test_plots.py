@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from model_compression.evidence.tables import save_csv
-from model_compression.frontier import plans
 from model_compression.frontier import plots as frontier_plots
+from model_compression.frontier import tables
+from model_compression.frontier.ideas import REFERENCE
 
 
 @pytest.fixture
@@ -22,10 +23,15 @@ def table() -> pd.DataFrame:
     ]
     rows = [
         dict(zip(("net", "method", "bytes", "error_pct"), point, strict=True))
-        | {"error_sd_pct": 0.1, "seeds": 5, "counted_as": "measured", "source": plans.OURS, "file": "f"}
+        | {"error_sd_pct": 0.1, "seeds": 5, "counted_as": "measured", "source": tables.OURS, "file": "f"}
         for point in ours
     ]
-    return plans.merge(None, rows, [])
+    for row in rows:
+        error = float(row["error_pct"])
+        row |= {"validation_error_pct": error, "error_low_pct": error - 0.2, "error_high_pct": error + 0.2}
+        row |= {"flash_bytes": 3 * int(row["bytes"]), "augmentation": 0.5, "teachers": ""}
+    rows.append({**rows[0], "method": "dense", "bytes": 70_000, "counted_as": "control"})
+    return tables.merge(None, rows, [], [])
 
 
 @pytest.fixture
@@ -35,6 +41,7 @@ def sweep_table() -> pd.DataFrame:
         ("uniform", "polynomial 3"),
         ("lamp", "one_shot"),
         ("random_mask", "x"),
+        ("random_mask_by_layer", "x"),
     ]
     rows = [
         {
@@ -42,13 +49,14 @@ def sweep_table() -> pd.DataFrame:
             "schedule": schedule,
             "sparsity": share,
             "error_pct": 2 + share,
-            "error_sd_pct": 0.1,
+            "error_low_pct": 1.9 + share,
+            "error_high_pct": 2.2 + share,
         }
         for strategy, schedule in lines
         for share in (0.5, 0.9, 0.99)
     ]
-    dense = {"strategy": "dense", "schedule": "none", "sparsity": 0.0, "error_pct": 1.9, "error_sd_pct": 0.1}
-    return pd.DataFrame([dense, *rows])
+    dense = {"strategy": "dense", "schedule": "none", "sparsity": 0.0, "error_pct": 1.9}
+    return pd.DataFrame([dense | {"error_low_pct": 1.8, "error_high_pct": 2.0}, *rows])
 
 
 def test_frontier_has_log_axes_our_front_and_a_mark_for_each_way_of_counting(table: pd.DataFrame) -> None:
@@ -72,14 +80,68 @@ def test_sweep_panels_hold_the_dense_control_and_the_random_line(sweep_table: pd
     for axes in (strategies, schedules):
         words = [text.get_text() for text in axes.get_legend().get_texts()]
         assert "dense, trained as long" in words
-        assert "random masks" in words
+        assert {"random masks", "random masks, as many zeros a layer as LAMP"} <= set(words)
     assert "uniform" in [text.get_text() for text in strategies.get_legend().get_texts()]
     assert "one shot" in [text.get_text() for text in schedules.get_legend().get_texts()]
     assert [label.get_text() for label in strategies.get_xticklabels()] == ["50", "90", "99"]
 
 
-def test_sweep_of_one_seed_has_no_bands_and_still_draws(sweep_table: pd.DataFrame) -> None:
-    frontier_plots.sparsity_sweep(sweep_table.assign(error_sd_pct=np.nan))
+def test_our_intervals_are_those_of_the_table(table: pd.DataFrame) -> None:
+    (axes,) = frontier_plots.frontier(table).axes
+    (bars,) = (lines for lines in axes.collections if hasattr(lines, "get_segments"))
+    ends = sorted(tuple(segment[:, 1]) for segment in bars.get_segments())
+    np.testing.assert_allclose(ends, [(0.6, 1.0), (1.7, 2.1), (2.3, 2.7), (3.8, 4.2)])
+
+
+def test_literature_says_who_was_taught_and_whether_a_point_is_passed(table: pd.DataFrame) -> None:
+    figure = frontier_plots.literature(tables.literature(table))
+    words = {cell.get_text().get_text() for cell in figure.axes[0].tables[0].get_celld().values()}
+    assert {"0.5, labels", "passed", "not reached", "0.80 [0.60, 1.00]", "ours: dense", "program"} <= words
+
+
+def budget_table() -> pd.DataFrame:
+    rows = [
+        {"strategy": strategy, "sparsity": share, "epochs": epochs, "change_pp": -share / epochs}
+        for strategy in ("uniform", "lamp")
+        for share in (0.5, 0.9)
+        for epochs in (2, 16)
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(change_ci_low_pp=table.change_pp - 0.1, change_ci_high_pp=table.change_pp + 0.1)
+
+
+def test_budget_has_a_panel_a_sparsity_and_a_line_a_strategy() -> None:
+    panels = frontier_plots.budget(budget_table()).axes
+    assert [axes.get_title() for axes in panels] == ["50 % zeros", "90 % zeros"]
+    assert [text.get_text() for text in panels[-1].get_legend().get_texts()] == ["uniform", "lamp"]
+
+
+def records_table() -> pd.DataFrame:
+    made = [
+        ("a", REFERENCE, 1000, 2.0),
+        ("b", REFERENCE, 4000, 1.0),
+        ("c", "x", 1000, 1.5),
+        ("d", "y", 4000, 2.0),
+    ]
+    rows = [
+        {"plan": plan, "idea": idea, "net": "n", "method": plan, "coded_bytes": size, "flash_bytes": size,
+         "payload_bytes": size, "validation_error_pct": error, "figures": "measured", "stands": False,
+         "teachers": "", "epochs": 1}
+        for plan, idea, size, error in made
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_ideas_that_save_bytes_lie_left_of_the_line_and_others_right_of_it() -> None:
+    (axes,) = frontier_plots.ideas(records_table()).axes
+    widths = dict(zip(("c", "d"), (bar.get_width() for bar in axes.patches), strict=True))
+    assert widths["c"] < 0 < widths["d"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["x", "y"]
+
+
+def test_ideas_without_trials_still_draw() -> None:
+    (axes,) = frontier_plots.ideas(records_table()[:0]).axes
+    assert not axes.patches
 
 
 def anatomy_table() -> pd.DataFrame:
@@ -104,11 +166,13 @@ def test_draw_writes_opaque_white_pictures_of_the_tables_that_are_there(
     table: pd.DataFrame, sweep_table: pd.DataFrame, tmp_path: Path
 ) -> None:
     save_csv(table, tmp_path / "frontier.csv")
-    save_csv(plans.literature(table), tmp_path / "literature.csv")
+    save_csv(tables.literature(table), tmp_path / "literature.csv")
     frontier_plots.draw(tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["frontier.png", "literature.png"]
     save_csv(sweep_table, tmp_path / "sparsity-sweep.csv")
     save_csv(anatomy_table(), tmp_path / "frontier-bytes.csv")
+    save_csv(budget_table(), tmp_path / "pruning-budget.csv")
+    save_csv(records_table(), tmp_path / "frontier-records.csv")
     frontier_plots.draw(tmp_path)
     for name in frontier_plots.PICTURES:
         picture = matplotlib.image.imread(tmp_path / f"{name}.png")

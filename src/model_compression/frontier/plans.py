@@ -1,182 +1,155 @@
-"""The frontier: nets and recipes that trade error for bytes, and the tables they fill.
+"""The frontier's plans as data: how a net is trained at a price for its coded bytes.
 
-Every point is a whole coded .tflite file that the stock interpreter runs. Recipes were chosen on
-validation images; the tables report test images.
+Plans are compared, kept and dropped by validation error alone; `results/frontier-records.csv` holds every
+one that was ever computed, see `records`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-import pandas as pd
-
-from ..data.datasets import Dataset, scale
-from ..evidence.plots import pareto
-from ..files import coding, running
 from ..files.conversion import ExportConfig
-from ..files.graph import zeroed
 from ..nets.distillation import DistillConfig
 from ..nets.training import TrainConfig
-from ..store import writable_folder, write_atomically
-from ..study.outcomes import Outcome
 from ..study.recipes import Recipe, Step, Teacher
 from ..techniques.clustering import ClusterConfig
 from ..techniques.pruning import PruneConfig
 from ..techniques.rate_distortion import RateConfig
 from ..techniques.shrinkage import ShrinkConfig
-from .published import FLOAT_BYTES, PARAMETERS, PUBLISHED
-
-COLUMNS = ["net", "method", "bytes", "error_pct", "error_sd_pct", "seeds", "counted_as", "source", "file"]
-#: What the rows that were computed here say of their source.
-OURS = "this study"
-
-
-#: The nets that teach all others: their training, and seeds that no other training has.
-TEACHER_NET, TEACHER_SEEDS, VIEWS = "small_32p_64p_128p", (11, 12), 16
-TEACHER_TRAIN = TrainConfig(epochs=24, learning_rate=2e-3, warmup=0.05, augment=1.0)
-
-
-def _teacher(temperature: float) -> Teacher:
-    return Teacher(
-        net=TEACHER_NET,
-        steps=(Step(train=TEACHER_TRAIN),),
-        seeds=TEACHER_SEEDS,
-        distill=DistillConfig(temperature=temperature, views=VIEWS),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetPlan:
-    """How one net is trained along the frontier.
+class Teachers:
+    """Nets that teach all others, with seeds that no other training has.
 
     Attributes:
+        views: in which they see each training image, see `DistillConfig`.
+    """
+
+    net: str
+    epochs: int
+    learning_rate: float
+    seeds: tuple[int, ...]
+    views: int
+
+    def at(self, temperature: float) -> Teacher:
+        """What a recipe takes."""
+        train = TrainConfig(epochs=self.epochs, learning_rate=self.learning_rate, warmup=0.05, augment=1.0)
+        return Teacher(
+            net=self.net,
+            steps=(Step(train=train),),
+            seeds=self.seeds,
+            distill=DistillConfig(temperature=temperature, views=self.views),
+        )
+
+
+LARGE = Teachers(net="small_32p_64p_128p", epochs=24, learning_rate=2e-3, seeds=(11, 12), views=16)
+#: For trials, which many plans share in little time.
+SHORT = Teachers(net="small_16p_32p_64p", epochs=12, learning_rate=3e-3, seeds=(11,), views=8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How one net is trained for one point of the frontier.
+
+    Attributes:
+        price: of a coded kilobyte, see `RateConfig`; levels, first_nonzero: likewise.
         first, tuned: epochs of plain and of rate-distortion training.
         temperature: of the teachers' scores, by which both are trained; the less a net can hold, the lower
             it has to be. None for the labels.
         learning_rate: of both. augment: strength in both, see `training.augment`.
-        prices: of a coded kilobyte; one point of the frontier each. levels, first_nonzero: see `RateConfig`.
         l1: of the plain training of a net that has far more weights than it needs, see `ShrinkConfig`.
-        orders: of the hidden channels that are tried, see `ordering.shortest`.
+        orders: of the hidden channels that are tried, see `channels.shortest`.
+        since: the version with which it stood: a commit, or a release of the package.
+        idea: what a trial tries; empty for a plan that stands.
+        variant: what tells it from another plan of its net and price.
     """
 
     net: str
-    first: int
-    tuned: int
-    l1: float | None = None
-    levels: int
+    price: float
+    first: int = 6
+    tuned: int = 24
+    levels: int = 3
     first_nonzero: float | None = None
     temperature: float | None = None
-    learning_rate: float
-    augment: float
-    prices: tuple[float, ...]
+    teachers: Teachers = field(default=LARGE)
+    learning_rate: float = 3e-3
+    augment: float = 1.0
+    l1: float | None = None
     orders: int = 1000
+    since: str = ""
+    idea: str = ""
+    variant: str = ""
 
-    def _train(self, epochs: int) -> TrainConfig:
-        return TrainConfig(epochs=epochs, learning_rate=self.learning_rate, warmup=0.05, augment=self.augment)
-
-    def recipes(self) -> list[Recipe]:
-        """One for each price."""
+    @property
+    def recipe(self) -> Recipe:
+        """What carries it out."""
         shrink = None if self.l1 is None else ShrinkConfig(l1=self.l1)
-        teacher = None if self.temperature is None else _teacher(self.temperature)
-        first = Step(train=self._train(self.first), technique=shrink, teacher=teacher)
+        rate = RateConfig(price=self.price, levels=self.levels, first_nonzero=self.first_nonzero)
+        variant = f"-{self.variant}" if self.variant else ""
+        return Recipe(
+            name=f"{self.net}-price-{self.price:g}{variant}",
+            net=self.net,
+            steps=(self._step(self.first, shrink), self._step(self.tuned, rate)),
+            export=ExportConfig(form="packed_int4", orders=self.orders),
+        )
 
-        def priced(price: float) -> Step:
-            rate = RateConfig(price=price, levels=self.levels, first_nonzero=self.first_nonzero)
-            return Step(train=self._train(self.tuned), technique=rate, teacher=teacher)
+    def _step(self, epochs: int, technique: ShrinkConfig | RateConfig | None) -> Step:
+        train = TrainConfig(
+            epochs=epochs, learning_rate=self.learning_rate, warmup=0.05, augment=self.augment
+        )
+        teacher = None if self.temperature is None else self.teachers.at(self.temperature)
+        return Step(train=train, technique=technique, teacher=teacher)
 
-        return [
-            Recipe(
-                name=f"{self.net}-price-{price:g}",
-                net=self.net,
-                steps=(first, priced(price)),
-                export=ExportConfig(form="packed_int4", orders=self.orders),
-            )
-            for price in self.prices
-        ]
+    @property
+    def control(self) -> Recipe:
+        """The dense net trained and taught alike: what compression costs shows beside it."""
+        return Recipe(
+            name=f"{self.net}-dense",
+            net=self.net,
+            steps=self.recipe.control_steps(),
+            export=ExportConfig(form="float32"),
+            is_control=True,
+        )
 
 
-#: In the order in which they are computed.
-PLANS = (
-    NetPlan(
-        net="small_20p_40p_64p",
-        first=6,
-        tuned=24,
-        levels=3,
-        temperature=3,
-        learning_rate=3e-3,
-        augment=1.0,
-        prices=(0.015,),
-    ),
-    NetPlan(
-        net="small_16p_32p_48p",
-        first=6,
-        tuned=24,
-        levels=3,
-        temperature=3,
-        learning_rate=3e-3,
-        augment=1.0,
-        prices=(0.04,),
-    ),
-    NetPlan(
-        net="small_16p_24p_32p",
-        first=6,
-        tuned=28,
-        levels=3,
-        temperature=3,
-        learning_rate=3e-3,
-        augment=1.0,
-        prices=(0.16,),
-    ),
-    NetPlan(
-        net="small_12p_16p_16p",
-        first=8,
-        tuned=24,
-        levels=3,
-        temperature=2,
-        learning_rate=3e-3,
-        augment=1.0,
-        prices=(0.3,),
-    ),
-    NetPlan(
-        net="baseline",
-        first=8,
-        tuned=30,
-        levels=3,
-        temperature=1,
-        learning_rate=5e-3,
-        augment=0.5,
-        prices=(0.02, 0.06),
-    ),
-    NetPlan(
-        net="lenet_300_100",
-        first=8,
-        tuned=20,
-        l1=4e-6,
-        levels=3,
-        first_nonzero=40,
-        learning_rate=2e-3,
-        augment=0.5,
-        prices=(0.02,),
-        orders=0,
-    ),
-    NetPlan(
-        net="lenet_5",
-        first=4,
-        tuned=10,
-        l1=4e-6,
-        levels=3,
-        first_nonzero=40,
-        learning_rate=2e-3,
-        augment=0.5,
-        prices=(0.012, 0.03),
-        orders=0,
-    ),
+_BASELINE = Plan(
+    net="baseline",
+    price=0.02,
+    first=8,
+    tuned=30,
+    temperature=1,
+    learning_rate=5e-3,
+    augment=0.5,
+    since="3763c24",
+)
+_LENET = Plan(
+    net="lenet_5",
+    price=0.012,
+    first=4,
+    tuned=10,
+    l1=4e-6,
+    first_nonzero=40,
+    learning_rate=2e-3,
+    augment=0.5,
+    orders=0,
+    since="fdef774",
+)
+
+#: Those that stand, in the order in which they are computed.
+PLANS: tuple[Plan, ...] = (
+    Plan(net="small_20p_40p_64p", price=0.015, temperature=3, since="9153060"),
+    Plan(net="small_16p_32p_48p", price=0.04, temperature=3, since="3763c24"),
+    Plan(net="small_16p_24p_32p", price=0.16, tuned=28, temperature=3, since="3763c24"),
+    Plan(net="small_12p_16p_16p", price=0.3, first=8, temperature=2, since="9153060"),
+    _BASELINE,
+    replace(_BASELINE, price=0.06),
+    replace(_LENET, net="lenet_300_100", price=0.02, first=8, tuned=20, since="04132a4"),
+    _LENET,
+    replace(_LENET, price=0.03, since="04132a4"),
 )
 
 
-def _classic() -> Recipe:
+def classic() -> Recipe:
     """What the usual tools give on the baseline: prune, cluster, int8."""
 
     def train(epochs: int) -> TrainConfig:
@@ -195,13 +168,18 @@ def _classic() -> Recipe:
 
 
 def points(nets: Sequence[str] = ()) -> dict[str, Recipe]:
-    """The recipes of the frontier by name, a net's plain training shared.
+    """The recipes that stand, by name, and each net's dense control; a net's plain training is shared.
 
     Args:
         nets: only these; `small` stands for all small nets; empty for all.
     """
-    recipes = [recipe for plan in PLANS for recipe in plan.recipes()]
-    return {recipe.name: recipe for recipe in [*recipes, _classic()] if wanted(recipe.net, nets)}
+    found = [plan.recipe for plan in PLANS] + [classic()] + [plan.control for plan in PLANS]
+    return {recipe.name: recipe for recipe in found if wanted(recipe.net, nets)}
+
+
+def since(recipe: Recipe) -> str:
+    """The version since which a recipe stands; empty where none is known."""
+    return {plan.recipe: plan.since for plan in PLANS}.get(recipe, "")
 
 
 def wanted(net: str, nets: Sequence[str]) -> bool:
@@ -212,152 +190,3 @@ def wanted(net: str, nets: Sequence[str]) -> bool:
 def method(recipe: Recipe) -> str:
     """A recipe's name without its net's."""
     return recipe.name.removeprefix(f"{recipe.net}-")
-
-
-def median_outcome(outcomes: Sequence[Outcome]) -> Outcome:
-    """The seed whose coded file has the median size; the smaller of two in the middle."""
-    return sorted(outcomes, key=lambda outcome: outcome.record.best_coded_bytes)[(len(outcomes) - 1) // 2]
-
-
-def our_row(recipe: Recipe, outcomes: Sequence[Outcome]) -> dict[str, object]:
-    """One line of the frontier: the median seed's bytes, mean and sample standard deviation of the error."""
-    errors = [100 * (1 - outcome.record.accuracy) for outcome in outcomes]
-    median = median_outcome(outcomes).record
-    return {
-        "net": recipe.net,
-        "method": method(recipe),
-        "bytes": median.best_coded_bytes,
-        "error_pct": float(np.mean(errors)),
-        "error_sd_pct": float(np.std(errors, ddof=1)) if len(errors) > 1 else np.nan,
-        "seeds": len(errors),
-        "counted_as": "measured",
-        "source": OURS,
-        "file": f"{recipe.file_name}.{median.best_coder}",
-    }
-
-
-def published_rows() -> pd.DataFrame:
-    """The published points that state an error, in the columns of the frontier."""
-    rows = [
-        {
-            "net": point.net,
-            "method": point.method,
-            "bytes": point.bytes,
-            "error_pct": point.error_pct,
-            "counted_as": point.counted_as,
-            "source": point.source,
-        }
-        for point in PUBLISHED
-        if point.error_pct is not None
-    ]
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def merge(
-    before: pd.DataFrame | None, rows: Sequence[Mapping[str, object]], nets: Sequence[str]
-) -> pd.DataFrame:
-    """Our rows, new ones in place of those of the same nets, followed by the published ones.
-
-    `file` stays with the points on our front only.
-    """
-    ours = pd.DataFrame(rows, columns=COLUMNS)
-    if before is not None:
-        old = before[before["counted_as"] == "measured"]
-        ours = pd.concat([old[[not wanted(net, nets) for net in old["net"]]], ours], ignore_index=True)
-    ours = ours.sort_values(["net", "bytes"], ignore_index=True)
-    if len(ours):
-        ours["file"] = ours["file"].where(pareto(ours["bytes"], ours["error_pct"]), other=pd.NA)
-    return pd.concat([ours, published_rows()], ignore_index=True)[COLUMNS]
-
-
-def unreached(table: pd.DataFrame) -> str:
-    """Markdown: the published points that no file of ours matches in bytes and error, and how near ours come.
-
-    Args:
-        table: with the columns of `COLUMNS`.
-    """
-    ours = table[table["counted_as"] == "measured"].sort_values("bytes")
-    lines = []
-    for point in table[table["counted_as"] != "measured"].itertuples():
-        small, good = ours[ours["bytes"] <= point.bytes], ours[ours["error_pct"] <= point.error_pct]
-        if len(ours.loc[small.index.intersection(good.index)]):
-            continue
-        least = good.nsmallest(1, "bytes").itertuples()
-        best = small.nsmallest(1, "error_pct").itertuples()
-        near = [f"{_point(row)} has no more error" for row in least]
-        near += [f"{_point(row)} has no more bytes" for row in best]
-        lines.append(
-            f"- {point.method} on {point.net} ({point.counted_as}), {point.bytes:,.0f} bytes at "
-            f"{point.error_pct:.2f} %: {'; '.join(near) or 'nothing of ours is as small or as good'}"
-        )
-    return "\n".join(lines)
-
-
-def _point(row: Any) -> str:
-    return f"ours with {row.bytes:,.0f} bytes at {row.error_pct:.2f} % ({row.net})"
-
-
-def anatomy(recipe: Recipe, outcomes: Sequence[Outcome]) -> dict[str, object]:
-    """Where the bytes of the median seed's coded file go.
-
-    `entropy_bytes` is the order-0 entropy of the weights, a floor for a coder without memory;
-    `graph_bytes` the coded file with every constant zeroed; `rest_bytes` is what remains: biases, and
-    what the coder needs above the entropy.
-    """
-    outcome = median_outcome(outcomes)
-    size, entropy = outcome.record.best_coded_bytes, round(outcome.record.entropy_bytes)
-    graph = len(coding.best_coded(zeroed(outcome.content))[1])
-    return {
-        "net": recipe.net,
-        "method": method(recipe),
-        "bytes": size,
-        "entropy_bytes": entropy,
-        "graph_bytes": graph,
-        "rest_bytes": size - entropy - graph,
-        "above_entropy": size / entropy,
-        "nonzero_weights": outcome.record.nonzero_weights,
-        "weights": outcome.record.weights,
-    }
-
-
-def write_file(outcomes: Sequence[Outcome], name: str, folder: Path, dataset: Dataset) -> None:
-    """Write the median seed's coded file, once it is decoded and its test labels are what was reported.
-
-    Raises:
-        RuntimeError: the decoded file labels the test images otherwise.
-    """
-    outcome = median_outcome(outcomes)
-    coder, coded = coding.best_coded(outcome.content)
-    decoded = coding.CODERS[coder].decode(coded)
-    if not np.array_equal(running.predict(decoded, scale(dataset.x_test)), outcome.predictions):
-        raise RuntimeError(f"{name}: the decoded file labels the test images otherwise than reported")
-    write_atomically(writable_folder(folder) / name, coded)
-
-
-def literature(frontier: pd.DataFrame) -> pd.DataFrame:
-    """Per net, every published figure with its count, and ours beside them.
-
-    `ratio` is the dense float32 net's bytes over these: as stated, or worked out from the bytes.
-    """
-    ours = frontier[(frontier["counted_as"] == "measured") & frontier["net"].isin(PARAMETERS)]
-    theirs = pd.DataFrame(
-        [
-            {
-                "net": point.net,
-                "method": point.method,
-                "error_pct": point.error_pct,
-                "bytes": point.bytes,
-                "ratio": point.ratio,
-                "counted_as": point.counted_as,
-                "source": point.source,
-            }
-            for point in PUBLISHED
-        ]
-    )
-    columns = [*theirs.columns]
-    mine = ours.reindex(columns=columns)
-    table = pd.concat([theirs, mine], ignore_index=True) if len(mine) else theirs
-    dense = table["net"].map(PARAMETERS) * FLOAT_BYTES
-    table["ratio"] = table["ratio"].astype(float).fillna(dense / table["bytes"])
-    table["ours"] = table["source"] == OURS
-    return table.sort_values(["net", "ours", "bytes"], ascending=[True, True, False], ignore_index=True)

@@ -1,6 +1,7 @@
 """The study's pictures, drawn from its CSV files alone."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -8,20 +9,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..evidence.plots import BLUE, GREEN, GREY, ORANGE, label_points, pareto, plain_ticks
+from ..evidence.plots import BLUE, GREEN, GREY, ORANGE, label_points, plain_ticks
 from ..evidence.tables import STYLE, WIDTH, save_figure, table_figure
+from .ideas import at_equal_error
+from .sweep_plots import COLOURS, budget, sparsity_sweep
 
 #: How a figure was counted -> marker and words.
 COUNTED = {
     "measured": ("o", "ours: a whole coded .tflite file"),
+    "control": ("D", "ours: the dense net, trained and taught alike"),
     "file": ("s", "published: bytes of a decodable file"),
+    "payload": ("P", "published: coded weights, the graph known"),
+    "flash": ("v", "published: weights in flash"),
     "estimate": ("^", "published: values, codebook, indices added up"),
     "parameters": ("x", "published: dense bytes / ratio of parameters"),
+    "program": ("*", "published: a compressed program"),
 }
 #: Colour by family of nets.
 NET_COLOURS = {"baseline": BLUE, "lenet_300_100": ORANGE, "lenet_5": GREEN, "small": "#7b3294"}
-#: Colours of the sweep's lines, in the order of the strategies or schedules.
-LINES = (BLUE, ORANGE, GREEN, "#7b3294", "#b8860b", "#c2185b")
 
 
 def net_colour(net: str) -> str:
@@ -33,7 +38,7 @@ def frontier(table: pd.DataFrame) -> Figure:
     """Error against bytes, both on log axes: our Pareto front over the published points.
 
     Args:
-        table: with the columns of `frontier.COLUMNS`.
+        table: with the columns of `tables.COLUMNS`.
     """
     ours = table[table["counted_as"] == "measured"]
     with matplotlib.rc_context(STYLE):
@@ -43,6 +48,9 @@ def frontier(table: pd.DataFrame) -> Figure:
             for _, row in table[table["counted_as"] == counted].iterrows():
                 _mark(axes, row["bytes"], row["error_pct"], counted, net_colour(row["net"]))
             axes.plot([], [], marker, color="#444444", markerfacecolor="none", label=words)
+        for _, row in ours.iterrows():
+            axes.plot(row["flash_bytes"], row["error_pct"], ".", color=net_colour(row["net"]), markersize=4)
+        axes.plot([], [], ".", color="#444444", markersize=4, label="ours: the same file in flash, uncoded")
         if len(ours):
             _front(axes, ours)
         for family, colour in NET_COLOURS.items():
@@ -53,40 +61,36 @@ def frontier(table: pd.DataFrame) -> Figure:
             yscale="log",
             xlabel="bytes",
             ylabel="test error on MNIST, %",
-            title=f"Bytes against error: {_seeds(ours)}bars of one sample standard deviation",
+            title=f"Bytes against error: {_seeds(ours)}bars of the 95 % interval over seeds and images",
         )
         plain_ticks(axes)
-        names = [_short(net, method) for net, method in zip(table["net"], table["method"], strict=True)]
+        named = table[table["counted_as"] != "control"]
+        names = [_short(net, method) for net, method in zip(named["net"], named["method"], strict=True)]
         low, high = axes.get_xlim()
         axes.set_xlim(low, 1.7 * high)  # room for the names on the right
-        label_points(axes, table["bytes"], table["error_pct"], names)
-        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=4)
+        label_points(axes, named["bytes"], named["error_pct"], names)
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=3)
         figure.tight_layout()
     return figure
 
 
 def _seeds(ours: pd.DataFrame) -> str:
     counts = sorted({int(count) for count in ours["seeds"].dropna()})
-    return f"means of {' or '.join(map(str, counts))} seeds, " if counts else ""
+    return f"median bytes, mean error of {' or '.join(map(str, counts))} seeds, " if counts else ""
 
 
 def _mark(axes: Axes, size: float, error: float, counted: str, colour: str) -> None:
     """One point, filled where it is ours."""
-    inside = colour if counted == "measured" else "none"
+    inside = colour if counted in ("measured", "control") else "none"
     axes.plot(size, error, COUNTED[counted][0], color=colour, markerfacecolor=inside, markersize=6, zorder=3)
 
 
 def _front(axes: Axes, ours: pd.DataFrame) -> None:
-    axes.errorbar(
-        ours["bytes"],
-        ours["error_pct"],
-        yerr=ours["error_sd_pct"].astype(float).fillna(0),
-        fmt="none",
-        ecolor="#999999",
-        capsize=2,
-        zorder=2,
-    )
-    front = ours[pareto(ours["bytes"], ours["error_pct"])].sort_values("bytes")
+    """Intervals, and the steps of the front; which points make it is decided on validation error."""
+    error = ours["error_pct"].to_numpy(float)
+    reach = [error - ours["error_low_pct"].to_numpy(float), ours["error_high_pct"].to_numpy(float) - error]
+    axes.errorbar(ours["bytes"], error, yerr=reach, fmt="none", ecolor="#999999", capsize=2, zorder=2)
+    front = ours[ours["file"].notna()].sort_values("bytes")
     axes.step(
         front["bytes"],
         front["error_pct"],
@@ -107,83 +111,53 @@ def literature(table: pd.DataFrame) -> Figure:
     """The published figures of each net and ours, as a table.
 
     Args:
-        table: what `frontier.literature` gives.
+        table: what `tables.literature` gives.
     """
+    ours = table["ours"].astype(bool)
     view = pd.DataFrame(
         {
             "net": table["net"],
-            "method": table["method"].where(~table["ours"].astype(bool), "ours: " + table["method"]),
-            "error %": [_number(value, "{:.2f}") for value in table["error_pct"]],
+            "method": table["method"].where(~ours, "ours: " + table["method"]),
+            "error %": [_error(row) for row in table.itertuples()],
             "bytes": [_number(value, "{:,.0f}") for value in table["bytes"]],
             "times smaller": [_number(value, "{:.0f}") for value in table["ratio"]],
             "counted as": table["counted_as"],
-            "source": table["source"],
+            "augmented, taught": [_training(row) for row in table.itertuples()],
+            "on its net": _words(table["same_net"]),
+            "by any net": _words(table["any_net"]),
+            "counted alike": _words(table["like_any_net"]),
         }
     )
     note = (
-        "file, measured: bytes of a decodable file. estimate: values, codebook and indices added up.\n"
-        "parameters: dense bytes / stated ratio of parameters. Only figures of one kind compare;\n"
-        "ours are whole .tflite files, their graph included."
+        "file, measured: bytes of a decodable file. payload: coded weights, the graph known. flash: weights "
+        "where a device\nruns them. estimate: values, codebook and indices added up. parameters: dense bytes "
+        "/ stated ratio of parameters.\nprogram: compressed, with its weights. Ours are whole .tflite files: "
+        "median bytes, mean error with its 95 % interval\nover seeds and images. A point is passed where all "
+        "of the interval of a file of ours of no more bytes lies below it."
     )
     return table_figure(view, "MNIST: published figures and ours", note=note)
 
 
+def _words(column: pd.Series) -> pd.Series:
+    """Empty where there is nothing, also where a table read from the disk has nothing but that."""
+    return column.astype(object).where(column.notna(), "")
+
+
+def _error(row: Any) -> str:
+    if pd.isna(row.error_low_pct):
+        return _number(row.error_pct, "{:.2f}")
+    return f"{row.error_pct:.2f} [{row.error_low_pct:.2f}, {row.error_high_pct:.2f}]"
+
+
+def _training(row: Any) -> str:
+    """How a net of ours was trained; the sources of the others are not asked."""
+    if not row.ours:
+        return ""
+    return f"{row.augmentation:g}, {'taught' if isinstance(row.teachers, str) and row.teachers else 'labels'}"
+
+
 def _number(value: float, form: str) -> str:
     return "–" if pd.isna(value) else form.format(value)
-
-
-def sparsity_sweep(table: pd.DataFrame) -> Figure:
-    """Error against sparsity, by strategy and by schedule; bands of one sample standard deviation.
-
-    Both panels hold the random masks and the dense control, trained for as long.
-    Args:
-        table: what `sweep.table` gives.
-    """
-    polynomial = table["schedule"] == "polynomial 3"
-    masks, dense = table[table["strategy"] == "random_mask"], table[table["strategy"] == "dense"]
-    common = table[~polynomial & ~table["strategy"].isin(["random_mask", "dense"])]["strategy"]
-    of_common = table["strategy"].isin(set(common))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 4.4))
-        panels = figure.subplots(1, 2, sharey=True)
-        titles = ("Strategies, polynomial schedule", f"Schedules, strategy {', '.join(sorted(set(common)))}")
-        groups = ((table[polynomial], "strategy"), (table[of_common], "schedule"))
-        for axes, title, (rows, by) in zip(panels, titles, groups, strict=True):
-            for colour, (name, line) in zip(LINES, rows.groupby(by, sort=False), strict=False):
-                _band(axes, line, colour, str(name).replace("_", " "))
-            _band(axes, masks, GREY, "random masks", style="--")
-            for _, control in dense.iterrows():
-                axes.axhline(control["error_pct"], color="black", linewidth=1, label="dense, trained as long")
-                spread = control["error_sd_pct"] if not pd.isna(control["error_sd_pct"]) else 0.0
-                axes.axhspan(
-                    control["error_pct"] - spread, control["error_pct"] + spread, color="black", alpha=0.12
-                )
-            axes.set(xlabel="sparsity of the kernels, %", title=title, yscale="log", xscale="log")
-            axes.set_xticks(*_sparsity_ticks(table))
-            axes.minorticks_off()
-            axes.invert_xaxis()
-            axes.legend(fontsize=7)
-        # a band may reach below 0, which a log axis cannot show
-        panels[0].set_ylim(bottom=0.7 * float(table["error_pct"].min()))
-        panels[0].set_ylabel("test error, %")
-        panels[0].yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-        panels[0].yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.5g}"))
-        figure.tight_layout()
-    return figure
-
-
-def _sparsity_ticks(table: pd.DataFrame) -> tuple[list[float], list[str]]:
-    """Places on the axis of what is left, and their names in sparsity."""
-    found = sorted(share for share in set(table["sparsity"]) if share > 0)
-    return [1 - share for share in found], [f"{100 * share:g}" for share in found]
-
-
-def _band(axes: Axes, rows: pd.DataFrame, colour: str, name: str, *, style: str = "-") -> None:
-    rows = rows.sort_values("sparsity")
-    left, error = 1 - rows["sparsity"].to_numpy(), rows["error_pct"].to_numpy()
-    spread = rows["error_sd_pct"].astype(float).fillna(0).to_numpy()
-    axes.plot(left, error, style, color=colour, marker=".", linewidth=1.2, label=name)
-    axes.fill_between(left, np.maximum(error - spread, 1e-3), error + spread, color=colour, alpha=0.15)
 
 
 def anatomy(table: pd.DataFrame) -> Figure:
@@ -218,11 +192,46 @@ def anatomy(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def ideas(records: pd.DataFrame) -> Figure:
+    """What each idea gave: bytes at the validation error of the plans that stand, trial by trial.
+
+    Args:
+        records: with the columns of `records.COLUMNS`.
+    """
+    rows = at_equal_error(records)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 1.4 + 0.3 * max(len(rows), 1)))
+        axes = figure.subplots()
+        colours = dict(zip(dict.fromkeys(rows["idea"]), COLOURS * len(rows), strict=False))
+        for idea, colour in colours.items():
+            bars = rows[rows["idea"] == idea]
+            axes.barh(bars.index, 100 * (bars["share"] - 1), color=colour, label=idea)
+        for place, row in enumerate(rows.itertuples()):
+            words = f"  {row.coded_bytes:,.0f} B, {row.validation_error_pct:.2f} %  "
+            side = "left" if row.share > 1 else "right"
+            axes.text(100 * (row.share - 1), place, words, va="center", ha=side, fontsize=7)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_yticks(
+            range(len(rows)), [f"{row.net}, {row.method}" for row in rows.itertuples()], fontsize=7
+        )
+        axes.set(
+            xlabel="bytes, % against the plans that stand at the same validation error, trained alike",
+            title="What each idea gave",
+        )
+        axes.margins(x=0.35)
+        if len(rows):
+            axes.legend(fontsize=7)
+        figure.tight_layout()
+    return figure
+
+
 #: Each picture by the CSV that it is drawn from.
 PICTURES = {
     "frontier": frontier,
     "frontier-bytes": anatomy,
+    "frontier-records": ideas,
     "literature": literature,
+    "pruning-budget": budget,
     "sparsity-sweep": sparsity_sweep,
 }
 

@@ -1,13 +1,14 @@
-"""The frontier, the literature and the sparsity sweep: `python -m model_compression.frontier.study`.
+"""The frontier, the literature and the sweeps: `python -m model_compression.frontier.study`.
 
 Computes on Dask what the store lacks, so that an interrupted study goes on where it stopped; then
 writes the tables and the coded files of our front, and draws the pictures from the tables.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..evidence.tables import save_csv
@@ -16,12 +17,18 @@ from ..study.experiment import Bench
 from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
 from ..study.scheduling import Study
-from . import plans, sweep
+from . import budget, ideas, plans, records, sweep, tables
 from . import plots as frontier_plots
 
 #: The first seed of every study; the others follow from it.
 FIRST_SEED = 0
-SWEEP = "sweep"
+FRONTIER, SWEEP, BUDGET, TRIALS = "frontier", "sweep", "budget", "trials"
+#: What a part becomes, and where.
+TABLES: dict[str, Callable[[Mapping[str, Sequence[Outcome]], np.ndarray], pd.DataFrame]] = {
+    SWEEP: sweep.table,
+    BUDGET: budget.table,
+}
+FILES = {SWEEP: "sparsity-sweep", BUDGET: "pruning-budget"}
 
 
 def seeds(count: int) -> list[int]:
@@ -39,24 +46,31 @@ def seeds(count: int) -> list[int]:
     return knobs.seeds
 
 
-def chosen(nets: Sequence[str]) -> dict[str, Recipe]:
-    """The recipes of the parts asked for.
+def parts() -> dict[str, Mapping[str, Recipe]]:
+    """What can be asked for beside the frontier's nets: the recipes by name, of each part."""
+    return {
+        SWEEP: {case.recipe.name: case.recipe for case in sweep.cases()},
+        BUDGET: {case.recipe.name: case.recipe for case in budget.cases()},
+        TRIALS: {plan.recipe.name: plan.recipe for plan in ideas.TRIALS},
+    }
+
+
+def chosen(nets: Sequence[str]) -> dict[str, dict[str, Recipe]]:
+    """The recipes asked for, by part and name; those of the frontier's nets under "frontier".
 
     Args:
-        nets: names of nets or `small`, for the frontier; `sweep` for the sweep; empty for all.
+        nets: names of nets or `small`, for the frontier; names of `parts`; empty for all but the trials.
     Raises:
         ValueError: a part that there is not.
     """
-    known = {plan.net for plan in plans.PLANS} | {"small", SWEEP}
+    others = parts()
+    known = {plan.net for plan in plans.PLANS} | {"small", *others}
     unknown = sorted(set(nets) - known)
     if unknown:
         raise ValueError(f"nets are {', '.join(unknown)}; allowed: {', '.join(sorted(known))}")
-    found = {}
-    if not nets or set(nets) != {SWEEP}:
-        found.update(plans.points(nets))
-    if not nets or SWEEP in nets:
-        found.update({case.recipe.name: case.recipe for case in sweep.cases()})
-    return found
+    asked = [net for net in nets if net not in others]
+    found = {name: dict(others[name]) for name in others if name in nets or (not nets and name != TRIALS)}
+    return {FRONTIER: plans.points(asked), **found} if asked or not nets else found
 
 
 def run(
@@ -64,59 +78,74 @@ def run(
 ) -> list[str]:
     """Compute the parts asked for, write what they change under `results`, and say what failed.
 
+    A recipe's records are written as soon as it is carried out with all seeds.
+
     Args:
         nets: see `chosen`. n_seeds: at least 1.
     """
-    recipes = chosen(nets)
+    asked = chosen(nets)
+    recipes = {name: recipe for found in asked.values() for name, recipe in found.items()}
     study = Study(bench, recipes, seeds(n_seeds), n_workers=n_workers).start()
-    study.wait()
-    outcomes = {name: study.outcomes(name) for name in recipes}
-    swept = {name: found for name, found in outcomes.items() if name.startswith(f"{SWEEP}-")}
-    reached = {name: found for name, found in outcomes.items() if name not in swept and found}
-    if swept:
-        save_csv(sweep.table(swept), results / "sparsity-sweep.csv")
-    if reached:
-        _write_frontier(recipes, reached, nets, bench, results)
+    for part, found in asked.items():
+        outcomes = {}
+        for name, recipe in found.items():
+            outcomes[name] = study.outcomes(name)
+            if part in (FRONTIER, TRIALS):
+                _write_records(recipe, outcomes[name], results, stands=part == FRONTIER)
+        reached = {name: each for name, each in outcomes.items() if each}
+        if part == FRONTIER and reached:
+            _write_frontier(found, reached, nets, bench, results)
+        elif reached and part in TABLES:
+            save_csv(TABLES[part](reached, bench.data.y_test), results / f"{FILES[part]}.csv")
     frontier_plots.draw(results)
     return [f"{failure.recipe}, seed {failure.seed}: {failure.error}" for failure in study.failures]
 
 
+def _standing() -> list[str]:
+    return [records.identity(recipe) for recipe in plans.points().values()]
+
+
+def _write_records(recipe: Recipe, outcomes: Sequence[Outcome], results: Path, *, stands: bool) -> None:
+    idea = {plan.recipe: plan.idea for plan in ideas.TRIALS}.get(recipe, "")
+    rows = [records.row(recipe, outcome, stands=stands, idea=idea) for outcome in outcomes]
+    if rows:
+        records.add(results / "frontier-records.csv", rows, _standing())
+
+
 def _write_frontier(
-    recipes: dict[str, Recipe],
-    outcomes: dict[str, list[Outcome]],
+    recipes: Mapping[str, Recipe],
+    outcomes: Mapping[str, Sequence[Outcome]],
     nets: Sequence[str],
     bench: Bench,
     results: Path,
 ) -> None:
     path, folder = results / "frontier.csv", results / "frontier"
-    before = _planned(pd.read_csv(path)) if path.exists() else None
-    rows = {name: plans.our_row(recipes[name], found) for name, found in outcomes.items()}
-    table = plans.merge(before, list(rows.values()), nets)
+    before = pd.read_csv(path) if path.exists() else None
+    rows = [tables.our_row(recipes[name], found, bench.data.y_test) for name, found in outcomes.items()]
+    table = tables.merge(before, rows, nets, _standing())
     files = set(table["file"].dropna())
-    for name, row in rows.items():
+    for found, row in zip(outcomes.values(), rows, strict=True):
         if row["file"] in files:
-            plans.write_file(outcomes[name], str(row["file"]), folder, bench.data)
+            tables.write_file(found, str(row["file"]), folder, bench.data)
     for old in folder.glob("*") if folder.exists() else ():
         if old.name not in files:
             old.unlink()
     save_csv(table, path)
-    found = [plans.anatomy(recipes[name], outcomes[name]) for name in rows]
-    save_csv(_merged(results / "frontier-bytes.csv", found, nets), results / "frontier-bytes.csv")
-    save_csv(plans.literature(table), results / "literature.csv")
-
-
-def _planned(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of an earlier run that today's plans would still compute."""
-    names = table["net"] + "-" + table["method"]
-    return table[names.isin(plans.points())]
+    parts_of = [
+        tables.anatomy(recipes[name], found)
+        for name, found in outcomes.items()
+        if not recipes[name].is_control
+    ]
+    save_csv(_merged(results / "frontier-bytes.csv", parts_of, nets), results / "frontier-bytes.csv")
+    save_csv(tables.literature(table), results / "literature.csv")
 
 
 def _merged(path: Path, rows: list[dict[str, object]], nets: Sequence[str]) -> pd.DataFrame:
-    """A table by net with `rows` in place of those of the same nets."""
+    """A table by net with `rows` in place of those of the same nets, and of plans that no longer stand."""
     table = pd.DataFrame(rows)
     if path.exists():
-        old = _planned(pd.read_csv(path))
-        table = pd.concat([old[[not plans.wanted(net, nets) for net in old["net"]]], table])
+        kept = tables.remaining(pd.read_csv(path), nets, _standing())
+        table = pd.concat([kept, table]) if len(kept) else table
     return table.sort_values(["net", "bytes"], ignore_index=True)
 
 

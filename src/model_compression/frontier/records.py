@@ -1,0 +1,127 @@
+"""The frontier's records: a row for every plan and seed that was ever computed, kept and dropped ones alike.
+
+A plan is known by what it does, not by its name, so that one that changes inherits no row. The front is
+drawn on validation error; test error is written of plans that stand, and of those that stood.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from ai_edge_litert import schema_py_generated as schema
+
+from ..evidence.tables import save_csv
+from ..files import coding
+from ..files.graph import zeroed
+from ..store import make_key
+from ..study.outcomes import Outcome
+from ..study.recipes import Recipe
+from ..techniques.rate_distortion import RateConfig
+from . import plans
+
+#: Percentages of images; bytes; fractions for augmentation, see `training.augment`.
+COLUMNS = [
+    "plan", "net", "method", "idea", "price", "levels", "seed", "seeds", "epochs", "augmentation", "teachers",
+    "validation_error_pct", "test_error_pct", "coded_bytes", "coder", "flash_bytes", "payload_bytes",
+    "graph_bytes", "entropy_bytes", "nonzero_weights", "weights", "stands", "since", "figures",
+]  # fmt: skip
+#: What `figures` says: computed from records; taken over from the table of an earlier version, whose means
+#: and medians over the seeds are all that is left; a plan of which no row is left.
+MEASURED, THEN, NEVER = "measured", "as measured then", "not measured"
+
+
+def identity(recipe: Recipe) -> str:
+    """What a recipe does, whatever it is called: 12 digits of a hash of net, steps and export."""
+    return make_key(net=recipe.net, steps=recipe.steps, export=recipe.export)[:12]
+
+
+def augmentation(recipe: Recipe) -> float:
+    """How far a net's images are moved about in its last training."""
+    return recipe.steps[-1].train.augment
+
+
+def teachers(recipe: Recipe) -> str:
+    """Who teaches a net, in words; empty for the labels."""
+    teacher = recipe.steps[-1].teacher
+    if teacher is None:
+        return ""
+    epochs = sum(step.train.epochs for step in teacher.steps)
+    return f"{len(teacher.seeds)} x {teacher.net}, {epochs} epochs, T {teacher.distill.temperature:g}"
+
+
+def payload_bytes(content: bytes) -> int:
+    """Coded bytes of a file's weights and biases alone, for who knows the graph: as MIRACLE counts."""
+    model = schema.Model.GetRootAs(bytearray(content))
+    buffers = [model.Buffers(index) for index in range(model.BuffersLength())]
+    constants = [buffer.DataAsNumpy().tobytes() for buffer in buffers if not buffer.DataIsNone()]
+    return len(coding.best_coded(b"".join(constants))[1])
+
+
+def row(recipe: Recipe, outcome: Outcome, *, stands: bool, idea: str = "") -> dict[str, object]:
+    """One line of the records; the test error only of a plan that stands."""
+    record = outcome.record
+    rates = [step.technique for step in recipe.steps if isinstance(step.technique, RateConfig)]
+    return {
+        "plan": identity(recipe),
+        "net": recipe.net,
+        "method": plans.method(recipe),
+        "idea": idea,
+        "price": rates[-1].price if rates else np.nan,
+        "levels": rates[-1].levels if rates else np.nan,
+        "seed": record.seed,
+        "seeds": 1,
+        "epochs": recipe.epochs,
+        "augmentation": augmentation(recipe),
+        "teachers": teachers(recipe),
+        "validation_error_pct": 100 * (1 - record.validation_accuracy),
+        "test_error_pct": 100 * (1 - record.accuracy) if stands else np.nan,
+        "coded_bytes": record.best_coded_bytes,
+        "coder": record.best_coder,
+        "flash_bytes": record.file_bytes,
+        "payload_bytes": payload_bytes(outcome.content),
+        "graph_bytes": len(coding.best_coded(zeroed(outcome.content))[1]),
+        "entropy_bytes": round(record.entropy_bytes),
+        "nonzero_weights": record.nonzero_weights,
+        "weights": record.weights,
+        "stands": stands,
+        "since": plans.since(recipe) if stands else "",
+        "figures": MEASURED,
+    }
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The records as they lie on the disk; none where there are none yet."""
+    whole = dict.fromkeys(("seed", "coded_bytes", "flash_bytes", "payload_bytes"), "Int64")
+    words = dict.fromkeys(("plan", "idea", "teachers", "coder", "since", "figures"), str)
+    if not path.exists():
+        return pd.DataFrame(columns=COLUMNS)
+    return pd.read_csv(path, dtype={**whole, **words}, keep_default_na=False, na_values={"": [""]})
+
+
+def add(path: Path, rows: Sequence[Mapping[str, object]], standing: Iterable[str]) -> pd.DataFrame:
+    """Put rows into the records on the disk, by plan and seed, and mark which plans stand.
+
+    Rows of other plans stay, whatever the plans are now.
+
+    Args:
+        standing: the identities of the plans that stand.
+    """
+    before = read(path)
+    new = pd.DataFrame(rows, columns=COLUMNS)
+    keys = set(zip(new["plan"], new["seed"], strict=True))
+    kept = [key not in keys for key in zip(before["plan"], before["seed"], strict=True)]
+    table = pd.concat([before[kept].astype(object), new.astype(object)], ignore_index=True)
+    table["stands"] = table["plan"].isin(set(standing))
+    save_csv(table, path)
+    return read(path)
+
+
+def by_plan(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a measured plan: mean validation error, median of the bytes (the lower one of two)."""
+    measured = table[table["figures"] == MEASURED]
+    groups = measured.groupby("plan", sort=False)
+    means = groups[["validation_error_pct"]].mean()
+    sizes = groups[["coded_bytes", "flash_bytes", "payload_bytes"]].quantile(0.5, interpolation="lower")
+    first = groups[["net", "method", "idea", "stands", "teachers", "epochs"]].first()
+    return first.join([means, sizes, groups.size().rename("seeds")]).reset_index()

@@ -1,0 +1,233 @@
+"""The frontier's tables: our points with their intervals, the published ones, and how the two compare.
+
+Every point of ours is a whole coded .tflite file that the stock interpreter runs. A row is the median of
+the seeds' bytes and the mean of their errors; the file beside it is one seed's, whose own figures stand
+there too. Which of our points make the front is decided on validation error.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..data.datasets import Dataset, scale
+from ..evidence.plots import pareto
+from ..evidence.statistics import estimate
+from ..files import coding, running
+from ..files.graph import zeroed
+from ..store import writable_folder, write_atomically
+from ..study.outcomes import Outcome
+from ..study.recipes import Recipe
+from . import records
+from .plans import method, wanted
+from .published import COUNTS, FLOAT_BYTES, PARAMETERS, PUBLISHED
+
+COLUMNS = [
+    "plan", "net", "method", "bytes", "flash_bytes", "payload_bytes", "validation_error_pct", "error_pct",
+    "error_sd_pct", "error_low_pct", "error_high_pct", "seeds", "epochs", "augmentation", "teachers",
+    "counted_as", "file", "file_seed", "file_error_pct", "source",
+]  # fmt: skip
+#: What the rows that were computed here say of their source.
+OURS = "this study"
+#: How our rows are counted: whole coded files, and the dense nets trained and taught alike.
+FILE, CONTROL = "measured", "control"
+PASSED, NOISE, MISSED = "passed", "within noise", "not reached"
+
+
+def median_outcome(outcomes: Sequence[Outcome]) -> Outcome:
+    """The seed whose coded file has the median size; the smaller of two in the middle."""
+    return sorted(outcomes, key=lambda outcome: outcome.record.best_coded_bytes)[(len(outcomes) - 1) // 2]
+
+
+def our_row(recipe: Recipe, outcomes: Sequence[Outcome], labels: np.ndarray) -> dict[str, object]:
+    """One line of the frontier: the median seed's bytes, and the mean error with its interval.
+
+    The interval holds both seeds and test images as drawn at random, see `statistics`.
+
+    Args:
+        labels: of the test images, (n,).
+    """
+    wrong = np.stack([outcome.predictions != labels for outcome in outcomes])
+    errors = 100 * wrong.mean(axis=1)
+    found, median = estimate(wrong), median_outcome(outcomes)
+    return {
+        "plan": records.identity(recipe),
+        "net": recipe.net,
+        "method": method(recipe),
+        "bytes": median.record.best_coded_bytes,
+        "flash_bytes": median.record.file_bytes,
+        "payload_bytes": records.payload_bytes(median.content),
+        "validation_error_pct": 100
+        * (1 - np.mean([outcome.record.validation_accuracy for outcome in outcomes])),
+        "error_pct": float(errors.mean()),
+        "error_sd_pct": float(errors.std(ddof=1)) if len(errors) > 1 else np.nan,
+        "error_low_pct": max(100 * found.low, 0.0),
+        "error_high_pct": 100 * found.high,
+        "seeds": len(outcomes),
+        "epochs": recipe.epochs,
+        "augmentation": records.augmentation(recipe),
+        "teachers": records.teachers(recipe),
+        "counted_as": CONTROL if recipe.is_control else FILE,
+        "file": f"{recipe.file_name}.{median.record.best_coder}",
+        "file_seed": median.record.seed,
+        "file_error_pct": 100 * (1 - median.record.accuracy),
+        "source": OURS,
+    }
+
+
+def merge(
+    before: pd.DataFrame | None,
+    rows: Sequence[Mapping[str, object]],
+    nets: Sequence[str],
+    standing: Sequence[str],
+) -> pd.DataFrame:
+    """Our rows, new ones in place of those of the same nets, followed by the published ones.
+
+    `file` stays with the points of our front only.
+
+    Args:
+        standing: identities of today's plans: rows of others go, whatever they are called.
+    """
+    ours = pd.DataFrame(rows, columns=COLUMNS)
+    kept = None if before is None else remaining(before, nets, standing)
+    ours = ours if kept is None or kept.empty else pd.concat([kept, ours], ignore_index=True)
+    ours = ours.sort_values(["counted_as", "net", "bytes"], ascending=[False, True, True], ignore_index=True)
+    ours["file"] = ours["file"].where(on_front(ours), other=pd.NA)
+    theirs = [{**vars(point), "bytes": point.bytes} for point in PUBLISHED if point.error_pct is not None]
+    return pd.concat([ours, pd.DataFrame(theirs)], ignore_index=True)[COLUMNS]
+
+
+def remaining(before: pd.DataFrame, nets: Sequence[str], standing: Sequence[str]) -> pd.DataFrame:
+    """The rows of an earlier run that today's do not replace: of other nets, and of plans that stand."""
+    if "plan" not in before:
+        return before[:0]
+    return before[before["plan"].isin(standing) & ~before["net"].map(lambda net: wanted(str(net), nets))]
+
+
+def on_front(table: pd.DataFrame) -> np.ndarray:
+    """Which rows are on our front: files that no other undercuts in coded bytes and validation error."""
+    found = (table["counted_as"] == FILE).to_numpy(copy=True)
+    ours = table[found]
+    if len(ours):
+        found[found] = pareto(ours["bytes"], ours["validation_error_pct"])
+    return found
+
+
+#: Which of our bytes a way of counting is compared with; whole coded files for all others.
+_LIKE = {"flash": "flash_bytes", "payload": "payload_bytes"}
+
+
+def reached(ours: pd.DataFrame, size: float, error_pct: float, column: str = "bytes") -> str:
+    """Whether a file of ours has no more bytes and no more error than a published point.
+
+    The published error is taken as it stands. "passed": the whole interval of one of ours is below it;
+    "within noise": it lies in or above the interval of one; else "not reached".
+    """
+    small = ours[ours[column] <= size]
+    if (small["error_high_pct"] <= error_pct).any():
+        return PASSED
+    return NOISE if (small["error_low_pct"] <= error_pct).any() else MISSED
+
+
+def literature(frontier: pd.DataFrame) -> pd.DataFrame:
+    """Per net, every published figure with its count, and ours beside them.
+
+    `ratio` is the dense float32 net's bytes over these: as stated, or worked out from the bytes.
+    `same_net` and `any_net` say whether whole coded files of ours reach the point, `like_same_net` and
+    `like_any_net` whether ours do counted as it is: in flash, or weights and biases alone.
+    """
+    ours = frontier[frontier["counted_as"] == FILE]
+    theirs = pd.DataFrame([{**vars(point), "bytes": point.bytes} for point in PUBLISHED])
+    for prefix, like in (("", False), ("like_", True)):
+        theirs[f"{prefix}any_net"] = [_verdict(ours, point, like) for point in theirs.itertuples()]
+        theirs[f"{prefix}same_net"] = [
+            _verdict(ours[ours["net"] == point.net], point, like) for point in theirs.itertuples()
+        ]
+    shown = frontier[frontier["counted_as"].isin([FILE, CONTROL]) & frontier["net"].isin(PARAMETERS)]
+    table = pd.concat([theirs, shown], ignore_index=True) if len(shown) else theirs
+    dense = table["net"].map(PARAMETERS) * FLOAT_BYTES
+    table["ratio"] = table["ratio"].astype(float).fillna(dense / table["bytes"])
+    table["ours"] = table["source"] == OURS
+    columns = [
+        "net", "method", "error_pct", "error_low_pct", "error_high_pct", "bytes", "ratio", "counted_as",
+        "augmentation", "teachers", "same_net", "any_net", "like_same_net", "like_any_net", "ours", "source",
+    ]  # fmt: skip
+    table = table.reindex(columns=columns)
+    return table.sort_values(["net", "ours", "bytes"], ascending=[True, True, False], ignore_index=True)
+
+
+def _verdict(ours: pd.DataFrame, point: object, like: bool) -> str:
+    """See `reached`; empty where there is no error, or no file of ours of this net."""
+    counted = str(point.counted_as)  # type: ignore[attr-defined]
+    error = point.error_pct  # type: ignore[attr-defined]
+    if pd.isna(error) or not len(ours):
+        return ""
+    column = _LIKE.get(counted, "bytes") if like else "bytes"
+    return reached(ours, point.bytes, error, column)  # type: ignore[attr-defined]
+
+
+def unreached(table: pd.DataFrame) -> str:
+    """Markdown: the published points that no coded file of ours has passed, and how near ours come.
+
+    Args:
+        table: with the columns of `COLUMNS`.
+    """
+    ours = table[table["counted_as"] == FILE].sort_values("bytes")
+    lines = []
+    for point in table[table["counted_as"].isin(COUNTS)].itertuples():
+        found = reached(ours, point.bytes, point.error_pct)
+        if found == PASSED:
+            continue
+        least = ours[ours["error_pct"] <= point.error_pct].nsmallest(1, "bytes").itertuples()
+        best = ours[ours["bytes"] <= point.bytes].nsmallest(1, "error_pct").itertuples()
+        near = [f"{_point(row)} has no more error" for row in least]
+        near += [f"{_point(row)} has no more bytes" for row in best]
+        lines.append(
+            f"- {found}: {point.method} on {point.net} ({point.counted_as}), {point.bytes:,.0f} bytes at "
+            f"{point.error_pct:.2f} %: {'; '.join(near) or 'nothing of ours is as small or as good'}"
+        )
+    return "\n".join(lines)
+
+
+def _point(row: object) -> str:
+    size, error, net = row.bytes, row.error_pct, row.net  # type: ignore[attr-defined]
+    return f"ours with {size:,.0f} bytes at {error:.2f} % ({net})"
+
+
+def anatomy(recipe: Recipe, outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """Where the bytes of the median seed's coded file go.
+
+    `entropy_bytes` is the order-0 entropy of the weights, a floor for a coder without memory;
+    `graph_bytes` the coded file with every constant zeroed; `rest_bytes` is what remains: biases, and
+    what the coder needs above the entropy.
+    """
+    outcome = median_outcome(outcomes)
+    size, entropy = outcome.record.best_coded_bytes, round(outcome.record.entropy_bytes)
+    graph = len(coding.best_coded(zeroed(outcome.content))[1])
+    return {
+        "plan": records.identity(recipe),
+        "net": recipe.net,
+        "method": method(recipe),
+        "bytes": size,
+        "entropy_bytes": entropy,
+        "graph_bytes": graph,
+        "rest_bytes": size - entropy - graph,
+        "above_entropy": size / entropy,
+        "nonzero_weights": outcome.record.nonzero_weights,
+        "weights": outcome.record.weights,
+    }
+
+
+def write_file(outcomes: Sequence[Outcome], name: str, folder: Path, dataset: Dataset) -> None:
+    """Write the median seed's coded file, once it is decoded and its test labels are what was reported.
+
+    Raises:
+        RuntimeError: the decoded file labels the test images otherwise.
+    """
+    outcome = median_outcome(outcomes)
+    coder, coded = coding.best_coded(outcome.content)
+    decoded = coding.CODERS[coder].decode(coded)
+    if not np.array_equal(running.predict(decoded, scale(dataset.x_test)), outcome.predictions):
+        raise RuntimeError(f"{name}: the decoded file labels the test images otherwise than reported")
+    write_atomically(writable_folder(folder) / name, coded)

@@ -1,0 +1,52 @@
+"""The plans: their recipes, and the dense control of each net."""
+
+from dataclasses import replace
+
+from model_compression.frontier import plans
+from model_compression.frontier.plans import PLANS, Plan
+from model_compression.nets.training import TrainConfig
+from model_compression.techniques.rate_distortion import RateConfig
+from model_compression.techniques.shrinkage import ShrinkConfig
+
+
+def test_recipe_carries_every_field_of_its_plan() -> None:
+    plan = Plan(net="small_d4", price=0.2, first=3, tuned=5, levels=7, first_nonzero=40, l1=1e-6, orders=9)
+    first, tuned = plan.recipe.steps
+    train = TrainConfig(epochs=3, learning_rate=3e-3, warmup=0.05, augment=1.0)
+    assert (first.train, first.technique, first.teacher) == (train, ShrinkConfig(l1=1e-6), None)
+    assert tuned.train == replace(train, epochs=5)
+    assert tuned.technique == RateConfig(price=0.2, levels=7, first_nonzero=40)
+    assert plan.recipe.export.orders == 9
+
+
+def test_taught_plan_has_the_same_teacher_in_both_trainings() -> None:
+    first, tuned = Plan(net="small_d4", price=0.2, temperature=2).recipe.steps
+    assert first.teacher == tuned.teacher
+    assert first.teacher is not None
+    assert (first.teacher.net, first.teacher.distill.temperature) == ("small_32p_64p_128p", 2)
+
+
+def test_control_is_trained_and_taught_alike_without_any_technique() -> None:
+    for plan in PLANS:
+        assert all(step.technique is None for step in plan.control.steps)
+        alike = [(step.train, step.teacher) for step in plan.control.steps]
+        assert alike == [(step.train, step.teacher) for step in plan.recipe.steps]
+        assert plan.control.is_control
+
+
+def test_every_net_has_its_dense_control() -> None:
+    points = plans.points().values()
+    assert {recipe.net for recipe in points if recipe.is_control} == {plan.net for plan in PLANS}
+
+
+def test_small_stands_for_all_small_nets() -> None:
+    assert plans.wanted("small_d4", ["small"])
+    assert not plans.wanted("lenet_5", ["small"])
+    assert plans.wanted("lenet_5", [])
+    assert all(name.startswith("small_") for name in plans.points(["small"]))
+
+
+def test_names_of_plans_do_not_repeat() -> None:
+    names = [plan.recipe.name for plan in PLANS]
+    assert len(set(names)) == len(names)
+    assert {"baseline", "lenet_300_100", "lenet_5"} <= {plan.net for plan in PLANS}

@@ -1,0 +1,118 @@
+"""The records: a row a plan and seed, which nothing but the same plan and seed replaces."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made import outcome
+
+from model_compression.files import coding
+from model_compression.frontier import plans, records
+from model_compression.frontier.plans import SHORT, Plan
+
+PLAN = Plan(net="small_d4", price=0.1, temperature=2, teachers=SHORT)
+
+
+def row(plan: Plan = PLAN, seed: int = 7, stands: bool = True, idea: str = "") -> dict[str, object]:
+    predicted = np.tile(np.arange(10), 10)
+    predicted[:3] = 9
+    content = Path(__file__).parents[2] / "results" / "frontier" / "baseline-price-0.06.tflite.br"
+    found = outcome(
+        "x.tflite",
+        predicted,
+        content=coding.CODERS["br"].decode(content.read_bytes()),
+        seed=seed,
+        validation_accuracy=0.75,
+    )
+    return records.row(plan.recipe, found, stands=stands, idea=idea)
+
+
+def test_row_says_how_the_plan_was_trained_and_what_it_gave() -> None:
+    found = row()
+    assert list(found) == records.COLUMNS
+    assert (found["net"], found["method"], found["price"], found["levels"]) == (
+        "small_d4",
+        "price-0.1",
+        0.1,
+        3,
+    )
+    assert (found["epochs"], found["augmentation"]) == (30, 1.0)
+    assert found["teachers"] == "1 x small_16p_32p_64p, 12 epochs, T 2"
+    assert found["validation_error_pct"] == 25
+    assert found["test_error_pct"] == pytest.approx(3)
+
+
+def test_test_error_of_a_plan_that_does_not_stand_is_not_written() -> None:
+    assert np.isnan(row(stands=False)["test_error_pct"])  # type: ignore[arg-type]
+
+
+def test_payload_leaves_out_the_graph_but_no_weight() -> None:
+    found = row()
+    assert found["payload_bytes"] < 1704  # type: ignore[operator]
+    assert found["payload_bytes"] > found["coded_bytes"] - found["graph_bytes"] - 100  # type: ignore[operator]
+
+
+def test_payload_of_two_buffers_is_that_of_their_bytes_joined(tmp_path: Path) -> None:
+    content = (
+        Path(__file__).parents[2] / "results" / "frontier" / "baseline-price-0.06.tflite.br"
+    ).read_bytes()
+    file = coding.CODERS["br"].decode(content)
+    from model_compression.files.graph import read_graph
+
+    constants = [tensor for tensor in read_graph(file).tensors if tensor.values is not None]
+    packed = sum(
+        -(-tensor.values.size * tensor.bits // 8) for tensor in constants if tensor.values is not None
+    )
+    random = np.random.default_rng(0).bytes(packed)
+    # no coder makes random bytes shorter, and none makes weights as long as these
+    assert records.payload_bytes(file) < len(coding.best_coded(random)[1])
+
+
+def test_identity_is_what_a_plan_does_and_not_its_name_or_idea() -> None:
+    same = replace(PLAN, variant="b", idea="other", since="1")
+    assert records.identity(same.recipe) == records.identity(PLAN.recipe)
+    for change in ({"price": 0.2}, {"levels": 7}, {"tuned": 25}, {"temperature": 3}, {"orders": 0}):
+        assert records.identity(replace(PLAN, **change).recipe) != records.identity(PLAN.recipe)  # type: ignore[arg-type]
+
+
+def test_changed_plan_inherits_no_row_and_the_old_row_stays(tmp_path: Path) -> None:
+    path, changed = tmp_path / "records.csv", replace(PLAN, tuned=25)
+    records.add(path, [row()], [records.identity(PLAN.recipe)])
+    table = records.add(path, [row(changed)], [records.identity(changed.recipe)])
+    assert list(table["method"]) == ["price-0.1", "price-0.1"]
+    assert list(table["stands"]) == [False, True]
+
+
+def test_same_plan_and_seed_are_replaced_and_other_seeds_stay(tmp_path: Path) -> None:
+    path, known = tmp_path / "records.csv", [records.identity(PLAN.recipe)]
+    records.add(path, [row(seed=1), row(seed=2)], known)
+    table = records.add(path, [{**row(seed=2), "coded_bytes": 5}], known)
+    assert list(table["seed"]) == [1, 2]
+    assert list(table["coded_bytes"]) == [400, 5]
+
+
+def test_reading_and_adding_nothing_changes_no_byte(tmp_path: Path) -> None:
+    path, known = tmp_path / "records.csv", [records.identity(PLAN.recipe)]
+    records.add(path, [row(), row(replace(PLAN, price=0.2), stands=False, idea="other")], known)
+    before = path.read_bytes()
+    records.add(path, [], known)
+    assert path.read_bytes() == before
+
+
+def test_by_plan_takes_the_mean_error_and_the_lower_median_of_the_bytes(tmp_path: Path) -> None:
+    rows = [{**row(seed=seed), "coded_bytes": size, "validation_error_pct": error}
+            for seed, size, error in ((1, 30, 1.0), (2, 10, 2.0))]  # fmt: skip
+    (found,) = records.by_plan(pd.DataFrame(rows)).to_dict("records")
+    assert (found["coded_bytes"], found["validation_error_pct"], found["seeds"]) == (10, 1.5, 2)
+
+
+def test_rows_of_earlier_versions_are_no_measured_rows() -> None:
+    old = {**row(), "figures": records.THEN}
+    assert records.by_plan(pd.DataFrame([old])).empty
+
+
+def test_since_is_known_of_every_plan_that_stands() -> None:
+    assert all(plans.since(plan.recipe) for plan in plans.PLANS)
+    assert plans.since(PLAN.recipe) == ""
