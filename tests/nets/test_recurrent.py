@@ -10,7 +10,6 @@ from model_compression.nets import named, training
 from model_compression.nets.keras2 import keras, tf
 from model_compression.nets.layers import clone
 from model_compression.nets.recurrent import Recurrent
-from model_compression.techniques import rate_distortion
 from model_compression.techniques.rate_distortion import RateConfig
 
 NET = "small_2_2x2p1"
@@ -94,13 +93,13 @@ def test_guard_passes_the_file_and_finds_a_bias_of_the_wrong_time(
 
 def test_rate_distortion_pays_for_the_kernel_once_and_strips_to_the_grid(images: np.ndarray) -> None:
     model = named.build(NET, input_shape=(6, 6), classes=3, seed=0)
-    wrapped = rate_distortion.wrap(model, CONFIG, steps=2)
+    wrapped = CONFIG.wrap(model, steps=2, seed=0)
     labels = np.arange(20) % 3
     wrapped(images[:2], training=True)
     assert len(wrapped.losses) == 3  # the stem, the kernel that is used three times, the Dense layer
     train = training.TrainConfig(epochs=1, learning_rate=0.01, batch_size=10)
     training.fit(wrapped, images, labels, train, seed=0, progress=lambda done: None)
-    kernel = the_layer(rate_distortion.strip(wrapped)).kernel.numpy()
+    kernel = the_layer(CONFIG.strip(wrapped)).kernel.numpy()
     assert len(np.unique(np.abs(kernel))) <= CONFIG.levels + 1
 
 

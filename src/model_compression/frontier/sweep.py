@@ -99,7 +99,7 @@ def cases() -> list[Case]:
         like = (_FIRST, _pruned(sparsity, COMMON_STRATEGY, "one_shot"))
         for name, mask in (
             ("random_mask", MaskConfig(random_sparsity=sparsity)),
-            ("random_mask_by_layer", MaskConfig(like=like)),
+            ("random_mask_by_layer", MaskConfig(like=like, shuffled=True)),
         ):
             found.append(case(name, "one_shot", sparsity, Step(train=train(EPOCHS), technique=mask)))
         for strategy in STRATEGIES:
