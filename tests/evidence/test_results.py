@@ -12,10 +12,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from model_compression.data.datasets import Dataset, scale
 from model_compression.evidence import summary
 from model_compression.evidence.tables import verdict
-from model_compression.files import coding, running
 from model_compression.notebook import run
 
 RESULTS = run.REPOSITORY / "results"
@@ -38,11 +36,6 @@ COLUMNS = {
         "recipe", "latency_us_median", "latency_us_p90", "runs_on_litert", "runs_on_tflm", "tflm_agreement",
         "arena_bytes", "flash_bytes",
     ],
-    "frontier": [
-        "net", "method", "bytes", "error_pct", "error_sd_pct", "seeds", "counted_as", "source", "file",
-    ],
-    "literature": ["net", "method", "error_pct", "bytes", "ratio", "counted_as", "source"],
-    "sparsity-sweep": ["strategy", "schedule", "sparsity", "error_pct", "error_sd_pct", "seeds"],
 }  # fmt: skip
 SIZES = ["file_bytes", "zip_bytes", "best_coded_bytes", "nonzero_weights", "unique_values", "macs"]
 
@@ -347,48 +340,7 @@ def test_each_trap_is_seen_in_its_table() -> None:
     assert credit.against_longer_trained_pp[1] < credit.accuracy_change_pp[1]
 
 
-# the frontier and the device
-
-
-def test_files_of_the_front_decode_and_score_as_their_row_says(mnist: Dataset) -> None:
-    ours = table("frontier").dropna(subset="file")
-    assert len(ours) >= 3
-    assert (ours.seeds == 5).all()
-    for row in ours.itertuples():
-        coded = (RESULTS / "frontier" / row.file).read_bytes()
-        assert len(coded) == row.bytes
-        content = coding.CODERS[row.file.rsplit(".", 1)[1]].decode(coded)
-        error = 100 * np.mean(running.predict(content, scale(mnist.x_test)) != mnist.y_test)
-        # one seed's file, the mean of five seeds in the row
-        assert error == pytest.approx(row.error_pct, abs=max(4 * row.error_sd_pct, 0.1))
-
-
-def test_every_committed_file_of_the_front_stands_in_the_table() -> None:
-    files = {path.name for path in (RESULTS / "frontier").iterdir()}
-    assert files == set(table("frontier").file.dropna())
-
-
-def test_published_floors_of_the_frontier_are_passed() -> None:
-    """Bytes and error in %, by net, that a row of five seeds must not exceed; any net for the last four."""
-    ours = table("frontier")
-    ours = ours[(ours.counted_as == "measured") & (ours.seeds == 5)]
-    floors = [
-        ("baseline", 4_000, 2.0), ("lenet_300_100", 13_000, 1.58), ("lenet_300_100", 8_500, 1.9),
-        ("lenet_5", 11_000, 0.74), ("lenet_5", 4_500, 1.0), ("", 3_200, 1.08), ("", 5_400, 0.94),
-        ("", 7_300, 0.72), ("", 11_000, 0.45), ("", 3_030, 0.69),
-    ]  # fmt: skip
-    for net, size, error in floors:
-        rows = ours[ours.net.str.startswith(net)]
-        assert ((rows.bytes <= size) & (rows.error_pct <= error)).any(), (net, size, error)
-
-
-def test_sweep_has_the_dense_control_and_eight_sparsities_of_each_line() -> None:
-    sweep = table("sparsity-sweep")
-    assert (sweep.seeds == 5).all()
-    lines = sweep[sweep.strategy != "dense"].groupby(["strategy", "schedule"]).sparsity.nunique()
-    assert (lines >= 8).all()
-    assert {"uniform", "random_mask", "lamp"} <= set(sweep.strategy)
-    assert len(sweep[sweep.strategy == "dense"]) == 1
+# the device
 
 
 def test_int8_forms_get_the_same_labels_on_both_runtimes() -> None:

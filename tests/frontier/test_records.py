@@ -109,7 +109,7 @@ def test_by_plan_takes_the_mean_error_and_the_lower_median_of_the_bytes(tmp_path
 
 
 def test_rows_of_earlier_versions_are_no_measured_rows() -> None:
-    old = {**row(), "figures": records.THEN}
+    old = {**row(), "figures": "as measured then"}
     assert records.by_plan(pd.DataFrame([old])).empty
 
 

@@ -125,21 +125,19 @@ def check_file(
         _check_limits(_bias(graph, operator))
         if weights:
             kernel, *biases = weights[name]
-            stored = iter(_biases(graph, tensor))
             kernel = to_file_layout(kernel, net.get_layer(name))
             own = _factor(tensor, kernel) if promise.rule.scale_free else 1.0
             _check_values(tensor, kernel * own, promise.rule)
             # a kernel that is used again has biases of each time's own
-            rows = np.atleast_2d(*biases) if biases else [None]
-            for expected in rows:
+            times = np.atleast_2d(*biases) if biases else [None]
+            for expected, stored in zip(times, _biases(graph, tensor), strict=False):
                 factor *= own
                 if expected is None:
                     continue
-                bias = next(stored)
-                if len(rows) == 1 and np.any(expected) and (bias is None or not np.any(bias.dequantized())):
-                    moved[name] = expected
+                if np.any(expected) and (stored is None or not np.any(stored.dequantized())):
+                    moved[name] = biases[0]
                 else:
-                    _check_bias(bias, expected * factor, promise.rule)
+                    _check_bias(stored, expected * factor, promise.rule)
     zeros = sum(int(np.sum(tensor.dequantized() == 0)) for tensor, _ in pairs.values())
     if zeros < promise.zeros.get(TOGETHER, 0):
         raise CorruptFileError(f"the kernels have {zeros} zeros; promised: {promise.zeros[TOGETHER]}")
@@ -415,11 +413,9 @@ def rebuild(
         if biases:
             known = (moved or {}).get(layer.name)
             if known is None:
-                width = biases[0].shape[-1]
-                found = [
-                    np.zeros(width) if row is None else row.dequantized() for row in _biases(graph, tensor)
-                ]
-                known = np.reshape(found, biases[0].shape)
+                width, stored = biases[0].shape[-1], _biases(graph, tensor)
+                rows = [np.zeros(width) if row is None else row.dequantized() for row in stored]
+                known = np.reshape(rows, biases[0].shape)
             weights.append(known)
         layer.set_weights(weights)
     return copy

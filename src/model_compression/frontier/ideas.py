@@ -23,10 +23,20 @@ _SHORT = Plan(
     orders=0,
     idea=REFERENCE,
 )
-_AGAIN = "one kernel applied again"
+_AGAIN = replace(_SHORT, idea="one kernel applied again")
+_LEVELS = replace(_SHORT, idea="other levels")
 TRIALS: tuple[Plan, ...] = (
     _SHORT,
-    replace(_SHORT, net="small_16p_16x2p2p", idea=_AGAIN),
+    replace(_SHORT, price=0.6),
+    replace(_AGAIN, net="small_12p_16p_16x3p"),
+    replace(_AGAIN, net="small_16p_16x1p2p"),
+    replace(_AGAIN, net="small_16p_16x1p2p", price=0.5),
+    replace(_AGAIN, net="small_24p_24x1p2p", price=0.5),
+    replace(_SHORT, net="small_12p_16p_24_g", idea="a mean for the dense layer"),
+    replace(_SHORT, net="small_12s_16p_16p", idea="a stem with strides"),
+    replace(_LEVELS, levels=1, variant="levels-1"),
+    replace(_LEVELS, levels=7, variant="levels-7"),
+    replace(_SHORT, price=0.5, tuned=24, idea="twice the training", variant="long"),
 )
 
 

@@ -20,15 +20,25 @@ from ..study.recipes import Recipe
 from ..techniques.rate_distortion import RateConfig
 from . import plans
 
-#: Percentages of images; bytes; fractions for augmentation, see `training.augment`.
+#: `since` and `until` are the versions with which a plan, or a row of it, began and ceased to stand.
 COLUMNS = [
     "plan", "net", "method", "idea", "price", "levels", "seed", "seeds", "epochs", "augmentation", "teachers",
     "validation_error_pct", "test_error_pct", "coded_bytes", "coder", "flash_bytes", "payload_bytes",
-    "graph_bytes", "entropy_bytes", "nonzero_weights", "weights", "stands", "since", "figures",
+    "graph_bytes", "entropy_bytes", "nonzero_weights", "weights", "stands", "since", "until",
+    "figures",
 ]  # fmt: skip
-#: What `figures` says: computed from records; taken over from the table of an earlier version, whose means
-#: and medians over the seeds are all that is left; a plan of which no row is left.
-MEASURED, THEN, NEVER = "measured", "as measured then", "not measured"
+#: What `figures` says of a row: computed from a record. Others have none of one seed, and only means and
+#: medians over the seeds: "as measured then" in the table of an earlier version, "as a referee measured", or
+#: "not measured", of a plan that stood in the code and has no row left.
+MEASURED = "measured"
+
+
+#: Columns of whole numbers, which may be missing.
+_WHOLE = dict.fromkeys(
+    ("levels", "seed", "seeds", "epochs", "coded_bytes", "flash_bytes", "payload_bytes", "graph_bytes",
+     "entropy_bytes", "nonzero_weights", "weights"),
+    "Int64",
+)  # fmt: skip
 
 
 def identity(recipe: Recipe) -> str:
@@ -86,17 +96,17 @@ def row(recipe: Recipe, outcome: Outcome, *, stands: bool, idea: str = "") -> di
         "weights": record.weights,
         "stands": stands,
         "since": plans.since(recipe) if stands else "",
+        "until": "",
         "figures": MEASURED,
     }
 
 
 def read(path: Path) -> pd.DataFrame:
     """The records as they lie on the disk; none where there are none yet."""
-    whole = dict.fromkeys(("seed", "coded_bytes", "flash_bytes", "payload_bytes"), "Int64")
-    words = dict.fromkeys(("plan", "idea", "teachers", "coder", "since", "figures"), str)
+    words = ("plan", "idea", "teachers", "coder", "since", "until", "figures")
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
-    return pd.read_csv(path, dtype={**whole, **words}, keep_default_na=False, na_values={"": [""]})
+    return pd.read_csv(path, dtype={**_WHOLE, **dict.fromkeys(words, str)})
 
 
 def add(path: Path, rows: Sequence[Mapping[str, object]], standing: Iterable[str]) -> pd.DataFrame:
@@ -108,10 +118,9 @@ def add(path: Path, rows: Sequence[Mapping[str, object]], standing: Iterable[str
         standing: the identities of the plans that stand.
     """
     before = read(path)
-    new = pd.DataFrame(rows, columns=COLUMNS)
-    keys = set(zip(new["plan"], new["seed"], strict=True))
+    keys = {(row["plan"], row["seed"]) for row in rows}
     kept = [key not in keys for key in zip(before["plan"], before["seed"], strict=True)]
-    table = pd.concat([before[kept].astype(object), new.astype(object)], ignore_index=True)
+    table = pd.DataFrame([*before[kept].to_dict("records"), *rows], columns=COLUMNS).astype(_WHOLE)
     table["stands"] = table["plan"].isin(set(standing))
     save_csv(table, path)
     return read(path)
