@@ -127,6 +127,10 @@ class Workbook(Gallery):
         write_atomically(self.models / found.record.file, found.content)
         return found
 
+    def known(self, *names: str) -> list[str]:
+        """Those of the names that the net's catalogue has: a saved model's layers may rule some out."""
+        return [name for name in names if name in self.recipes]
+
     def outcomes(self, *names: str) -> dict[str, Outcome]:
         """Several recipes' outcomes with the first seed, by name."""
         return {name: self.outcome(name) for name in names}
