@@ -33,7 +33,7 @@ def made(seeds: int = 3) -> dict[str, list[Outcome]]:
         "quantization_aware_trained": outcomes("f.tflite", longer, start=5),
         "quantization_aware_int4": outcomes("i.tflite", longer),
         "int4_dynamic": outcomes("j.tflite", [50, 52, 50][:seeds]),
-        "float32_h5": outcomes("g.h5", baseline, zip_bytes=[900, 800, 850][:seeds]),
+        "non_quantized_h5": outcomes("g.h5", baseline, zip_bytes=[900, 800, 850][:seeds]),
         "pruned_h5": outcomes("h.h5", baseline, zip_bytes=[300, 200, 250][:seeds]),
     }
 

@@ -116,7 +116,7 @@ def test_all_rows_are_counted_and_the_undecided_apart(tmp_path: Path) -> None:
     assert rows[2:5] == [
         "| | A | B | holds |",
         "|---|---|---|---|",
-        "| float32, accuracy | 98.34 % | 90.00 % |  |",
+        "| non_quantized, accuracy | 98.34 % | 90.00 % |  |",
     ]
     assert [row.split("|")[-2].strip() for row in rows[5:]] == [
         "yes", "**no**", "undecided", "undecided", "yes",

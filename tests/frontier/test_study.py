@@ -1,6 +1,7 @@
 """The study: its parts, and a run whose records, tables and files agree with each other."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ from model_compression.files.conversion import ExportConfig
 from model_compression.frontier import plans, records, study, tables
 from model_compression.nets.training import TrainConfig
 from model_compression.study.experiment import Bench
-from model_compression.study.outcomes import Outcome
 from model_compression.study.recipes import Recipe, Step
 from model_compression.techniques.rate_distortion import RateConfig
 
@@ -120,7 +120,7 @@ def test_a_decoded_file_that_answers_otherwise_is_not_written(
 ) -> None:
     _, bench, recipes = tiny_study
     found = bench.run(recipes["small_d4-price-0.1"], study.seeds(1)[0], lambda key, title, done: None)
-    wrong = Outcome(record=found.record, content=found.content, predictions=found.predictions + 1)
+    wrong = replace(found, predictions=found.predictions + 1)
     with pytest.raises(RuntimeError, match="labels the test images otherwise than reported"):
         tables.write_file([wrong], "x.br", tmp_path, bench.data)
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ import numpy as np
 from ..data.datasets import Dataset, load_dataset, scale
 from ..files import coding, conversion, guard, packing, running, slimming, writing
 from ..files import graph as file_graph
-from ..nets import channels, distillation, named, training
+from ..nets import augmentation, channels, distillation, named, normalization, training
 from ..nets.keras2 import keras, quiet
 from ..nets.layers import clone
 from ..nets.normalization import folded
@@ -96,7 +96,7 @@ class Bench:
                 teachers=[self.key(needed) for needed in task.needs()],
                 views=task.teacher.distill.views,
                 strength=task.strength,
-                code=_digest(training, distillation),
+                code=_digest(training, augmentation, distillation),
             )
         return self.training_key(task.net, task.steps, task.seed)
 
@@ -105,7 +105,7 @@ class Bench:
         if not steps:
             return self._identity(net)
         step = steps[-1]
-        modules = [training, *(step.technique.modules if step.technique else ())]
+        modules = [training, augmentation, normalization, *(step.technique.modules if step.technique else ())]
         parents = [self.key(needed) for needed in Training(net=net, steps=steps, seed=seed).needs()]
         root = {} if len(steps) > 1 else {"data": self.data.fingerprint, "libraries": versions()}
         taught = {"temperature": step.teacher.distill.temperature} if step.teacher else {}
