@@ -113,12 +113,14 @@ def _tensor(root: Table, index: int, table: Table) -> Tensor:
         raise DamagedFileError(f"the file is damaged: tensor {name!r} has buffer {number} of {len(buffers)}")
     if table["external_buffer"]:
         raise UnknownPartError(f"tensor {name!r} lies in another file, which is not understood")
+    if min(shape, default=0) < 0:
+        raise DamagedFileError(f"the file is damaged: tensor {name!r} has the shape {shape}")
     # the first buffer stands for none
     data = buffers[number]["data"] if number else None
     values = None
     if data is not None and bits and not table["sparsity"]:
         count = math.prod(shape)
-        if min(shape, default=0) < 0 or len(data) != -(-count * bits // 8):
+        if len(data) != -(-count * bits // 8):
             raise DamagedFileError(
                 f"the file is damaged: tensor {name!r} of {dtype} {shape} has {len(data):,} bytes"
             )
