@@ -58,7 +58,7 @@ def quantization(**fields: Callable[[np.ndarray], Any]) -> Callable[[Any, Any], 
 # Good files pass
 
 
-# an .h5 has no graph; a packed_int4 wants kernels on a 4-bit grid, see test_packing.py
+# an .h5 has no graph; a packed_int4 wants kernels on a 4-bit grid, see test_grid.py
 @pytest.mark.parametrize("form", [form for form in conversion.FORMS if form not in ("h5", "packed_int4")])
 def test_good_file_of_each_form_passes(nets: Nets, form: str) -> None:
     check(nets, "baseline", nets.file("baseline", form), form)

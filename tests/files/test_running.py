@@ -6,9 +6,10 @@ import pytest
 from conftest import Nets, exactly
 
 from model_compression.files import running
-from model_compression.files.graph import Graph, Operator, Tensor, _unpack, account, read_graph
+from model_compression.files.graph import Graph, Operator, Tensor, account, read_graph
 from model_compression.files.running import io_details, quantize
 from model_compression.files.slimming import slim
+from model_compression.files.tensors import unpack
 
 # Tensors, by hand
 
@@ -61,8 +62,8 @@ def test_computed_tensor_has_no_values() -> None:
 
 def test_packed_integers_are_unpacked_lowest_bits_first_with_their_sign() -> None:
     raw = np.array([0x21, 0xF8, 0x07], np.uint8)
-    np.testing.assert_array_equal(_unpack(raw, 4, 5), [1, 2, -8, -1, 7])
-    np.testing.assert_array_equal(_unpack(np.array([0b11_10_01_00], np.uint8), 2, 4), [0, 1, -2, -1])
+    np.testing.assert_array_equal(unpack(raw, 4, 5), [1, 2, -8, -1, 7])
+    np.testing.assert_array_equal(unpack(np.array([0b11_10_01_00], np.uint8), 2, 4), [0, 1, -2, -1])
 
 
 def test_constant_is_found_behind_what_expands_it() -> None:

@@ -20,6 +20,8 @@ from .graph import KERNEL_OPERATORS, Graph, Operator, Tensor
 FLOAT_OPERATORS = (
     *BINARY, *RESHAPING, "CONCATENATION", "MAX_POOL_2D", "RELU", "RELU6", "PAD", "QUANTIZE", "DEQUANTIZE",
 )  # fmt: skip
+#: Graphs with more are left as they are: no net has them, damaged files do.
+MOST_CHANNELS = 2**22
 #: XNNPACK takes no multiplier from here on, and leaves the operator to kernels that round otherwise.
 MOST_MULTIPLIER = 256.0
 
@@ -35,6 +37,11 @@ class Removal:
 def without_constant_channels(graph: Graph) -> Removal:
     """Remove channels until none is left that can go; each tensor keeps one."""
     removed = 0
+    if (
+        sum(channels(graph.tensors[index]) for step in graph.operators for index in step.outputs)
+        > MOST_CHANNELS
+    ):
+        return Removal(graph=graph, channels=0)
     while True:
         step = _step(graph)
         if step.graph is graph:
@@ -190,7 +197,7 @@ def _foldable(graph: Graph, operator: Operator, kernel: np.ndarray, known: np.nd
     # not even all of them together may leave what a bias can hold
     wide = np.where(free, np.abs(known - here), 0.0)
     tiles = kernel.shape[2] // len(known)
-    reach = (np.abs(kernel).sum(axis=1) * np.tile(wide, tiles)).sum(axis=1) + np.abs(
+    reach = (np.abs(kernel.astype(np.int16)).sum(axis=1) * np.tile(wide, tiles)).sum(axis=1) + np.abs(
         own.numbers.astype(float)
     )
     return free & bool((reach < min(limits.max, 2.0**52)).all())

@@ -92,9 +92,11 @@ def weights(graph: Graph, operator: Operator) -> np.ndarray | None:
     ):
         return None
     kernel = tensors[0]
-    if kernel.zero_point.size > 1 and kernel.zero_point.any():
+    if kernel.zero_point.any() and (kernel.zero_point.size > 1 or abs(kernel.zero_point[0]) > 255):
         return None
-    values = kernel.numbers.astype(np.float64) - (kernel.zero_point[0] if kernel.zero_point.size == 1 else 0)
+    values = kernel.numbers
+    if kernel.zero_point.any():
+        values = values.astype(np.int16) - kernel.zero_point[0].astype(np.int16)
     depthwise = operator.name == "DEPTHWISE_CONV_2D"
     if values.ndim != (2 if operator.name == "FULLY_CONNECTED" else 4) or not values.size:
         return None

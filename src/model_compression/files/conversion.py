@@ -1,7 +1,7 @@
 """A Keras model becomes a file: the forms that the converters can write, and those they get wrong."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,10 +9,15 @@ import numpy as np
 
 from ..nets import channels
 from ..nets.keras2 import keras, qtyping, quantizer, recipe, tf
+from ..nets.layers import kernel_layers
 from ..quiet import quiet
-from . import coding, packing
+from . import coding
 from .dilation import whole_dilations
+from .graph import Model, read_model
+from .grid import on_grid
+from .matching import to_file_layout
 from .running import io_details
+from .writing import write_model
 
 #: Training images that show a converter the range of each activation.
 REPRESENTATIVE_IMAGES = 500
@@ -196,6 +201,15 @@ def _static_int4(tool: quantizer.Quantizer) -> None:
     )
 
 
+def _packed(bits: int) -> Export:
+    """Kernels in whole numbers, their scales in the biases, see `grid`."""
+
+    def export(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
+        return write_model(on_grid(read_model(_float32(model, None, config)), bits=bits))
+
+    return export
+
+
 #: Every form that the stack writes and runs rightly.
 FORMS: dict[str, Export] = {
     "h5": _h5,
@@ -214,8 +228,8 @@ FORMS: dict[str, Export] = {
     ),
     "int4_mixed_gptq": _mixed(_GPTQ, batch=GPTQ_BATCH),
     "int4_static": _litert_quantizer(_static_int4),
-    "packed_int4": lambda model, images, config: packing.pack(model, bits=4),
-    "packed_int8": lambda model, images, config: packing.pack(model, bits=8),
+    "packed_int4": _packed(4),
+    "packed_int8": _packed(8),
 }
 
 
@@ -224,10 +238,29 @@ def ordered(model: keras.Model, config: ExportConfig) -> keras.Model:
     if not config.orders:
         return model
 
+    # the converter takes a second for what differs in its constants only
+    template = read_model(_float32(model, None, config))
+    bits = 4 if config.form == "packed_int4" else 8
+
     def size(net: keras.Model) -> int:
-        return coding.brotli_bytes(FORMS[config.form](net, None, config))
+        return coding.brotli_bytes(write_model(on_grid(_refilled(template, net), bits=bits)))
 
     return channels.shortest(model, size, tries=config.orders)
+
+
+def _refilled(model: Model, net: keras.Model) -> Model:
+    """A chain's float32 file with the weights of another net of the same layers."""
+    graph = model.graphs[0]
+    tensors, operators = list(graph.tensors), list(graph.operators)
+    for layer, (kernel, operator) in zip(kernel_layers(net), graph.kernels(), strict=True):
+        values, *biases = layer.get_weights()
+        added = [kernel.holding(to_file_layout(values, layer))]
+        named = [graph.tensors[index] for index in operator.inputs[2:] if index >= 0]
+        added += [tensor.holding(bias) for tensor, bias in zip(named, biases, strict=False)]
+        places = range(len(tensors), len(tensors) + len(added))
+        tensors += [replace(tensor, index=place) for tensor, place in zip(added, places, strict=True)]
+        operators[operators.index(operator)] = replace(operator, inputs=(operator.inputs[0], *places))
+    return replace(model, graphs=(replace(graph, tensors=tuple(tensors), operators=tuple(operators)),))
 
 
 def export(model: keras.Model, config: ExportConfig, *, representative: np.ndarray | None) -> bytes:

@@ -2,58 +2,22 @@
 
 The reader follows no offset without looking where it leads, so that a damaged file ends in an error. The
 writer stores equal vectors and tables once, leaves fields out that hold their default, and pads no more than
-alignment asks for. Which fields a table has is asked of the library's builder functions.
+alignment asks for.
 
-Source: google/flatbuffers, docs/source/internals.md; tensorflow/compiler/mlir/lite/schema/schema.fbs.
+Source: google/flatbuffers, docs/source/internals.md.
 """
 
-import functools
-import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ai_edge_litert import schema_py_generated as schema
+from .fields import Field, fields_of, union_kinds
 
 #: What every .tflite file has at its bytes 4 to 8.
 IDENTIFIER = b"TFL3"
 #: Offsets have 32 bits, and readers take the highest for a sign.
 MOST_BYTES = 2**31 - 1
-#: Alignment that interpreters want of a constant, and of what a custom operator reads, in bytes.
-ALIGNMENT = 16
-_ALIGNED = {("Buffer", "data"), ("Operator", "custom_options")}
-#: The kinds of tables, or of vectors of tables, that a field holds; all other vectors hold numbers.
-_CHILDREN = {
-    ("Model", "operator_codes"): "OperatorCode",
-    ("Model", "subgraphs"): "SubGraph",
-    ("Model", "buffers"): "Buffer",
-    ("Model", "metadata"): "Metadata",
-    ("Model", "signature_defs"): "SignatureDef",
-    ("Model", "external_buffer_groups"): "ExternalBufferGroup",
-    ("Model", "external_buffers"): "ExternalBuffer",
-    ("SubGraph", "tensors"): "Tensor",
-    ("SubGraph", "operators"): "Operator",
-    ("Tensor", "quantization"): "QuantizationParameters",
-    ("Tensor", "sparsity"): "SparsityParameters",
-    ("Tensor", "variant_tensors"): "VariantSubType",
-    ("SparsityParameters", "dim_metadata"): "DimensionMetadata",
-    ("SignatureDef", "inputs"): "TensorMap",
-    ("SignatureDef", "outputs"): "TensorMap",
-}
-#: Fields whose kind of table another field names: one more than theirs in the same table, `..._type`.
-_UNIONS = {
-    ("Operator", "builtin_options"): schema.BuiltinOptions,
-    ("Operator", "builtin_options2"): schema.BuiltinOptions2,
-    ("QuantizationParameters", "details"): schema.QuantizationDetails,
-    ("DimensionMetadata", "array_segments"): schema.SparseIndexVector,
-    ("DimensionMetadata", "array_indices"): schema.SparseIndexVector,
-}
-#: Numbers by the name of the builder's method, as `struct` codes.
-_NUMBERS = {
-    "Bool": "?", "Int8": "b", "Uint8": "B", "Int16": "h", "Uint16": "H", "Int32": "i", "Uint32": "I",
-    "Int64": "q", "Uint64": "Q", "Float32": "f", "Float64": "d",
-}  # fmt: skip
 
 
 class DamagedFileError(ValueError):
@@ -62,71 +26,6 @@ class DamagedFileError(ValueError):
 
 class UnknownPartError(ValueError):
     """A .tflite file with something in it that is not understood, so that it cannot be written again."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Field:
-    """What the schema says of one field.
-
-    Attributes:
-        code: a `struct` code for a number; "table", "tables" (a vector of them), "union", "string" or
-            "vector" for what lies elsewhere.
-        item: bytes of an element of a vector. alignment: of its first element.
-        child: kind of the table or tables.
-    """
-
-    slot: int
-    code: str
-    default: Any = None
-    item: int = 1
-    alignment: int = 1
-    child: str = ""
-
-
-class _Recorder:
-    """Stands in for a builder and notes what a builder function asks of it."""
-
-    def __getattr__(self, method: str) -> Any:
-        def record(*arguments: Any) -> None:
-            self.method, self.arguments = method, arguments
-
-        return record
-
-
-@functools.cache
-def fields_of(kind: str) -> Mapping[str, Field]:
-    """The fields of a kind of table by name, as in the schema: `Tensor` has `shape`, `type`, ..."""
-    found = {}
-    for name in vars(schema):
-        if not name.startswith(f"{kind}Add"):
-            continue
-        camel, recorder = name.removeprefix(f"{kind}Add"), _Recorder()
-        key = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", camel).lower()
-        getattr(schema, name)(recorder, 0)
-        slot, _, default = recorder.arguments
-        number = recorder.method.removeprefix("Prepend").removesuffix("Slot")
-        if number in _NUMBERS:
-            found[key] = Field(slot=slot, code=_NUMBERS[number], default=default)
-            continue
-        start = getattr(schema, f"{kind}Start{camel}Vector", None)
-        child = _CHILDREN.get((kind, key), "")
-        if (kind, key) in _UNIONS:
-            found[key] = Field(slot=slot, code="union")
-        elif start is None:
-            found[key] = Field(slot=slot, code="table" if child else "string", child=child)
-        elif child:
-            found[key] = Field(slot=slot, code="tables", child=child)
-        else:
-            start(recorder, 0)
-            item, _, alignment = recorder.arguments
-            alignment = ALIGNMENT if (kind, key) in _ALIGNED else alignment
-            found[key] = Field(slot=slot, code="vector", item=item, alignment=alignment)
-    return found
-
-
-@functools.cache
-def _union_kinds(kind: str, name: str) -> Mapping[int, str]:
-    return {code: member for member, code in vars(_UNIONS[kind, name]).items() if isinstance(code, int)}
 
 
 @dataclass(eq=False, kw_only=True)
@@ -220,7 +119,7 @@ class _Reader:
                 _, count = self.vector(place, 4)
                 return tuple(self.table(self.target(place + 4 + 4 * i), spec.child) for i in range(count))
             case "union":
-                code, kinds = table[f"{name}_type"], _union_kinds(table.kind, name)
+                code, kinds = table[f"{name}_type"], union_kinds(table.kind, name)
                 if code not in kinds:
                     raise UnknownPartError(f"{table.kind}.{name} is of kind {code}, which is not known")
                 return self.table(self.target(at), kinds[code])

@@ -1,199 +1,31 @@
-"""Reading and editing .tflite files: their schema only, no interpreter."""
+"""Reading .tflite files: their schema only, no interpreter."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from . import flatbuffer
 from .flatbuffer import DamagedFileError, Table, UnknownPartError
+from .tensors import BITS, DTYPES, KERNEL_OPERATORS, TYPE_NAMES, Graph, Model, Operator, Tensor, unpack
 
-_TYPE_NAMES = {
-    code: name.lower() for name, code in vars(schema.TensorType).items() if not name.startswith("_")
-}
+__all__ = [
+    "KERNEL_OPERATORS",
+    "Graph",
+    "LayerAccount",
+    "Model",
+    "Operator",
+    "Tensor",
+    "account",
+    "read_graph",
+    "read_model",
+    "zeroed",
+]
+
 _OPERATOR_NAMES = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
 }
-#: The operators whose second input is a kernel.
-KERNEL_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-#: Bits that one value takes in the file.
-_BITS = {
-    "float32": 32,
-    "float16": 16,
-    "int64": 64,
-    "int32": 32,
-    "int16": 16,
-    "int8": 8,
-    "uint8": 8,
-    "int4": 4,
-    "int2": 2,
-}
-_DTYPES = {
-    "float32": "<f4",
-    "float16": "<f2",
-    "int64": "<i8",
-    "int32": "<i4",
-    "int16": "<i2",
-    "int8": "i1",
-    "uint8": "u1",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tensor:
-    """One tensor of a file, as its schema states it.
-
-    Attributes:
-        shape: as in the file: Dense kernels (outputs, inputs), convolutions (outputs, height,
-            width, inputs), depthwise (1, height, width, outputs).
-        values: stored numbers in `shape`, 4-bit ones unpacked; None unless constant and understood.
-        scale: float32, empty when not quantized, one value, or one a slice along `axis`.
-        zero_point: int64, shaped like `scale`.
-        data: the stored bytes of any constant, also of one that is not understood; None unless constant.
-        table: what the file says besides.
-    """
-
-    index: int
-    name: str
-    dtype: str
-    bits: int
-    shape: tuple[int, ...]
-    values: np.ndarray | None
-    scale: np.ndarray
-    zero_point: np.ndarray
-    axis: int
-    data: bytes | memoryview | None = None
-    table: Table = field(default_factory=lambda: Table(kind="Tensor"))
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing is known of it but shape, type, values, scales and zero points."""
-        quantization = self.table["quantization"]
-        special = self.table["is_variable"] or self.table["sparsity"] or self.table["variant_tensors"]
-        return self.bits > 0 and not special and not (quantization and quantization["details"])
-
-    @property
-    def numbers(self) -> np.ndarray:
-        """Its values.
-
-        Raises:
-            ValueError: the tensor is not a constant.
-        """
-        if self.values is None:
-            raise ValueError(f"tensor {self.name!r} is not a constant")
-        return self.values
-
-    def dequantized(self) -> np.ndarray:
-        """float32 values in `shape`: (stored - zero_point) * scale.
-
-        Raises:
-            ValueError: the tensor is not a constant.
-        """
-        if not self.scale.size:
-            return self.numbers.astype(np.float32)
-        along = [1] * len(self.shape)
-        if self.scale.size > 1:
-            along[self.axis] = self.scale.size
-        offset = self.numbers.astype(np.int64) - self.zero_point.reshape(along)
-        return (offset * self.scale.reshape(along)).astype(np.float32)
-
-    def holding(self, values: np.ndarray) -> "Tensor":
-        """The same tensor with other stored numbers, and their shape."""
-        stored = _pack(values, self.bits) if self.bits < 8 else values.astype(_DTYPES[self.dtype]).tobytes()
-        return replace(self, values=values, shape=values.shape, data=stored)
-
-    def taken(self, keep: np.ndarray, axis: int) -> "Tensor":
-        """The slices of these indices along an axis, with the scales that are theirs."""
-        shape = (*self.shape[:axis], len(keep), *self.shape[axis + 1 :])
-        cut = replace(self, shape=shape)
-        if self.scale.size > 1 and self.axis == axis:
-            cut = replace(cut, scale=self.scale[keep], zero_point=self.zero_point[keep])
-        return cut if self.values is None else cut.holding(np.take(self.values, keep, axis))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Operator:
-    """One step of the graph: its name and the indices of its tensors, -1 for one left out.
-
-    Attributes:
-        table: what the file says besides. code: its entry among the file's operator codes.
-    """
-
-    name: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    table: Table = field(default_factory=lambda: Table(kind="Operator"))
-    code: Table = field(default_factory=lambda: Table(kind="OperatorCode"))
-
-    def options(self, kind: str) -> Table:
-        """Its options where they are of this kind, as `Conv2DOptions`; the defaults where not."""
-        found = self.table["builtin_options"]
-        return found if found is not None and found.kind == kind else Table(kind=kind)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Graph:
-    """A subgraph's tensors and operators, in the order of the file; the indices of its two ends."""
-
-    tensors: tuple[Tensor, ...]
-    operators: tuple[Operator, ...]
-    inputs: tuple[int, ...] = ()
-    outputs: tuple[int, ...] = ()
-
-    def kernels(self) -> list[tuple[Tensor, Operator]]:
-        """Each stored kernel with the convolution or Dense layer that uses it first, in that order."""
-        return [(kernel, operators[0]) for kernel, operators in self.users()]
-
-    def users(self) -> list[tuple[Tensor, list[Operator]]]:
-        """Each stored kernel with all operators that use it, in the order of execution."""
-        found: dict[int, tuple[Tensor, list[Operator]]] = {}
-        for operator in self.operators:
-            if operator.name in KERNEL_OPERATORS:
-                kernel = self.constant(operator.inputs[1])
-                found.setdefault(kernel.index, (kernel, []))[1].append(operator)
-        return list(found.values())
-
-    def constant(self, index: int) -> Tensor:
-        """A constant tensor, or the constant behind the DEQUANTIZE that produces it.
-
-        Raises:
-            ValueError: the tensor is computed from the input.
-        """
-        while self.tensors[index].values is None:
-            makers = [operator for operator in self.operators if index in operator.outputs]
-            if not makers or makers[0].name not in ("DEQUANTIZE", "DENSIFY"):
-                raise ValueError(f"tensor {self.tensors[index].name!r} is computed, not stored")
-            index = makers[0].inputs[0]
-        return self.tensors[index]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """A file: its subgraphs, the first of which is the net, and its root table for what else it holds."""
-
-    graphs: tuple[Graph, ...]
-    root: Table
-
-
-def _unpack(raw: np.ndarray, bits: int, count: int) -> np.ndarray:
-    """Signed integers of 4 or 2 bits, lowest bits first, as int8."""
-    per_byte = 8 // bits
-    shifts = np.arange(per_byte, dtype=np.uint8) * bits
-    fields = ((raw[:, None] >> shifts) & (2**bits - 1)).astype(np.int8).ravel()[:count]
-    return np.where(fields >= 2 ** (bits - 1), fields - 2**bits, fields).astype(np.int8)
-
-
-def _pack(values: np.ndarray, bits: int) -> bytes:
-    """The reverse of `_unpack`; the last byte is filled up with 0."""
-    per_byte = 8 // bits
-    fields = values.astype(np.uint8).ravel() & (2**bits - 1)
-    fields = np.append(fields, np.zeros(-fields.size % per_byte, np.uint8)).reshape(-1, per_byte)
-    shifts = np.arange(per_byte, dtype=np.uint8) * bits
-    return np.bitwise_or.reduce(fields << shifts, axis=1).astype(np.uint8).tobytes()
-
-
-# Files
 
 
 def read_model(content: bytes) -> Model:
@@ -274,24 +106,26 @@ def _text(value: memoryview | None) -> str:
 
 
 def _tensor(root: Table, index: int, table: Table) -> Tensor:
-    name, dtype = _text(table["name"]), _TYPE_NAMES.get(table["type"], f"type {table['type']}")
-    shape, bits = indices(table, "shape"), _BITS.get(dtype, 0)
+    name, dtype = _text(table["name"]), TYPE_NAMES.get(table["type"], f"type {table['type']}")
+    shape, bits = indices(table, "shape"), BITS.get(dtype, 0)
     buffers, number = root["buffers"] or (), table["buffer"]
     if number >= max(1, len(buffers)):
         raise DamagedFileError(f"the file is damaged: tensor {name!r} has buffer {number} of {len(buffers)}")
     if table["external_buffer"]:
         raise UnknownPartError(f"tensor {name!r} lies in another file, which is not understood")
+    if min(shape, default=0) < 0:
+        raise DamagedFileError(f"the file is damaged: tensor {name!r} has the shape {shape}")
     # the first buffer stands for none
     data = buffers[number]["data"] if number else None
     values = None
     if data is not None and bits and not table["sparsity"]:
         count = math.prod(shape)
-        if min(shape, default=0) < 0 or len(data) != -(-count * bits // 8):
+        if len(data) != -(-count * bits // 8):
             raise DamagedFileError(
                 f"the file is damaged: tensor {name!r} of {dtype} {shape} has {len(data):,} bytes"
             )
         raw = np.frombuffer(data, np.uint8)
-        values = (_unpack(raw, bits, count) if bits < 8 else raw.view(_DTYPES[dtype])).reshape(shape)
+        values = (unpack(raw, bits, count) if bits < 8 else raw.view(DTYPES[dtype])).reshape(shape)
     quantization = table["quantization"] or Table(kind="QuantizationParameters")
     return Tensor(
         index=index,
@@ -327,8 +161,7 @@ class LayerAccount:
         shape: of the kernel in the file.
         parameters: weights and biases. nonzero: weights that are not 0.
         kernel_bytes: as stored, packed bits counted.
-        macs: multiply-adds an image of the non-zero weights; dense_macs: of all weights. Of a kernel that
-            several operators use, all their multiply-adds and biases are counted here.
+        macs: multiply-adds an image of the non-zero weights; dense_macs: of all weights.
     """
 
     layer: str
@@ -344,17 +177,17 @@ class LayerAccount:
 def account(graph: Graph) -> list[LayerAccount]:
     """Layer by layer: shape, parameters, multiply-adds, zeros and bytes."""
     rows = []
-    for number, (kernel, operators) in enumerate(graph.users(), 1):
+    for number, (kernel, operator) in enumerate(graph.kernels(), 1):
         weights, nonzero = int(np.prod(kernel.shape)), int(np.count_nonzero(kernel.dequantized()))
-        outputs = [graph.tensors[operator.outputs[0]].shape for operator in operators]
+        output = graph.tensors[operator.outputs[0]].shape
         # a convolution's weight works once at each place of its output
-        places = sum(output[1] * output[2] if len(output) == 4 else 1 for output in outputs)
-        biased = sum(len(operator.inputs) > 2 and operator.inputs[2] >= 0 for operator in operators)
+        places = output[1] * output[2] if len(output) == 4 else 1
+        biases = len(operator.inputs) > 2 and operator.inputs[2] >= 0
         rows.append(
             LayerAccount(
-                layer=f"{operators[0].name} {number}",
+                layer=f"{operator.name} {number}",
                 shape=kernel.shape,
-                parameters=weights + biased * outputs[0][-1],
+                parameters=weights + (output[-1] if biases else 0),
                 weights=weights,
                 nonzero=nonzero,
                 kernel_bytes=-(-weights * kernel.bits // 8),

@@ -5,70 +5,32 @@ zeros, floats where integers were asked for. So each file's constants are read f
 into the Keras net, and both are asked the same questions.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..nets.keras2 import keras
-from ..nets.layers import KERNEL_LAYERS, clone, kernel_layers
+from ..nets.layers import clone, kernel_layers
 from ..nets.training import predict
 from ..techniques.base import TOGETHER
-from . import matching, running
+from . import running
 from .graph import Graph, Operator, Tensor, read_graph
-from .packing import BIAS_BITS
+from .matching import CorruptFileError, match_kernels, to_file_layout, to_keras_layout
+from .rules import RULES as RULES
+from .rules import FormRule
 
+__all__ = [
+    "RULES",
+    "CorruptFileError",
+    "FormRule",
+    "Promise",
+    "check_delegate",
+    "check_file",
+    "check_same",
+    "rebuild",
+]
 
-class CorruptFileError(RuntimeError):
-    """A file that does not compute what its net computes, or is not what its recipe promised."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FormRule:
-    """What the files of one form have to look like.
-
-    Attributes:
-        bits: allowed for a kernel. largest_bits: of the largest kernel, the point of the form.
-        integer_only: no float tensor anywhere, both ends included.
-        exact: each weight lies within half a step of its trained value; forms that choose their
-            clipping (OCTAV) or correct errors against each other (GPTQ) do not.
-        scale_free: a kernel may be stored times a positive factor of its own, and biases times those of
-            all layers so far: ReLU lets factors through.
-        bias_error: largest relative rounding of a float bias.
-        agreement: least fraction of images on which file and net give the same label.
-    """
-
-    bits: frozenset[int]
-    largest_bits: int
-    integer_only: bool = False
-    exact: bool = True
-    scale_free: bool = False
-    bias_error: float = 1e-3
-    agreement: float = 0.98
-
-
-def _rule(*bits: int, **rest: object) -> FormRule:
-    return FormRule(bits=frozenset(bits), largest_bits=bits[0], **rest)  # type: ignore[arg-type]
-
-
-#: By form; the first number is what the largest kernel must have.
-RULES: dict[str, FormRule] = {
-    "float32": _rule(32, agreement=0.999),
-    "float16": _rule(16, agreement=0.998),
-    "dynamic_range": _rule(8, 32),
-    # a weakly trained net gives many images two nearly equal scores, which rounding decides
-    "int8": _rule(8, integer_only=True, agreement=0.96),
-    "int4_qat": _rule(4, integer_only=True, exact=False, agreement=0.97),
-    "int16x8": _rule(8),
-    "int4_dynamic": _rule(4, agreement=0.97),
-    "int4_weight_only": _rule(4, agreement=0.97),
-    "int4_mixed": _rule(4, 8, agreement=0.97),
-    "int4_weight_only_octav": _rule(4, exact=False, agreement=0.97),
-    "int4_mixed_gptq": _rule(4, 8, exact=False, agreement=0.97),
-    "int4_static": _rule(4, 8, agreement=0.97),
-    "packed_int4": _rule(4, scale_free=True, bias_error=2**-BIAS_BITS, agreement=0.97),
-    "packed_int8": _rule(8, scale_free=True, bias_error=2**-BIAS_BITS),
-}
 
 #: Largest error of the scores, over their spread, of a file that computes right: 0.1 and less was measured
 #: for int8, 0.4 and more for files that are wrong.
@@ -119,25 +81,28 @@ def check_file(
     pairs = match_kernels(graph, net, trained)
     weights = {layer.name: layer.get_weights() for layer in kernel_layers(trained)}
     _check_types(graph, pairs, promise.rule)
-    factor, moved = 1.0, {}
+    kernels = {name: to_file_layout(found[0], net.get_layer(name)) for name, found in weights.items()}
+    users = {tensor.index: operators for tensor, operators in graph.users()}
+    own = {
+        id(operator): _factor(tensor, kernels[name])
+        for name, (tensor, _) in pairs.items()
+        if promise.rule.scale_free and name in kernels
+        for operator in users[tensor.index]
+    }
+    factors, moved = _factors(graph, own), {}
     for name, (tensor, operator) in pairs.items():
         _check_counts(name, tensor, promise)
         _check_limits(_bias(graph, operator))
         if weights:
-            kernel, *biases = weights[name]
-            kernel = to_file_layout(kernel, net.get_layer(name))
-            own = _factor(tensor, kernel) if promise.rule.scale_free else 1.0
-            _check_values(tensor, kernel * own, promise.rule)
+            _check_values(tensor, kernels[name] * own.get(id(operator), 1.0), promise.rule)
             # a kernel that is used again has biases of each time's own
-            times = np.atleast_2d(*biases) if biases else [None]
-            for expected, stored in zip(times, _biases(graph, tensor), strict=False):
-                factor *= own
-                if expected is None:
-                    continue
+            times = np.atleast_2d(*weights[name][1:]) if weights[name][1:] else []
+            for expected, user in zip(times, users[tensor.index], strict=False):
+                stored = _bias(graph, user)
                 if np.any(expected) and (stored is None or not np.any(stored.dequantized())):
-                    moved[name] = biases[0]
+                    moved[name] = weights[name][1]
                 else:
-                    _check_bias(stored, expected * factor, promise.rule)
+                    _check_bias(stored, expected * factors[user.outputs[0]], promise.rule)
     zeros = sum(int(np.sum(tensor.dequantized() == 0)) for tensor, _ in pairs.values())
     if zeros < promise.zeros.get(TOGETHER, 0):
         raise CorruptFileError(f"the kernels have {zeros} zeros; promised: {promise.zeros[TOGETHER]}")
@@ -195,6 +160,24 @@ def check_delegate(
         _compare(labels, others, agreement, "the interpreter without XNNPACK")
 
 
+def check_same(content: bytes, other: bytes, *, images: np.ndarray) -> None:
+    """Raise unless two files give the same outputs bit for bit, with and without XNNPACK.
+
+    Args:
+        images: float32 (n, ...), not of the test set.
+    Raises:
+        CorruptFileError: on how many images they differ.
+    """
+    for delegate in (True, False):
+        pair = [running.logits(each, images, delegate=delegate) for each in (content, other)]
+        differing = int((pair[0].view(np.uint32) != pair[1].view(np.uint32)).any(axis=1).sum())
+        if differing:
+            kernels = "with" if delegate else "without"
+            raise CorruptFileError(
+                f"the files differ on {differing} of {len(images)} images {kernels} XNNPACK"
+            )
+
+
 def _scores(model: keras.Model, images: np.ndarray) -> np.ndarray:
     # called, not `predict`: nothing is traced for the few batches that there are
     parts = [images[start : start + 1000] for start in range(0, len(images), 1000)]
@@ -213,67 +196,6 @@ def _compare(labels: np.ndarray, others: np.ndarray, least: float, what: str) ->
         raise CorruptFileError(
             f"the file agrees with {what} on {agreement:.4f} of the images; least: {least}"
         )
-
-
-def to_file_layout(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
-    """A Keras kernel in the axes of a .tflite file."""
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return kernel.reshape(1, *kernel.shape[:2], -1)
-    return np.moveaxis(kernel, -1, 0)
-
-
-def to_keras_layout(values: np.ndarray, layer: keras.layers.Layer, shape: Sequence[int]) -> np.ndarray:
-    """A file's kernel in the axes, and the shape, of the Keras layer."""
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return values.reshape(shape)
-    return np.moveaxis(values, 0, -1).reshape(shape)
-
-
-def match_kernels(
-    graph: Graph, net: keras.Model, trained: keras.Model | None = None
-) -> dict[str, tuple[Tensor, Operator]]:
-    """The stored kernel, and the operator that uses it, of each layer that has one.
-
-    Told apart by shape, then by the values of `trained`, then by order: see `matching`.
-
-    Raises:
-        CorruptFileError: the file has other kernels than the net.
-    """
-    # a layer that is called more than once is stored, or named, as often
-    layers = [layer for layer in kernel_layers(net) for _ in layer.inbound_nodes]
-    stored = graph.kernels()
-    # layers that no method takes are left as they are, and may have kernels of their own
-    others = sum(bool(layer.weights) for layer in net.layers) - len(kernel_layers(net))
-    if not len(layers) <= len(stored) <= len(layers) + others:
-        raise CorruptFileError(f"the file has {len(stored)} kernels, the net {len(layers)}")
-    shapes = [to_file_layout(layer.get_weights()[0], layer).shape for layer in layers]
-    known = {} if trained is None else _trained_kernels(trained)
-    expected = [to_file_layout(known[layer.name], layer) if layer.name in known else None for layer in layers]
-    places = matching.assign([tensor.dequantized() for tensor, _ in stored], shapes, expected)
-    if places is None:
-        for layer, shape, (tensor, _) in zip(layers, shapes, stored, strict=False):
-            if matching.without_ones(tensor.shape) != matching.without_ones(shape):
-                raise CorruptFileError(
-                    f"tensor {tensor.name!r} has shape {tensor.shape}; {layer.name} needs {shape}"
-                )
-        raise CorruptFileError("the file's kernels have other shapes than the net's")
-    found: dict[str, tuple[Tensor, Operator]] = {}
-    for layer, place in zip(layers, places, strict=True):
-        tensor, _ = first = found.setdefault(layer.name, stored[place])
-        if first is not stored[place] and not np.array_equal(
-            tensor.dequantized(), stored[place][0].dequantized()
-        ):
-            raise CorruptFileError(f"the calls of {layer.name} have kernels of their own; promised: one")
-    return found
-
-
-def _trained_kernels(trained: keras.Model) -> dict[str, np.ndarray]:
-    """The kernels by the float layer's name, also those that quantization-aware training has wrapped."""
-    found = {layer.name: layer.get_weights()[0] for layer in kernel_layers(trained)}
-    for layer in trained.layers:
-        if isinstance(getattr(layer, "layer", None), KERNEL_LAYERS) and getattr(layer, "_weight_vars", None):
-            found[layer.layer.name] = layer._weight_vars[0][0].numpy()
-    return found
 
 
 #: Operators that the converter leaves in floats, between integers: it knows no range for their outputs.
@@ -330,6 +252,26 @@ def _factor(tensor: Tensor, kernel: np.ndarray) -> float:
     if 0 < low <= high:
         return (low + high) / 2
     return both / float(np.sum(kernel**2, dtype=np.float64))
+
+
+def _factors(graph: Graph, own: Mapping[int, float]) -> dict[int, float]:
+    """The positive factor that each computed tensor is stored times.
+
+    Args:
+        own: of each kernel, by the `id` of its operator.
+    Raises:
+        CorruptFileError: tensors of different factors come together.
+    """
+    factors = dict.fromkeys(graph.inputs, 1.0)
+    for operator in graph.operators:
+        given = [factors[index] for index in operator.inputs if index in factors]
+        if given and not np.allclose(given, given[0], rtol=1e-3):
+            raise CorruptFileError(
+                f"a {operator.name} reads tensors stored times {given}; allowed: one factor"
+            )
+        factor = (given[0] if given else 1.0) * own.get(id(operator), 1.0)
+        factors |= dict.fromkeys(operator.outputs, factor)
+    return factors
 
 
 def _check_values(tensor: Tensor, expected: np.ndarray, rule: FormRule) -> None:

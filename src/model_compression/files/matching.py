@@ -9,10 +9,18 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ..nets.keras2 import keras
+from ..nets.layers import KERNEL_LAYERS, kernel_layers
+from .graph import Graph, Operator, Tensor
+
 #: Weights a kernel that are compared: enough to tell any two kernels apart.
 COMPARED = 4096
 #: Cost of a pair that cannot be, of a pair whose values are unknown, and of each place out of order.
 IMPOSSIBLE, UNKNOWN, OUT_OF_ORDER = 1e6, 1.0, 1e-4
+
+
+class CorruptFileError(RuntimeError):
+    """A file that does not compute what its net computes, or is not what its recipe promised."""
 
 
 def distance(stored: np.ndarray, expected: np.ndarray) -> float:
@@ -59,3 +67,64 @@ def assign(
     if len(rows) and costs[rows, columns].max() >= IMPOSSIBLE:
         return None
     return [int(column) for column in columns]
+
+
+def to_file_layout(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
+    """A Keras kernel in the axes of a .tflite file."""
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return kernel.reshape(1, *kernel.shape[:2], -1)
+    return np.moveaxis(kernel, -1, 0)
+
+
+def to_keras_layout(values: np.ndarray, layer: keras.layers.Layer, shape: Sequence[int]) -> np.ndarray:
+    """A file's kernel in the axes, and the shape, of the Keras layer."""
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return values.reshape(shape)
+    return np.moveaxis(values, 0, -1).reshape(shape)
+
+
+def match_kernels(
+    graph: Graph, net: keras.Model, trained: keras.Model | None = None
+) -> dict[str, tuple[Tensor, Operator]]:
+    """The stored kernel, and the operator that uses it, of each layer that has one.
+
+    Told apart by shape, then by the values of `trained`, then by order.
+
+    Raises:
+        CorruptFileError: the file has other kernels than the net.
+    """
+    # a layer that is called more than once is stored, or named, as often
+    layers = [layer for layer in kernel_layers(net) for _ in layer.inbound_nodes]
+    stored = graph.kernels()
+    # layers that no method takes are left as they are, and may have kernels of their own
+    others = sum(bool(layer.weights) for layer in net.layers) - len(kernel_layers(net))
+    if not len(layers) <= len(stored) <= len(layers) + others:
+        raise CorruptFileError(f"the file has {len(stored)} kernels, the net {len(layers)}")
+    shapes = [to_file_layout(layer.get_weights()[0], layer).shape for layer in layers]
+    known = {} if trained is None else _trained_kernels(trained)
+    expected = [to_file_layout(known[layer.name], layer) if layer.name in known else None for layer in layers]
+    places = assign([tensor.dequantized() for tensor, _ in stored], shapes, expected)
+    if places is None:
+        for layer, shape, (tensor, _) in zip(layers, shapes, stored, strict=False):
+            if without_ones(tensor.shape) != without_ones(shape):
+                raise CorruptFileError(
+                    f"tensor {tensor.name!r} has shape {tensor.shape}; {layer.name} needs {shape}"
+                )
+        raise CorruptFileError("the file's kernels have other shapes than the net's")
+    found: dict[str, tuple[Tensor, Operator]] = {}
+    for layer, place in zip(layers, places, strict=True):
+        tensor, _ = first = found.setdefault(layer.name, stored[place])
+        if first is not stored[place] and not np.array_equal(
+            tensor.dequantized(), stored[place][0].dequantized()
+        ):
+            raise CorruptFileError(f"the calls of {layer.name} have kernels of their own; promised: one")
+    return found
+
+
+def _trained_kernels(trained: keras.Model) -> dict[str, np.ndarray]:
+    """The kernels by the float layer's name, also those that quantization-aware training has wrapped."""
+    found = {layer.name: layer.get_weights()[0] for layer in kernel_layers(trained)}
+    for layer in trained.layers:
+        if isinstance(getattr(layer, "layer", None), KERNEL_LAYERS) and getattr(layer, "_weight_vars", None):
+            found[layer.layer.name] = layer._weight_vars[0][0].numpy()
+    return found

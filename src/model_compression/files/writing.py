@@ -7,6 +7,7 @@ import numpy as np
 from . import flatbuffer
 from .flatbuffer import Table
 from .graph import Graph, Model, Operator, Tensor, indices
+from .tensors import TYPE_NAMES
 
 #: Metadata that an interpreter reads: XNNPACK's leave to compute with 16-bit floats.
 READ_METADATA = (b"reduced_precision_support",)
@@ -156,7 +157,9 @@ class _Writer:
                     "quantized_dimension": tensor.axis,
                 },
             )
+        codes = {name: code for code, name in TYPE_NAMES.items()}
         return tensor.table.replaced(
+            type=codes.get(tensor.dtype, tensor.table["type"]),
             shape=_vector(tensor.shape, "<i4") if tensor.shape else None,
             buffer=self.buffer(tensor.data),
             name=None,

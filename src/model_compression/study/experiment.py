@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 
 from ..data.datasets import Dataset, load_dataset, scale
-from ..files import coding, conversion, guard, packing, running, slimming, writing
+from ..files import coding, conversion, grid, guard, running, slimming, writing
 from ..files import graph as file_graph
 from ..nets import augmentation, channels, distillation, named, normalization, training
 from ..nets.keras2 import keras, quiet
@@ -123,7 +123,7 @@ class Bench:
 
     def record_key(self, recipe: Recipe, seed: int) -> str:
         """The hash of all that makes a record."""
-        packed = (packing, channels) if recipe.export.form.startswith("packed") else ()
+        packed = (grid, channels) if recipe.export.form.startswith("packed") else ()
         code = _digest(conversion, coding, file_graph, running, guard, measuring, slimming, writing, *packed)
         trained = self.training_key(recipe.net, recipe.steps, seed)
         return make_key(

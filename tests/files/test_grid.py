@@ -1,9 +1,9 @@
-"""The smallest .tflite file: exact numbers, the same labels, on both sets of kernels."""
+"""Kernels on a grid: exact numbers, the same labels, on both sets of kernels, whatever the net."""
 
 import numpy as np
 import pytest
 
-from model_compression.files import coding, packing, running
+from model_compression.files import coding, grid, running
 from model_compression.files.conversion import ExportConfig, export
 from model_compression.files.graph import account, read_graph
 from model_compression.files.guard import RULES, CorruptFileError, Promise, check_file
@@ -25,6 +25,10 @@ def on_grid(net: str, *, seed: int = 2, levels: int = 7) -> keras.Sequential:
     return model
 
 
+def packed(model: keras.Model, bits: int) -> bytes:
+    return export(model, ExportConfig(form=f"packed_int{bits}"), representative=None)
+
+
 def images(count: int = 40) -> np.ndarray:
     return np.random.default_rng(1).random((count, 28, 28)).astype(np.float32)
 
@@ -33,13 +37,13 @@ def images(count: int = 40) -> np.ndarray:
 @pytest.mark.parametrize("bits", [4, 8])
 def test_file_holds_the_grid_and_computes_the_net(net: str, bits: int) -> None:
     model = on_grid(net)
-    content = packing.pack(model, bits=bits)
+    content = packed(model, bits)
     graph = read_graph(content)
     for (tensor, _), layer in zip(graph.kernels(), layers.kernel_layers(model), strict=True):
         assert tensor.bits == bits
         assert tensor.scale == [1.0]
         kernel = np.moveaxis(layer.get_weights()[0], -1, 0)
-        values, _ = packing.to_grid(kernel, 7)
+        values, _ = grid.to_grid(kernel, 7)
         np.testing.assert_array_equal(tensor.values, values)
     expected = model.predict(images(), verbose=0)
     for delegate in (True, False):
@@ -56,7 +60,7 @@ def test_file_passes_the_guard_and_a_changed_weight_does_not() -> None:
         named.build("small_4s_6p_6p", input_shape=(28, 28), classes=10, seed=9),
     )
     promise = Promise(rule=RULES["packed_int4"])
-    content = packing.pack(model, bits=4)
+    content = packed(model, 4)
     check_file(content, net, promise, images=images(), trained=model)
     layer = layers.kernel_layers(model)[1]
     kernel, bias = layer.get_weights()
@@ -68,7 +72,7 @@ def test_file_passes_the_guard_and_a_changed_weight_does_not() -> None:
 
 def test_guard_finds_a_changed_bias_behind_the_folded_scales() -> None:
     model, net = on_grid("baseline"), named.build("baseline", input_shape=(28, 28), classes=10, seed=9)
-    content = packing.pack(model, bits=4)
+    content = packed(model, 4)
     layer = layers.kernel_layers(model)[1]
     kernel, bias = layer.get_weights()
     layer.set_weights([kernel, bias * 1.5])
@@ -76,42 +80,41 @@ def test_guard_finds_a_changed_bias_behind_the_folded_scales() -> None:
         check_file(content, net, Promise(rule=RULES["packed_int4"]), images=images(), trained=model)
 
 
-def test_export_writes_both_forms_and_the_same_bytes_each_time() -> None:
+def test_eight_bits_take_more_bytes_and_the_same_net_gives_the_same() -> None:
     model = on_grid("small_4s_6p_6p")
-    four, eight = (export(model, ExportConfig(form=f"packed_int{b}"), representative=None) for b in (4, 8))
-    assert len(four) < len(eight)
-    assert four == export(model, ExportConfig(form="packed_int4"), representative=None)
+    assert len(packed(model, 4)) < len(packed(model, 8))
+    assert packed(model, 4) == packed(model, 4)
 
 
 def test_the_file_around_the_weights_is_small() -> None:
     model = named.build("baseline", input_shape=(28, 28), classes=10, seed=0)
     for layer in layers.kernel_layers(model):
         layer.set_weights([np.zeros_like(weights) for weights in layer.get_weights()])
-    assert len(coding.best_coded(packing.pack(model, bits=4))[1]) < 400
+    assert len(coding.best_coded(packed(model, 4))[1]) < 400
 
 
 def test_account_counts_multiply_adds_of_a_packed_file_as_of_the_converter_s() -> None:
     model = on_grid("small_4s_6p_6p")
-    packed = account(running.allocated_graph(packing.pack(model, bits=8)))
+    found = account(running.allocated_graph(packed(model, 8)))
     converted = export(model, ExportConfig(form="float32"), representative=None)
-    assert [row.macs for row in packed] == [row.macs for row in account(running.allocated_graph(converted))]
+    assert [row.macs for row in found] == [row.macs for row in account(running.allocated_graph(converted))]
 
 
 def test_to_grid_finds_a_grid_whose_first_point_no_weight_takes() -> None:
-    values, scale = packing.to_grid(np.array([0.0, 0.2, -0.3, 0.7], np.float32), 7)
+    values, scale = grid.to_grid(np.array([0.0, 0.2, -0.3, 0.7], np.float32), 7)
     np.testing.assert_array_equal(values, [0, 2, -3, 7])
     assert scale == pytest.approx(0.1)
 
 
 def test_to_grid_rounds_what_lies_on_no_grid() -> None:
     kernel = np.array([1.27, -0.5, 0.013, 0.0], np.float32)
-    values, scale = packing.to_grid(kernel, 127)
+    values, scale = grid.to_grid(kernel, 127)
     np.testing.assert_array_equal(values, [127, -50, 1, 0])
     assert scale == pytest.approx(0.01)
 
 
 def test_to_grid_takes_a_kernel_of_zeros() -> None:
-    values, scale = packing.to_grid(np.zeros((2, 3)), 7)
+    values, scale = grid.to_grid(np.zeros((2, 3)), 7)
     assert (values == 0).all()
     assert scale == 1.0
 
@@ -119,28 +122,52 @@ def test_to_grid_takes_a_kernel_of_zeros() -> None:
 def test_round_mantissa_keeps_the_bits_asked_for() -> None:
     values = np.array([0.0, 1.0, 1.06, -1.07, 100.0, 3e-5], np.float32)
     np.testing.assert_allclose(
-        packing.round_mantissa(values, 4), [0, 1, 1, -1.125, 96, 3.0517578e-05], rtol=0.05
+        grid.round_mantissa(values, 4), [0, 1, 1, -1.125, 96, 3.0517578e-05], rtol=0.05
     )
-    assert np.abs(packing.round_mantissa(values, 4) - values).max() <= 100 / 2**4
-    np.testing.assert_array_equal(packing.round_mantissa(np.float32([1.0625, 1.1875]), 4), [1.0, 1.25])
+    assert np.abs(grid.round_mantissa(values, 4) - values).max() <= 100 / 2**4
+    np.testing.assert_array_equal(grid.round_mantissa(np.float32([1.0625, 1.1875]), 4), [1.0, 1.25])
 
 
-def test_pack_int4_puts_the_first_value_into_the_low_half() -> None:
-    assert packing.pack_int4(np.array([1, -1, 7], np.int8)) == bytes([0xF1, 0x07])
+def branched(kind: str) -> keras.Model:
+    """A net with branches that meet, or with depthwise filters; kernels on grids of their own."""
+    layers_ = keras.layers
+    keras.utils.set_random_seed(3)
+    image = x = keras.Input((12, 12, 2))
+    x = layers_.Conv2D(6, 3, padding="same", activation="relu")(x)
+    match kind:
+        case "residual":
+            y = layers_.Conv2D(6, 3, padding="same", activation="relu")(x)
+            x = layers_.ReLU()(layers_.Conv2D(6, 3, padding="same")(y) + x)
+        case "two convolutions":
+            y = layers_.Conv2D(8, 1)(x)
+            x = layers_.ReLU()(layers_.Conv2D(8, 3, padding="same")(x) + y)
+        case "concatenation":
+            x = layers_.Concatenate()([layers_.Conv2D(4, 1, activation="relu")(x), x])
+        case "depthwise":
+            x = layers_.DepthwiseConv2D(3, padding="same", activation="relu")(x)
+            x = layers_.Conv2D(8, 1, activation="relu")(x)
+        case "clamped":
+            x = layers_.Conv2D(8, 1, activation="relu6")(x)
+            x = layers_.Conv2D(8, 1, activation="relu")(x)
+    output = layers_.Dense(5)(layers_.GlobalAveragePooling2D()(x))
+    model = keras.Model(image, output)
+    for layer in layers.kernel_layers(model):
+        kernel, bias = layer.get_weights()
+        steps = np.rint(7 * kernel / np.abs(kernel).max())
+        spread = np.random.default_rng(1).normal(scale=0.3, size=bias.shape)
+        layer.set_weights([steps * np.abs(kernel).max() / 7, spread])
+    return model
 
 
-def test_layers_that_no_scale_passes_are_refused() -> None:
-    model = keras.Sequential(
-        [keras.layers.InputLayer((4,)), keras.layers.Dense(3, activation="tanh"), keras.layers.Dense(2)]
-    )
-    with pytest.raises(ValueError, match="has the activation 'tanh'; allowed: 'relu' or none"):
-        packing.pack(model, bits=4)
-
-
-@pytest.mark.parametrize("layer", [keras.layers.DepthwiseConv2D(3), keras.layers.LayerNormalization()])
-def test_layers_that_packing_cannot_write_are_refused(layer: keras.layers.Layer) -> None:
-    model = keras.Sequential(
-        [keras.layers.InputLayer((6, 6, 1)), layer, keras.layers.Flatten(), keras.layers.Dense(2)]
-    )
-    with pytest.raises(ValueError, match=r"depthwise convolutions have no|which packing cannot write"):
-        packing.pack(model, bits=4)
+@pytest.mark.parametrize("kind", ["residual", "two convolutions", "concatenation", "depthwise", "clamped"])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_branches_meet_with_one_factor(kind: str, bits: int) -> None:
+    model = branched(kind)
+    content = packed(model, bits)
+    given = np.random.default_rng(1).random((40, 12, 12, 2), np.float32)
+    promise = Promise(rule=RULES[f"packed_int{bits}"], by_scores=True)
+    check_file(content, keras.models.clone_model(model), promise, images=given, trained=model)
+    expected = np.asarray(model(given))
+    for delegate in (True, False):
+        found = running.logits(content, given, delegate=delegate)
+        assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.99
