@@ -134,10 +134,11 @@ def check_file(
                 factor *= own
                 if expected is None:
                     continue
-                if np.any(expected) and (stored is None or not np.any(stored.dequantized())):
+                missing = np.any(expected) and (stored is None or not np.any(stored.dequantized()))
+                if missing and _adds_later(graph, operator):
                     moved[name] = biases[0]
                 else:
-                    _check_bias(stored, expected * factor, promise.rule)
+                    _check_bias(stored, expected * factor, name, promise.rule)
     zeros = sum(int(np.sum(tensor.dequantized() == 0)) for tensor, _ in pairs.values())
     if zeros < promise.zeros.get(TOGETHER, 0):
         raise CorruptFileError(f"the kernels have {zeros} zeros; promised: {promise.zeros[TOGETHER]}")
@@ -377,8 +378,16 @@ def _check_limits(bias: Tensor | None) -> None:
             )
 
 
-def _check_bias(tensor: Tensor | None, expected: np.ndarray, rule: FormRule) -> None:
+def _adds_later(graph: Graph, operator: Operator) -> bool:
+    """Whether what moves an operator's output about, or adds to it, may hold its bias."""
+    readers = [other.name for other in graph.operators if set(other.inputs) & set(operator.outputs)]
+    return bool(readers) and set(readers) <= {"ADD", "BATCH_TO_SPACE_ND", "RESHAPE"}
+
+
+def _check_bias(tensor: Tensor | None, expected: np.ndarray, layer: str, rule: FormRule) -> None:
     if tensor is None:
+        if np.any(expected):
+            raise CorruptFileError(f"the bias of {layer} is missing; the trained one is not zero")
         return
     error = np.abs(tensor.dequantized() - expected)
     # half a step of the integer forms, the rounding of floats
