@@ -187,6 +187,27 @@ def test_changed_bias_is_named(nets: Nets, layer: int, form: str) -> None:
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize("form", ["float32", "int8"])
+def test_layer_that_is_called_twice_is_one_layer(form: str) -> None:
+    keras = keras2.keras
+    keras.utils.set_random_seed(3)
+    image = keras.Input((6, 6, 2))
+    tied = keras.layers.Conv2D(2, 3, padding="same", bias_initializer="ones")
+    first = tied(image)
+    end = keras.layers.Dense(3)(keras.layers.Flatten()(keras.layers.Add()([first, tied(first)])))
+    model = keras.Model(image, end)
+    images = np.random.default_rng(0).normal(size=(30, 6, 6, 2)).astype(np.float32)
+    export = conversion.ExportConfig(form=form)
+    content = conversion.export(model, export, representative=images)
+    promise = Promise(rule=RULES[form], by_scores=True)
+    check_file(content, model, promise, images=images, trained=model)
+    assert len(guard.match_kernels(read_graph(content), model)) == 2
+    kernel = kernel_index(content, CONV)
+    wrong = edited(content, kernel, lambda tensor, buffer: setattr(buffer, "data", np.roll(buffer.data, 4)))
+    with pytest.raises(CorruptFileError):
+        check_file(wrong, model, promise, images=images, trained=model)
+
+
 def test_bias_left_out_is_named(nets: Nets) -> None:
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(nets.file("baseline", "float32")))
     operator = next(each for each in model.subgraphs[0].operators if len(each.inputs) == 3)

@@ -99,10 +99,11 @@ def check_file(
             times = np.atleast_2d(*weights[name][1:]) if weights[name][1:] else []
             for expected, user in zip(times, users[tensor.index], strict=False):
                 stored = _bias(graph, user)
-                if np.any(expected) and (stored is None or not np.any(stored.dequantized())):
+                missing = np.any(expected) and (stored is None or not np.any(stored.dequantized()))
+                if missing and _adds_later(graph, user):
                     moved[name] = weights[name][1]
                 else:
-                    _check_bias(stored, expected * factors[user.outputs[0]], promise.rule)
+                    _check_bias(stored, expected * factors[user.outputs[0]], name, promise.rule)
     zeros = sum(int(np.sum(tensor.dequantized() == 0)) for tensor, _ in pairs.values())
     if zeros < promise.zeros.get(TOGETHER, 0):
         raise CorruptFileError(f"the kernels have {zeros} zeros; promised: {promise.zeros[TOGETHER]}")
@@ -319,8 +320,16 @@ def _check_limits(bias: Tensor | None) -> None:
             )
 
 
-def _check_bias(tensor: Tensor | None, expected: np.ndarray, rule: FormRule) -> None:
+def _adds_later(graph: Graph, operator: Operator) -> bool:
+    """Whether what moves an operator's output about, or adds to it, may hold its bias."""
+    readers = [other.name for other in graph.operators if set(other.inputs) & set(operator.outputs)]
+    return bool(readers) and set(readers) <= {"ADD", "BATCH_TO_SPACE_ND", "RESHAPE"}
+
+
+def _check_bias(tensor: Tensor | None, expected: np.ndarray, layer: str, rule: FormRule) -> None:
     if tensor is None:
+        if np.any(expected):
+            raise CorruptFileError(f"the bias of {layer} is missing; the trained one is not zero")
         return
     error = np.abs(tensor.dequantized() - expected)
     # half a step of the integer forms, the rounding of floats
@@ -357,7 +366,8 @@ def rebuild(
             if known is None:
                 width, stored = biases[0].shape[-1], _biases(graph, tensor)
                 rows = [np.zeros(width) if row is None else row.dequantized() for row in stored]
-                known = np.reshape(rows, biases[0].shape)
+                # a layer of Keras that is called twice has one bias, a kernel of ours may have more
+                known = np.reshape(rows[: biases[0].size // width], biases[0].shape)
             weights.append(known)
         layer.set_weights(weights)
     return copy

@@ -93,11 +93,11 @@ def match_kernels(
     Raises:
         CorruptFileError: the file has other kernels than the net.
     """
-    # a layer that is called more than once is stored, or named, as often
-    layers = [layer for layer in kernel_layers(net) for _ in layer.inbound_nodes]
-    stored = graph.kernels()
+    layers, stored = kernel_layers(net), graph.kernels()
+    if any(len(layer.inbound_nodes) > 1 for layer in layers):
+        stored = _once(stored)
     # layers that no method takes are left as they are, and may have kernels of their own
-    others = sum(bool(layer.weights) for layer in net.layers) - len(kernel_layers(net))
+    others = sum(bool(layer.weights) for layer in net.layers) - len(layers)
     if not len(layers) <= len(stored) <= len(layers) + others:
         raise CorruptFileError(f"the file has {len(stored)} kernels, the net {len(layers)}")
     shapes = [to_file_layout(layer.get_weights()[0], layer).shape for layer in layers]
@@ -111,14 +111,15 @@ def match_kernels(
                     f"tensor {tensor.name!r} has shape {tensor.shape}; {layer.name} needs {shape}"
                 )
         raise CorruptFileError("the file's kernels have other shapes than the net's")
-    found: dict[str, tuple[Tensor, Operator]] = {}
-    for layer, place in zip(layers, places, strict=True):
-        tensor, _ = first = found.setdefault(layer.name, stored[place])
-        if first is not stored[place] and not np.array_equal(
-            tensor.dequantized(), stored[place][0].dequantized()
-        ):
-            raise CorruptFileError(f"the calls of {layer.name} have kernels of their own; promised: one")
-    return found
+    return {layer.name: stored[place] for layer, place in zip(layers, places, strict=True)}
+
+
+def _once(stored: list[tuple[Tensor, Operator]]) -> list[tuple[Tensor, Operator]]:
+    """Equal kernels once: those of a layer that is called more than once may stand in the file as often."""
+    kept: dict[tuple[tuple[int, ...], bytes], tuple[Tensor, Operator]] = {}
+    for tensor, operator in stored:
+        kept.setdefault((tensor.shape, tensor.dequantized().tobytes()), (tensor, operator))
+    return list(kept.values())
 
 
 def _trained_kernels(trained: keras.Model) -> dict[str, np.ndarray]:

@@ -144,10 +144,18 @@ class Graph:
         """Each stored kernel with all operators that use it, in the order of execution."""
         found: dict[int, tuple[Tensor, list[Operator]]] = {}
         for operator in self.operators:
-            if operator.name in KERNEL_OPERATORS:
+            if operator.name in KERNEL_OPERATORS and self._is_stored(operator.inputs[1]):
                 kernel = self.constant(operator.inputs[1])
                 found.setdefault(kernel.index, (kernel, []))[1].append(operator)
         return list(found.values())
+
+    def _is_stored(self, index: int) -> bool:
+        """Whether a tensor is constant, and not the product of attention, say."""
+        try:
+            self.constant(index)
+        except ValueError:
+            return False
+        return True
 
     def constant(self, index: int) -> Tensor:
         """A constant tensor, or the constant behind the DEQUANTIZE that produces it.

@@ -81,13 +81,19 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
     notes = (why, *chosen.notes, ENDING_NOTES[ending])
     if any(operator.name.endswith("_LSTM") for operator in read_graph(content).operators):
         notes += ("its files remember: call interpreter.reset_all_variables() before each image",)
-    ready: Mapping[str, bytes] = {}
-    if not keras_files.is_tflite(path):
-        shown = chosen.range.fed(data.x_train[:REPRESENTATIVE_IMAGES])
-        written = convert(str(path), shown, CONVERTER_FORMS[1:], legacy=keras_files.is_legacy(path)).contents
-        # the converter leaves small kernels as they are, and so the whole of a small file
-        ready = {form: each for form, each in written.items() if len(each) < len(content)}
+    shown = chosen.range.fed(data.x_train[:REPRESENTATIVE_IMAGES])
+    ready = {} if keras_files.is_tflite(path) else _ready(path, shown, len(content))
     return Source(content=content, ready=ready, range=chosen.range, notes=notes, accuracy=chosen.accuracy)
+
+
+def _ready(path: Path, shown: np.ndarray, most_bytes: int) -> Mapping[str, bytes]:
+    """The forms that the converter itself writes; it leaves small kernels as they are, and so small files."""
+    try:
+        written = convert(str(path), shown, CONVERTER_FORMS[1:], legacy=keras_files.is_legacy(path)).contents
+    # what breaks the converter off may still be quantized as a file
+    except NotRebuiltError:
+        return {}
+    return {form: content for form, content in written.items() if len(content) < most_bytes}
 
 
 #: The forms by name, the float file first.

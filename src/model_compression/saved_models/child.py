@@ -42,5 +42,4 @@ def call(module: str, path: str, folder: str, *, legacy: bool) -> None:
     if said.exists():
         raise NotRebuiltError(f"{path}: {said.read_text()}")
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        raise NotRebuiltError(f"{path}: its Keras cannot load it ({last})")
+        raise NotRebuiltError(f"{path}: its Keras, or the converter, broke off (status {done.returncode})")
