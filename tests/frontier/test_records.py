@@ -1,5 +1,6 @@
 """The records: a row a plan and seed, which nothing but the same plan and seed replaces."""
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,27 +55,26 @@ def test_payload_leaves_out_the_graph_but_no_weight() -> None:
     assert found["payload_bytes"] > found["coded_bytes"] - found["graph_bytes"] - 100  # type: ignore[operator]
 
 
-def test_payload_of_two_buffers_is_that_of_their_bytes_joined(tmp_path: Path) -> None:
-    content = (
-        Path(__file__).parents[2] / "results" / "frontier" / "baseline-price-0.06.tflite.br"
-    ).read_bytes()
-    file = coding.CODERS["br"].decode(content)
-    from model_compression.files.graph import read_graph
-
-    constants = [tensor for tensor in read_graph(file).tensors if tensor.values is not None]
-    packed = sum(
-        -(-tensor.values.size * tensor.bits // 8) for tensor in constants if tensor.values is not None
-    )
-    random = np.random.default_rng(0).bytes(packed)
-    # no coder makes random bytes shorter, and none makes weights as long as these
-    assert records.payload_bytes(file) < len(coding.best_coded(random)[1])
-
-
 def test_identity_is_what_a_plan_does_and_not_its_name_or_idea() -> None:
     same = replace(PLAN, variant="b", idea="other", since="1")
     assert records.identity(same.recipe) == records.identity(PLAN.recipe)
     for change in ({"price": 0.2}, {"levels": 7}, {"tuned": 25}, {"temperature": 3}, {"orders": 0}):
         assert records.identity(replace(PLAN, **change).recipe) != records.identity(PLAN.recipe)  # type: ignore[arg-type]
+
+
+def test_identity_leaves_out_what_has_its_default() -> None:
+    before = records.identity(PLAN.recipe)
+    widened = dataclasses.make_dataclass(
+        "ExportConfig",
+        [("form", str), ("orders", int, 0), ("another", bool, False)],
+        frozen=True,
+        kw_only=True,
+    )
+    recipe = PLAN.recipe
+    object.__setattr__(recipe, "export", widened(form="packed_int4", orders=1000))
+    assert records.identity(recipe) == before
+    object.__setattr__(recipe, "export", widened(form="packed_int4", orders=1000, another=True))
+    assert records.identity(recipe) != before
 
 
 def test_changed_plan_inherits_no_row_and_the_old_row_stays(tmp_path: Path) -> None:

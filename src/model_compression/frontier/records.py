@@ -4,8 +4,10 @@ A plan is known by what it does, not by its name, so that one that changes inher
 drawn on validation error; test error is written of plans that stand, and of those that stood.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,7 +45,21 @@ _WHOLE = dict.fromkeys(
 
 def identity(recipe: Recipe) -> str:
     """What a recipe does, whatever it is called: 12 digits of a hash of net, steps and export."""
-    return make_key(net=recipe.net, steps=recipe.steps, export=recipe.export)[:12]
+    return make_key(net=recipe.net, steps=_told(recipe.steps), export=_told(recipe.export))[:12]
+
+
+def _told(value: Any) -> Any:
+    """A config without the fields that have their defaults, so that a new field changes no identity."""
+    if isinstance(value, tuple):
+        return [_told(each) for each in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    kept = {
+        field.name: _told(getattr(value, field.name))
+        for field in dataclasses.fields(value)
+        if getattr(value, field.name) != field.default
+    }
+    return {"type": type(value).__name__, **kept}
 
 
 def augmentation(recipe: Recipe) -> float:
