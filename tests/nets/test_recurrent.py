@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from conftest import exactly
 
-from model_compression.files import guard, packing, running
+from model_compression.files import guard, running
+from model_compression.files.conversion import ExportConfig, export
 from model_compression.files.graph import account, read_graph
+from model_compression.files.slimming import slim
 from model_compression.nets import named, training
 from model_compression.nets.keras2 import keras, tf
 from model_compression.nets.layers import clone
@@ -65,12 +67,16 @@ def test_clone_has_weights_of_its_own_and_computes_the_same(net: keras.Model, im
     assert the_layer(copy).kernel is not the_layer(net).kernel
 
 
+def packed(model: keras.Model) -> bytes:
+    return slim(export(model, ExportConfig(form="packed_int4"), representative=None)).content
+
+
 def test_file_holds_one_kernel_that_three_operators_use(net: keras.Model, images: np.ndarray) -> None:
-    content = packing.pack(net, bits=4)
+    content = packed(net)
     users = read_graph(content).users()
     assert [len(operators) for _, operators in users] == [1, 3, 1]
-    assert len(content) < 200 + len(
-        packing.pack(named.build("small_2_2p_2", input_shape=(6, 6), classes=3, seed=0), bits=4)
+    assert len(content) < 240 + len(
+        packed(named.build("small_2_2p_2", input_shape=(6, 6), classes=3, seed=0))
     )
     kernel = account(running.allocated_graph(content))[1]
     assert (kernel.weights, kernel.parameters) == (36, 36 + 6)
@@ -83,12 +89,12 @@ def test_guard_passes_the_file_and_finds_a_bias_of_the_wrong_time(
 ) -> None:
     untrained = named.build(NET, input_shape=(6, 6), classes=3, seed=0)
     promise = guard.Promise(rule=guard.RULES["packed_int4"], by_scores=True)
-    guard.check_file(packing.pack(net, bits=4), untrained, promise, images=images, trained=net)
+    guard.check_file(packed(net), untrained, promise, images=images, trained=net)
     swapped = clone(net)
     layer = the_layer(swapped)
     layer.bias.assign(layer.bias.numpy()[::-1])
     with pytest.raises(guard.CorruptFileError, match="from the trained bias"):
-        guard.check_file(packing.pack(swapped, bits=4), untrained, promise, images=images, trained=net)
+        guard.check_file(packed(swapped), untrained, promise, images=images, trained=net)
 
 
 def test_rate_distortion_pays_for_the_kernel_once_and_strips_to_the_grid(images: np.ndarray) -> None:
