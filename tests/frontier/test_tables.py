@@ -151,3 +151,20 @@ def test_published_points_that_ours_do_not_pass_are_named_with_what_comes_neares
         "(lenet_5) has no more error; ours with 2,000 bytes at 0.80 % (small_d4) has no more bytes",
         "- not reached: far on other (estimate), 100 bytes at 0.10 %: nothing of ours is as small or as good",
     ]
+
+
+def test_rows_without_an_interval_get_a_wide_one_and_the_others_keep_theirs() -> None:
+    given = pd.DataFrame(
+        {
+            "error_pct": [1.0, 2.0],
+            "error_sd_pct": [0.1, 0.1],
+            "seeds": [5, 5],
+            "error_low_pct": [np.nan, 1.9],
+            "error_high_pct": [np.nan, 2.1],
+        }
+    )
+    found = tables.bounded(given, images=10_000)
+    # sqrt(0.1 ** 2 / 5 + 100 ** 2 * 0.01 * 0.99 / 10_000), times the 2.776 of four degrees of freedom
+    half = 2.7764451 * np.sqrt(0.002 + 0.0099)
+    assert list(found.error_low_pct) == pytest.approx([1 - half, 1.9])
+    assert list(found.error_high_pct) == pytest.approx([1 + half, 2.1])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from ..data.datasets import Dataset, scale
 from ..evidence.plots import pareto
@@ -128,6 +129,24 @@ def reached(ours: pd.DataFrame, size: float, error_pct: float, column: str = "by
     if (small["error_high_pct"] <= error_pct).any():
         return PASSED
     return NOISE if (small["error_low_pct"] <= error_pct).any() else MISSED
+
+
+def bounded(table: pd.DataFrame, *, images: int) -> pd.DataFrame:
+    """Rows that were measured before intervals took the images in, with an interval that is never too narrow.
+
+    The variance of the seeds' mean and that of the images are added up, as if every seed erred on the same
+    images; Student's t with the seeds' degrees of freedom.
+    Args:
+        table: with `error_pct`, `error_sd_pct` and `seeds`. images: of the test set.
+    """
+    share, seeds = table["error_pct"].astype(float) / 100, table["seeds"].astype(float)
+    variance = table["error_sd_pct"].astype(float) ** 2 / seeds + 100**2 * share * (1 - share) / images
+    half = stats.t.ppf(0.975, seeds - 1) * np.sqrt(variance)
+    low, high = (table["error_pct"] - half).clip(lower=0), table["error_pct"] + half
+    return table.assign(
+        error_low_pct=table["error_low_pct"].astype(float).fillna(low),
+        error_high_pct=table["error_high_pct"].astype(float).fillna(high),
+    )
 
 
 def literature(frontier: pd.DataFrame) -> pd.DataFrame:
