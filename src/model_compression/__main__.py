@@ -1,7 +1,8 @@
 """Compress your own model: `python -m model_compression --model my.keras --data my.npz --max-drop 0.5pp`.
 
 Ends with 0 when a form within the limits was written, 1 when nothing fits (it says what came closest), and 2
-for bad input, in one line.
+for bad input, in one line. `slim model.tflite` instead writes a smaller file of the same outputs: see
+`own_model.slim`.
 """
 
 import argparse
@@ -65,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command; the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["slim"]:
+        from .own_model import slim
+
+        about = "Write a .tflite file that gives the same outputs, bit for bit, in fewer bytes."
+        slimming = _Parser(prog="python -m model_compression slim", description=about, allow_abbrev=False)
+        return slim.main(arguments[1:], slimming)
     parser = _parser()
     given = parser.parse_args(arguments)
     if given.max_arena is not None and given.runtime != "tflm":

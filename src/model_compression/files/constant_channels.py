@@ -59,7 +59,9 @@ def constants(graph: Graph) -> dict[int, np.ndarray]:
         for index in operator.outputs:
             known[index] = np.full(channels(graph.tensors[index]), UNKNOWN)
         if len(operator.outputs) == 1:
-            found = _outputs(graph, operator, known)
+            # weights may be infinite, and what is not known is no number
+            with np.errstate(invalid="ignore", over="ignore"):
+                found = _outputs(graph, operator, known)
             if found is not None:
                 known[operator.outputs[0]] = found
     return known
@@ -237,9 +239,8 @@ def _passed(graph: Graph, operator: Operator, known: dict[int, np.ndarray]) -> n
         values = known.get(link.tensor, np.full(channels(source), UNKNOWN))
         change = _change(operator, source, output)
         values = change(values)[link.source]
-        with np.errstate(invalid="ignore"):
-            np.minimum.at(low, link.target, values)
-            np.maximum.at(high, link.target, values)
+        np.minimum.at(low, link.target, values)
+        np.maximum.at(high, link.target, values)
     found = np.where(low == high, low, UNKNOWN)
     if operator.name == "PAD":
         found = np.where(found == zero(output), found, UNKNOWN)

@@ -72,7 +72,7 @@ class _Reader:
     def __init__(self, content: bytes) -> None:
         self.view = memoryview(content).toreadonly()
         self.tables: dict[tuple[int, str], Table] = {}
-        self.vectors: dict[tuple[int, int], tuple[memoryview, int]] = {}
+        self.vectors: dict[tuple[int, int], memoryview] = {}
         #: bytes that what was not yet read can have, since parts do not overlap
         self.left = len(content)
 
@@ -116,27 +116,26 @@ class _Reader:
                 return self.table(self.target(at), spec.child)
             case "tables":
                 place = self.target(at)
-                _, count = self.vector(place, 4)
-                return tuple(self.table(self.target(place + 4 + 4 * i), spec.child) for i in range(count))
+                size = len(self.vector(place, 4))
+                return tuple(self.table(self.target(place + at), spec.child) for at in range(4, 4 + size, 4))
             case "union":
                 code, kinds = table[f"{name}_type"], union_kinds(table.kind, name)
                 if code not in kinds:
                     raise UnknownPartError(f"{table.kind}.{name} is of kind {code}, which is not known")
                 return self.table(self.target(at), kinds[code])
             case "string" | "vector":
-                return self.vector(self.target(at), spec.item)[0]
+                return self.vector(self.target(at), spec.item)
             case number:
                 return self.number(number, at)
 
-    def vector(self, at: int, item: int) -> tuple[memoryview, int]:
-        """The bytes of a vector, the same object each time, and the number of its elements."""
+    def vector(self, at: int, item: int) -> memoryview:
+        """The bytes of a vector of elements of `item` bytes, the same object each time."""
         if (at, item) not in self.vectors:
-            count = self.number("I", at)
-            start, end = at + 4, at + 4 + item * count
-            if end > len(self.view):
+            size = item * self.number("I", at)
+            if at + 4 + size > len(self.view):
                 raise DamagedFileError(f"the file is damaged: the vector at byte {at} ends outside")
-            self._count(item * count)
-            self.vectors[at, item] = self.view[start:end], count
+            self._count(size)
+            self.vectors[at, item] = self.view[at + 4 : at + 4 + size]
         return self.vectors[at, item]
 
 

@@ -7,8 +7,11 @@ be is left as it is, and said.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from .channel_removal import without_constant_channels
-from .graph import Graph, Model, read_model
+from .constant_channels import constants, integer
+from .graph import KERNEL_OPERATORS, Graph, Model, read_model
 from .idle_operators import without_idle_operators
 from .writing import write_model
 
@@ -56,7 +59,7 @@ def slim(content: bytes, *, keep_signatures: bool = False) -> Slimmed:
         savings[step], size = size - len(written), len(written)
     if size >= len(content):
         return Slimmed(content=content, savings={}, notes=(*notes, "nothing to take off"))
-    return Slimmed(content=written, savings=savings, notes=tuple(notes))
+    return Slimmed(content=written, savings=savings, notes=(*notes, *_left(model)))
 
 
 #: In their order; the first two are the writer's doing.
@@ -71,3 +74,29 @@ _STEPS: dict[str, Callable[[Graph], Graph]] = {
 def _entries(model: Model) -> set[int]:
     """The subgraphs that signatures lead into."""
     return {signature["subgraph_index"] for signature in model.root["signature_defs"] or ()}
+
+
+def _left(model: Model) -> list[str]:
+    """What could not be proved to say nothing, or was not understood."""
+    constant = {"integers": 0, "floats": 0}
+    custom, sparse = set(), 0
+    for graph in model.graphs:
+        known = constants(graph)
+        for operator in graph.operators:
+            if operator.name in KERNEL_OPERATORS and operator.outputs:
+                output = operator.outputs[0]
+                kind = "integers" if integer(graph.tensors[output]) else "floats"
+                constant[kind] += int((~np.isnan(known[output])).sum())
+            if operator.name.startswith("CUSTOM"):
+                custom.add(operator.name.removeprefix("CUSTOM "))
+        sparse += sum(tensor.table["sparsity"] is not None for tensor in graph.tensors)
+    found = []
+    if constant["floats"]:
+        found.append(f"{constant['floats']} channels of 0 stay: sums of floats depend on their order")
+    if constant["integers"]:
+        found.append(f"{constant['integers']} constant channels stay: borders or other readers need them")
+    if custom:
+        found.append(f"what {', '.join(sorted(custom))} reads and writes stays: it is not understood")
+    if sparse:
+        found.append(f"{sparse} sparse tensors stay as they are")
+    return found

@@ -1,0 +1,85 @@
+"""What the bytes of a .tflite file are: weights, biases, scales, names, and the graph that holds them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from .flatbuffer import Table
+from .graph import KERNEL_OPERATORS, Graph, read_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContentBytes:
+    """The bytes of a file by kind; together all that it has.
+
+    Attributes:
+        weights: of convolutions and Dense layers. constants: all others, such as the shapes of reshapes.
+        names: of tensors and ends, descriptions and metadata, and the ranges seen in calibration.
+        graph: tables, operators, shapes and padding.
+    """
+
+    weights: int = 0
+    biases: int = 0
+    constants: int = 0
+    scales: int = 0
+    zero_points: int = 0
+    names: int = 0
+    graph: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(getattr(self, entry.name) for entry in fields(self))
+
+
+_FIELDS = {"scale": "scales", "zero_point": "zero_points", "min": "names", "max": "names"}
+
+
+def bytes_by_kind(content: bytes) -> ContentBytes:
+    """Count them; what several tables share counts once.
+
+    Raises:
+        ValueError: no .tflite file, a damaged one, or one that is not understood.
+    """
+    model = read_model(content)
+    roles: dict[int, str] = {}
+    for graph in model.graphs:
+        roles |= {id(data): role for data, role in _roles(graph)}
+    for entry in model.root["metadata"] or ():
+        roles[id(model.root["buffers"][entry["buffer"]]["data"])] = "names"
+    found = dict.fromkeys((entry.name for entry in fields(ContentBytes)), 0)
+    seen: set[int] = set()
+    for kind, name, value in _vectors(model.root):
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        named = name in ("name", "description", "signature_key", "custom_code")
+        role = "names" if named else roles.get(id(value), _FIELDS.get(name, "graph"))
+        if (kind, name) == ("Buffer", "data") and role == "graph":
+            role = "constants"
+        # the number of its elements, or a string's end
+        found[role] += len(value) + 4
+    found["graph"] += len(content) - sum(found.values())
+    return ContentBytes(**found)
+
+
+def _roles(graph: Graph) -> Iterator[tuple[Any, str]]:
+    """The data of kernels and biases, also behind what unpacks them."""
+    makers = {index: operator for operator in graph.operators for index in operator.outputs}
+    for operator in graph.operators:
+        if operator.name in KERNEL_OPERATORS:
+            for index, role in zip(operator.inputs[1:], ("weights", "biases"), strict=False):
+                maker = makers.get(index)
+                while maker is not None and maker.name in ("DEQUANTIZE", "DENSIFY"):
+                    index, maker = maker.inputs[0], makers.get(maker.inputs[0])
+                if index >= 0 and graph.tensors[index].data is not None:
+                    yield graph.tensors[index].data, role
+
+
+def _vectors(table: Table) -> Iterator[tuple[str, str, Any]]:
+    """Every vector of numbers and string below a table, with the kind of table and the field it is in."""
+    for name, value in table.values.items():
+        if isinstance(value, Table | tuple):
+            for child in value if isinstance(value, tuple) else (value,):
+                yield from _vectors(child)
+        elif isinstance(value, memoryview):
+            yield table.kind, name, value

@@ -1,0 +1,126 @@
+"""Whether two .tflite files give the same outputs, bit for bit: LiteRT with and without XNNPACK."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..quiet import quiet
+from . import running
+from .graph import read_model
+from .writing import write_model
+
+#: What is given to a file: one array an input, of its type and shape.
+Given = tuple[np.ndarray, ...]
+#: How inputs are drawn, in turn, for a report.
+DRAWN = "noise, one value, two values, a slope, and mostly nothing, in turn"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What two files gave on the same inputs.
+
+    Attributes:
+        runtime: and its kernels. place: which tensors were compared.
+        differing: of the inputs. reason: why nothing could be compared; empty where it was.
+    """
+
+    runtime: str
+    place: str
+    inputs: int = 0
+    differing: int = 0
+    reason: str = ""
+
+
+def drawn(content: bytes, count: int, *, seed: int) -> list[Given]:
+    """Inputs over the whole range of the file's types, random and structured."""
+    with quiet():
+        loaded = running.interpreter(content, delegate=False)
+    generator = np.random.default_rng(seed)
+    details = [(tuple(map(int, d["shape"])), np.dtype(d["dtype"])) for d in loaded.get_input_details()]
+    return [
+        tuple(_drawn(shape, dtype, number % 5, generator) for shape, dtype in details)
+        for number in range(count)
+    ]
+
+
+def _drawn(shape: tuple[int, ...], dtype: np.dtype, way: int, generator: np.random.Generator) -> np.ndarray:
+    match way:
+        case 0:
+            shares = generator.random(shape)
+        case 1:
+            shares = np.full(shape, generator.random())
+        case 2:
+            low, high = generator.random(2)
+            shares = np.where(generator.random(shape) < generator.random(), low, high)
+        case 3:
+            low, high = generator.random(2)
+            shares = np.linspace(low, high, int(np.prod(shape))).reshape(shape)
+        case _:
+            shares = generator.random(shape) * (generator.random(shape) < 0.1)
+    if dtype.kind not in "iu":
+        return (shares * generator.choice([1.0, 4.0]) - generator.choice([0.0, 0.5])).astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.rint(limits.min + shares * (float(limits.max) - limits.min)).astype(dtype)
+
+
+def outputs(content: bytes, given: Sequence[Given], *, delegate: bool) -> list[bytes]:
+    """All outputs for each of the inputs, as their bytes.
+
+    Raises:
+        RuntimeError: LiteRT refuses the file or the inputs.
+        ValueError: the same.
+    """
+    with quiet():
+        loaded = running.interpreter(content, delegate=delegate)
+        loaded.allocate_tensors()
+    sources, targets = loaded.get_input_details(), loaded.get_output_details()
+    found = []
+    for arrays in given:
+        for source, array in zip(sources, arrays, strict=True):
+            loaded.set_tensor(source["index"], array)
+        loaded.invoke()
+        found.append(b"".join(loaded.get_tensor(target["index"]).tobytes() for target in targets))
+    return found
+
+
+def before_softmax(content: bytes) -> bytes | None:
+    """The same file with what its last softmax reads as its output; None where it ends with none.
+
+    A softmax of 8 bits saturates, and would hide differences.
+    """
+    model = read_model(content)
+    graph = model.graphs[0]
+    for operator in graph.operators:
+        if operator.name == "SOFTMAX" and graph.outputs == operator.outputs:
+            cut = replace(graph, outputs=operator.inputs[:1])
+            return write_model(replace(model, graphs=(cut, *model.graphs[1:])))
+    return None
+
+
+def compared(one: bytes, other: bytes, given: Sequence[Given]) -> list[Compared]:
+    """Both files on LiteRT: outputs, and what a last softmax reads."""
+    places = {"outputs": (one, other)}
+    cut = before_softmax(one), before_softmax(other)
+    if cut[0] is not None and cut[1] is not None:
+        places["before the softmax"] = cut[0], cut[1]
+    found = []
+    for runtime, delegate in (("LiteRT", False), ("LiteRT with XNNPACK", True)):
+        for place, pair in places.items():
+            reasons, results = [], []
+            for content in pair:
+                try:
+                    results.append(outputs(content, given, delegate=delegate))
+                    reasons.append("")
+                except (RuntimeError, ValueError) as error:
+                    reasons.append(" ".join(str(error).split()))
+            line = Compared(runtime=runtime, place=place)
+            if reasons[0]:
+                found.append(replace(line, reason=reasons[0]))
+            elif reasons[1]:
+                # the first ran
+                found.append(replace(line, inputs=len(given), differing=len(given), reason=reasons[1]))
+            else:
+                differing = sum(a != b for a, b in zip(*results, strict=True))
+                found.append(replace(line, inputs=len(given), differing=differing))
+    return found

@@ -1,0 +1,231 @@
+"""`python -m model_compression slim model.tflite`: the same answers in fewer bytes, with the proof.
+
+The file is slimmed, both files are run on the same inputs, and nothing is written unless they give the same
+outputs, bit for bit. They run in a process of their own: LiteRT trusts its files, and a damaged one may end
+it.
+"""
+
+import argparse
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..files import coding, running, sameness
+from ..files.graph import account, read_graph
+from ..files.sameness import Compared, Given
+from ..files.slimming import Slimmed, slim
+from ..runtimes.micro import MicroError
+from ..runtimes.tflm import MAX_ARENA_BYTES, Tflm
+from ..store import write_atomically
+
+#: Inputs that both files are given, and of these the first for TFLite Micro, whose kernels take long.
+INPUTS, MICRO_INPUTS = 200, 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What a file takes.
+
+    Attributes:
+        coder: of the shortest coding. multiply_adds: of one input; None where they cannot be counted.
+        arena_bytes: the smallest on TFLite Micro; None where it does not run there, for `reason`.
+    """
+
+    file_bytes: int
+    coded_bytes: int
+    coder: str
+    multiply_adds: int | None
+    arena_bytes: int | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A file before and after, and what both gave on the same inputs."""
+
+    slimmed: Slimmed
+    before: Figures
+    after: Figures
+    proof: tuple[Compared, ...]
+
+    @property
+    def same(self) -> bool:
+        return not any(line.differing for line in self.proof)
+
+
+def run(
+    content: bytes, *, keep_signatures: bool = False, given: Sequence[Given] = (), inputs: int = INPUTS,
+    micro_inputs: int = MICRO_INPUTS,
+) -> Report:  # fmt: skip
+    """Slim a file and compare both.
+
+    Args:
+        given: inputs to compare on beside those that are drawn.
+        inputs, micro_inputs: how many are drawn, and how many of all TFLite Micro gets.
+    Raises:
+        ValueError: a file that cannot be read or run.
+    """
+    slimmed = slim(content, keep_signatures=keep_signatures)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            drawn = [*given, *pool.submit(sameness.drawn, content, inputs, seed=0).result()]
+            proof = pool.submit(sameness.compared, content, slimmed.content, drawn).result()
+            counts = [pool.submit(_multiply_adds, each).result() for each in (content, slimmed.content)]
+        except BrokenProcessPool as error:
+            raise ValueError("LiteRT ends the process that runs the file: it is damaged") from error
+        except RuntimeError as error:
+            raise ValueError(f"LiteRT cannot run the file: {error}") from error
+    if all(line.reason for line in proof):
+        raise ValueError(f"LiteRT cannot run the file: {proof[0].reason}")
+    proof += _on_micro(content, slimmed.content, drawn[:micro_inputs])
+    before, after = (
+        _figures(each, count) for each, count in zip((content, slimmed.content), counts, strict=True)
+    )
+    return Report(slimmed=slimmed, before=before, after=after, proof=tuple(proof))
+
+
+def _multiply_adds(content: bytes) -> int | None:
+    try:
+        return sum(row.dense_macs for row in account(running.allocated_graph(content)))
+    except ValueError:
+        return None  # a kernel that is computed
+
+
+def _figures(content: bytes, multiply_adds: int | None) -> Figures:
+    coder, coded = coding.best_coded(content)
+    arena_bytes, reason = None, ""
+    try:
+        with Tflm() as child:
+            arena_bytes = child.smallest_arena(content)
+    except MicroError as error:
+        reason = str(error)
+    return Figures(
+        file_bytes=len(content),
+        coded_bytes=len(coded),
+        coder=coder,
+        multiply_adds=multiply_adds,
+        arena_bytes=arena_bytes,
+        reason=reason,
+    )
+
+
+def _on_micro(content: bytes, other: bytes, given: Sequence[Given]) -> list[Compared]:
+    """Both files on TFLite Micro, which takes one input and gives one output here."""
+    places = {"outputs": (content, other)}
+    cut = sameness.before_softmax(content), sameness.before_softmax(other)
+    if cut[0] is not None and cut[1] is not None:
+        places["before the softmax"] = cut[0], cut[1]
+    name, found = "TFLite Micro", []
+    for place, pair in places.items():
+        if any(len(arrays) != 1 for arrays in given):
+            return [
+                Compared(runtime=name, place=place, reason="only files with one input are compared there")
+            ]
+        images = np.concatenate([arrays[0] for arrays in given])
+        results: list[np.ndarray] = []
+        reason = ""
+        for each in pair:
+            try:
+                with Tflm() as child:
+                    child.load(each, MAX_ARENA_BYTES)
+                    results.append(child.run(images))
+            except MicroError as error:
+                reason = str(error)
+                break
+        if len(results) == 2:
+            differing = sum(a.tobytes() != b.tobytes() for a, b in zip(*results, strict=True))
+            found.append(Compared(runtime=name, place=place, inputs=len(given), differing=differing))
+        else:
+            # where the file as given runs, the slim one has to
+            lost = len(given) if results else 0
+            found.append(Compared(runtime=name, place=place, inputs=lost, differing=lost, reason=reason))
+    return found
+
+
+def checked(path: Path, content: bytes) -> list[Given]:
+    """A user's inputs: one array (n, ...) for each of the net's, in their order.
+
+    Of the input's own type; floats for an input of integers are quantized.
+    Raises:
+        ValueError: arrays that do not fit.
+    """
+    graph = read_graph(content)
+    tensors = [graph.tensors[index] for index in graph.inputs]
+    with np.load(path, allow_pickle=False) as file:
+        arrays = [file[name] for name in file.files]
+    if len(arrays) != len(tensors) or len({len(array) if array.ndim else 0 for array in arrays}) != 1:
+        raise ValueError(
+            f"{path} has {len(arrays)} arrays; allowed: one of (n, ...) for each of {len(tensors)} inputs"
+        )
+    fitting = []
+    for array, tensor in zip(arrays, tensors, strict=True):
+        if array[0].size != np.prod(tensor.shape):
+            raise ValueError(f"{path} has inputs of {array.shape[1:]}; the file takes {tensor.shape}")
+        if array.dtype.kind == "f" and tensor.dtype.startswith(("int", "uint")) and tensor.scale.size == 1:
+            scale, zero_point = float(tensor.scale[0]), int(tensor.zero_point[0])
+            array = running.quantize(array, scale=scale, zero_point=zero_point, dtype=tensor.dtype)
+        if array.dtype != tensor.dtype:
+            raise ValueError(f"{path} has inputs of {array.dtype}; the file takes {tensor.dtype}")
+        fitting.append(array.reshape(len(array), *tensor.shape))
+    return list(zip(*fitting, strict=True))
+
+
+def table(report: Report) -> str:
+    """What was saved by what, and the proof: text of fixed width."""
+    before, after = report.before, report.after
+
+    def row(name: str, one: object, other: object) -> str:
+        shown = (f"{value:,}" if isinstance(value, int) else "-" for value in (one, other))
+        return f"{name:<28}" + "".join(f"{value:>14}" for value in shown)
+
+    lines = [
+        f"{'':<28}{'as given':>14}{'slimmed':>14}",
+        row("bytes", before.file_bytes, after.file_bytes),
+        row(f"coded ({before.coder}, {after.coder})", before.coded_bytes, after.coded_bytes),
+        row("multiply-adds", before.multiply_adds, after.multiply_adds),
+        row("TFLite Micro's arena, bytes", before.arena_bytes, after.arena_bytes),
+        "",
+        *(f"{step:<28}{saved:>14,} bytes saved" for step, saved in report.slimmed.savings.items()),
+        *(f"left: {note}" for note in report.slimmed.notes),
+        "",
+        f"inputs drawn: {sameness.DRAWN}",
+    ]
+    for line in report.proof:
+        told = f"{line.inputs - line.differing:,} of {line.inputs:,} inputs give the same bits"
+        told = told if line.inputs else "not compared"
+        lines.append(f"{line.runtime}, {line.place}: {told}{f' ({line.reason})' if line.reason else ''}")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str], parser: argparse.ArgumentParser) -> int:
+    """Carry out the command: 0 when a file was written, 1 when the outputs differ."""
+    parser.add_argument("model", type=Path, help="a .tflite file")
+    parser.add_argument("--output", type=Path, help="the smaller file; default: MODEL_slim.tflite beside it")
+    parser.add_argument("--keep-signatures", action="store_true", help="keep the names of inputs and outputs")
+    parser.add_argument("--check", type=Path, help="an .npz of inputs to compare on too, (n, ...) each")
+    parser.add_argument("--force", action="store_true", help="overwrite the output")
+    given = parser.parse_args(arguments)
+    output = given.output or given.model.with_name(f"{given.model.stem}_slim.tflite")
+    try:
+        if output.exists() and not given.force:
+            raise ValueError(f"{output} exists; --force overwrites it")
+        if not output.absolute().parent.is_dir():
+            raise ValueError(f"{output.parent} is no folder")
+        content = given.model.read_bytes()
+        own = checked(given.check, content) if given.check else []
+        report = run(content, keep_signatures=given.keep_signatures, given=own)
+        print(table(report))
+        if not report.same:
+            places = [f"{line.runtime}, {line.place}" for line in report.proof if line.differing]
+            print(f"nothing is written: the outputs differ on {'; '.join(places)}")
+            return 1
+        write_atomically(output, report.slimmed.content)
+    except (ValueError, OSError) as error:
+        parser.error(" ".join(str(error).split()))
+    print(f"{output}: {report.after.file_bytes:,} bytes")
+    return 0
