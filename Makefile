@@ -6,6 +6,8 @@ NOTEBOOK = src/notebooks/quantization_and_pruning.ipynb
 PARAMETERS =
 NETS =
 LAB =
+PAIRS =
+PEERS = peer-models
 
 help: ## list the targets
 	@awk -F ': .*## |: ## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +33,15 @@ lab: env ## open the notebook in JupyterLab   (LAB=--allow-root, in a container)
 study: env ## run the comparison of many seeds and nets   (NETS=lenet_5,lenet_300_100)
 	$(PY) -m model_compression.frontier.study $$(echo '$(NETS)' | awk '{ gsub(",", " ") } NF { print "--nets " $$0 }')
 
+pairs: env ## the same forms on five pairs of data and net   (PAIRS=mnist1d-cnn_1d)
+	$(PY) -m model_compression.frontier.pairs $$(echo '$(PAIRS)' | awk '{ gsub(",", " ") } NF { print "--pairs " $$0 }')
+
+rotated: env ## all forms once on a second test set that nothing was chosen on
+	$(PY) -m model_compression.frontier.rotated
+
+peers: env ## slim published .tflite files   (PEERS=folder)
+	$(PY) -m model_compression.own_model.peers "$(PEERS)"
+
 bench: env ## run the benchmarks, benchmarks/bench_*.py
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
 
@@ -43,4 +54,4 @@ lock: ## renew Pipfile.lock from Pipfile, hashes kept, addresses left out
 clean: ## remove .venv and the tools' caches (never data, models or results)
 	rm -rf .venv .venv-unfinished .pipenv .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
 
-.PHONY: help results fashion test lab study bench env lock clean
+.PHONY: help results fashion test lab study pairs rotated peers bench env lock clean

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from .style import BLACK, PALETTE, STYLE, WIDTH
+from .style import BLACK, GREY, PALETTE, STYLE, WIDTH
 
 #: Columns of a change and of the two ends of its interval.
 CHANGE = ("change_pp", "change_ci_low_pp", "change_ci_high_pp")
@@ -161,4 +161,27 @@ def pairs(table: pd.DataFrame) -> Figure:
         axes.xaxis.tick_top()
         axes.set_title(f"{agree} of {len(forms)} rows have one verdict on all {len(nets)} pairs")
         figure.colorbar(image, label="change of test accuracy, pp", extend="both", shrink=0.6)
+    return figure
+
+
+def contents(table: pd.DataFrame) -> Figure:
+    """The bytes of files by kind, a bar a file.
+
+    Args:
+        table: `model_file`, then a column of bytes a kind.
+    """
+    kinds = [column for column in table.columns if column != "model_file"]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 1.1 + 0.5 * len(table)))
+        axes = figure.subplots()
+        start = np.zeros(len(table))
+        for kind, colour in zip(kinds, (*PALETTE, GREY), strict=False):
+            sizes = table[kind].to_numpy(float)
+            label = kind.replace("_", " ")
+            axes.barh(table["model_file"], sizes, left=start, color=colour, label=label)
+            start += sizes
+        axes.invert_yaxis()
+        axes.set_xlabel("bytes")
+        figure.legend(loc="lower center", ncols=len(kinds), fontsize=8)
+        figure.tight_layout(rect=(0, 0.09, 1, 1))
     return figure
