@@ -343,7 +343,7 @@ def test_committed_notebook_and_readme_were_left_alone(ran: EndToEnd) -> None:
 
 
 def test_every_table_comes_as_csv_and_png(ran: EndToEnd) -> None:
-    stems = {path.stem for path in ran.results.glob("*.csv")} - {"records"}
+    stems = {path.stem for path in ran.results.glob("*.csv")} - {"records", "who-pays-images"}
     assert {"model-comparison", "zipped-comparison", "all-forms", "claims", "layers"} <= stems
     pictures = {path.stem: path.read_bytes() for path in ran.results.glob("*.png")}
     assert stems < set(pictures)
@@ -401,12 +401,12 @@ def zeros(path: Path) -> list[int]:
 
 
 def test_pruned_zeros_are_exactly_as_asked_in_the_files(ran: EndToEnd) -> None:
-    asked = [round(0.8 * 108), round(0.8 * 20_280)]
-    assert zeros(ran.models / "pruned.tflite") == asked
+    # of both kernels together: LAMP shares them out
+    asked = round(0.8 * 20_388)
+    assert sum(zeros(ran.models / "pruned.tflite")) == asked
     for name in ("pruned_quantized", "pruned_quantization_aware"):
         # rounding to int8 may add a few of its own, and none may be lost
-        found = zeros(ran.models / f"{name}.tflite")
-        assert all(wanted <= count <= 1.005 * wanted for count, wanted in zip(found, asked, strict=True))
+        assert asked <= sum(zeros(ran.models / f"{name}.tflite")) <= 1.005 * asked
 
 
 def test_all_forms_and_controls_are_in_the_table(ran: EndToEnd) -> None:
@@ -415,7 +415,8 @@ def test_all_forms_and_controls_are_in_the_table(ran: EndToEnd) -> None:
     assert (table.role == "control").sum() >= 4
     assert set(table.recipe) == {name for name in catalogue(knobs()) if not name.endswith("_h5")}
     assert table.accuracy_sd.isna().all()  # one seed
-    assert table.drop(columns="accuracy_sd").notna().all(axis=None)
+    judged = table[(table.role == "form") & table.compared_with.notna()]
+    assert judged.drop(columns="accuracy_sd").notna().all(axis=None)
 
 
 def test_int8_is_as_good_as_float_and_training_helped(ran: EndToEnd) -> None:
@@ -431,8 +432,8 @@ def test_another_sparsity_shares_all_that_is_not_pruned(ran: EndToEnd) -> None:
     missing = {name for name, each in recipes.items() if not store.has(ran.bench.record_key(each, 100))}
     assert missing == {
         "pruned", "pruned_h5", "pruned_quantized", "pruned_quantization_aware", "pruned_then_plain_qat",
-        "pruned_block", "pruned_clustered", "sparsity_cluster_preserving_qat", "random_pruned",
-        "pruned_from_scratch", "small_dense",
+        "pruned_block", "pruned_clustered", "sparsity_cluster_preserving_qat", "pruned_uniform",
+        "random_pruned", "random_pruned_like", "scratch_pruned", "scratch_longer_pruned", "lottery_pruned",
     }  # fmt: skip
 
 
@@ -440,12 +441,12 @@ def test_pruning_further_adds_two_entries_and_trains_no_baseline(ran: EndToEnd) 
     before, heard = ran.entries(), set()
     recipe = catalogue(knobs(final_sparsity=0.9))["pruned"]
     outcome = ran.bench.run(recipe, 100, lambda key, title, done: heard.add(title))
-    assert heard == {"baseline, prune, seed 100"}
+    assert heard == {"baseline, pruning, seed 100"}
     assert ran.entries() - before == {
         ran.bench.training_key(recipe.net, recipe.steps, 100),
         outcome.record.key,
     }
-    assert outcome.record.nonzero_weights == 108 - 97 + 20_280 - 18_252
+    assert outcome.record.nonzero_weights == 20_388 - round(0.9 * 20_388)
 
 
 def test_papermill_repeats_the_tables_from_the_cache(ran: EndToEnd, tmp_path: Path) -> None:

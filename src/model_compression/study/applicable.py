@@ -36,9 +36,6 @@ def why_not(net: keras.Model, recipe: Recipe) -> str:
         kernel_size(layer) >= DYNAMIC_RANGE_WEIGHTS for layer in kernel_layers(net)
     ):
         return f"the converter leaves kernels of less than {DYNAMIC_RANGE_WEIGHTS:,} weights as floats"
-    packed = recipe.export.form.startswith("packed")
-    if packed and not isinstance(net, keras.Sequential):
-        return "packed files are written of sequential nets only"
     return _why_not_int4(net, recipe.export.form) if recipe.export.form.startswith("int4") else ""
 
 
