@@ -46,7 +46,7 @@ POST_TRAINING = {
 RATE_PRICE = 0.03
 
 #: Filters of the small dense nets.
-SMALL = (2, 3, 4, 6, 8)
+SMALL = (2, 4, 6)
 
 #: Sparsity of the milder pruned form, which costs little.
 HALF = 0.5
@@ -166,7 +166,7 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
         *(Recipe(name=n, net=settings.net, steps=base, export=export) for n, export in POST_TRAINING.items()),
         *(Recipe(name=n, net=settings.net, steps=steps, export=e) for n, (steps, e) in trained.items()),
         Recipe(name="pruned", net=settings.net, steps=pruned, export=ExportConfig(form="h5")),
-        *_controls(settings, base, pruned, rate),
+        *_controls(settings, base, pruned),
     ]
     recipes = {recipe.file_name.replace(".tflite", "").replace(".", "_"): recipe for recipe in found}
     for recipe in found:
@@ -203,13 +203,11 @@ def recipes_net(recipes: Mapping[str, Recipe]) -> str:
     return next(iter(recipes.values())).net
 
 
-def _controls(
-    settings: Settings, base: tuple[Step, ...], pruned: tuple[Step, ...], rate: tuple[Step, ...]
-) -> list[Recipe]:
+def _controls(settings: Settings, base: tuple[Step, ...], pruned: tuple[Step, ...]) -> list[Recipe]:
     """What the techniques have to beat.
 
     Float nets trained for as long as the forms; zeros at random places; small dense nets, one of which has
-    about the bytes of each form; and under the masks of a form new random weights, trained for as long or for
+    about the bytes of each form; and under the masks of the pruned net new random weights, trained for as long or for
     twice as long (`scratch`: Liu et al. 2018, arXiv:1810.05270), or the initial weights of the net that gave
     the mask (`lottery`: Frankle & Carbin 2018, arXiv:1803.03635).
     """
@@ -227,10 +225,11 @@ def _controls(
         "random_pruned_like": (*base, replace(longer, technique=shuffled)),
     }
     if base:
-        for name, steps in {"pruned": pruned, "rate_distortion": rate}.items():
-            int8[f"scratch_{name}"] = _masked(steps, steps, fresh=True)
-            twice = tuple(replace(s, train=replace(s.train, epochs=2 * s.train.epochs)) for s in steps)
-            int8[f"scratch_longer_{name}"] = _masked(twice, steps, fresh=True)
+        twice = tuple(
+            replace(step, train=replace(step.train, epochs=2 * step.train.epochs)) for step in pruned
+        )
+        int8["scratch_pruned"] = _masked(pruned, pruned, fresh=True)
+        int8["scratch_longer_pruned"] = _masked(twice, pruned, fresh=True)
         int8["lottery_pruned"] = _masked(pruned, pruned, fresh=False)
     controls = [(name, settings.net, steps, FLOAT) for name, steps in floats.items()]
     int4 = ExportConfig(form="int4_dynamic")
