@@ -123,6 +123,8 @@ def test_answer_is_the_same_in_results_notebook_and_readme() -> None:
 
 
 def test_comparison_of_the_datasets_is_that_of_their_tables() -> None:
+    if not run.comparable(RESULTS / run.OTHER):
+        pytest.skip("results/fashion_mnist is of an earlier version: make fashion renews it")
     said = summary.compared(RESULTS, RESULTS / run.OTHER, ("MNIST", "Fashion-MNIST"))
     assert f"<!-- datasets -->\n{said}\n<!-- /datasets -->" in README.read_text()
     for folder in (RESULTS, RESULTS / run.OTHER):

@@ -207,9 +207,9 @@ def _controls(settings: Settings, base: tuple[Step, ...], pruned: tuple[Step, ..
     """What the techniques have to beat.
 
     Float nets trained for as long as the forms; zeros at random places; small dense nets, one of which has
-    about the bytes of each form; and under the masks of the pruned net new random weights, trained for as long or for
-    twice as long (`scratch`: Liu et al. 2018, arXiv:1810.05270), or the initial weights of the net that gave
-    the mask (`lottery`: Frankle & Carbin 2018, arXiv:1803.03635).
+    about the bytes of each form; and under the masks of the pruned net new random weights, trained for as
+    long or for twice as long (`scratch`: Liu et al. 2018, arXiv:1810.05270), or the initial weights of the
+    net that gave the mask (`lottery`: Frankle & Carbin 2018, arXiv:1803.03635).
     """
     longer = Step(train=settings.fine_tune)
     random = MaskConfig(random_sparsity=settings.final_sparsity)
