@@ -72,7 +72,7 @@ def test_since_is_a_version_of_every_plan_of_the_history() -> None:
 @pytest.fixture(scope="module")
 def front() -> pd.DataFrame:
     found = table("frontier")
-    if "plan" not in found:
+    if found["plan"].isna().all():
         pytest.skip("results/frontier.csv is of an earlier version: make study renews it")
     return found
 

@@ -1,10 +1,13 @@
 """The frontier's tables: rows from outcomes, the front, and how published points are met."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from made import LABELS, outcome, predictions
 
+from model_compression.evidence.tables import save_csv
 from model_compression.frontier import records, tables
 from model_compression.frontier.plans import Plan
 from model_compression.study.outcomes import Outcome
@@ -79,6 +82,14 @@ def test_front_is_drawn_on_validation_error_whatever_the_test_error() -> None:
     assert ours.loc["a", "file"] == "baseline-a.br"
     assert pd.isna(ours.loc["b", "file"])
     assert list(table.columns) == tables.COLUMNS
+
+
+def test_seeds_and_bytes_are_written_with_all_their_digits(tmp_path: Path) -> None:
+    made = rows(("baseline", "a", 100, 2.0))
+    made[0] |= {"file_seed": 3_677_149_159, "epochs": 30}
+    path = tmp_path / "frontier.csv"
+    save_csv(tables.merge(None, made, [], []), path)
+    assert pd.read_csv(path)["file_seed"][0] == 3_677_149_159
 
 
 def test_control_is_never_on_the_front() -> None:

@@ -44,8 +44,11 @@ _WHOLE = dict.fromkeys(
 
 
 def identity(recipe: Recipe) -> str:
-    """What a recipe does, whatever it is called: 12 digits of a hash of net, steps and export."""
-    return make_key(net=recipe.net, steps=_told(recipe.steps), export=_told(recipe.export))[:12]
+    """What a recipe does, whatever it is called: of a hash of net, steps and export 12 digits.
+
+    A letter goes before them, so that nobody reads them as a number.
+    """
+    return "p" + make_key(net=recipe.net, steps=_told(recipe.steps), export=_told(recipe.export))[:12]
 
 
 def _told(value: Any) -> Any:

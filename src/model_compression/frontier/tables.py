@@ -96,7 +96,9 @@ def merge(
     ours = ours.sort_values(["counted_as", "net", "bytes"], ascending=[False, True, True], ignore_index=True)
     ours["file"] = ours["file"].where(on_front(ours), other=pd.NA)
     theirs = [{**vars(point), "bytes": point.bytes} for point in PUBLISHED if point.error_pct is not None]
-    return pd.concat([ours, pd.DataFrame(theirs)], ignore_index=True)[COLUMNS]
+    # whole numbers stay whole beside rows that have none
+    whole = dict.fromkeys(("flash_bytes", "payload_bytes", "seeds", "epochs", "file_seed"), "Int64")
+    return pd.concat([ours, pd.DataFrame(theirs)], ignore_index=True)[COLUMNS].astype(whole)
 
 
 def remaining(before: pd.DataFrame, nets: Sequence[str], standing: Sequence[str]) -> pd.DataFrame:
