@@ -18,7 +18,7 @@ from model_compression.runtimes import micro
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
     from model_compression.nets.keras2 import keras
-    from model_compression.own_model import command
+    from model_compression.own_model import command, making
     from model_compression.study import catalogue
 
 layers = keras.layers
@@ -238,7 +238,7 @@ def few_forms(monkeypatch: pytest.MonkeyPatch) -> None:
         kept = ("non_quantized", "int8", "pruned_quantized", "clustered_8")
         return {name: recipe for name, recipe in every(*arguments, **named).items() if name in kept}
 
-    monkeypatch.setattr(command, "forms", few)
+    monkeypatch.setattr(making, "forms", few)
 
 
 @pytest.fixture(scope="session")
@@ -318,7 +318,7 @@ def test_form_that_fails_is_left_out_with_its_reason(
             raise RuntimeError("the tool\ngave up")
         return run(bench, recipe, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(command, "forms", two)
+    monkeypatch.setattr(making, "forms", two)
     monkeypatch.setattr(command.Bench, "run", failing)
     assert _run(["--max-drop", "50pp"], model_file, shared_cache, tmp_path) == 0
     assert "- int8: the tool gave up" in (tmp_path / "output" / "report.md").read_text()

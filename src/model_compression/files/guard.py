@@ -107,8 +107,8 @@ def check_file(
     zeros = sum(int(np.sum(tensor.dequantized() == 0)) for tensor, _ in pairs.values())
     if zeros < promise.zeros.get(TOGETHER, 0):
         raise CorruptFileError(f"the kernels have {zeros} zeros; promised: {promise.zeros[TOGETHER]}")
-    labels = running.predict(content, images)
     scores = running.logits(content, images)
+    labels = running.labels(content, scores)
 
     def close(others: Callable[[], np.ndarray]) -> bool:
         return promise.by_scores and _score_error(scores, others()) <= SCORE_ERROR
