@@ -63,10 +63,13 @@ class Tensor:
 
     @property
     def plain(self) -> bool:
-        """Whether nothing is known of it but shape, type, values, scales and zero points."""
-        quantization = self.table["quantization"]
+        """Whether there is nothing to it but shape, type, values, and scales with as many zero points."""
+        quantization, scales = self.table["quantization"], self.scale.size
         special = self.table["is_variable"] or self.table["sparsity"] or self.table["variant_tensors"]
-        return self.bits > 0 and not special and not (quantization and quantization["details"])
+        if not self.bits or special or (quantization and quantization["details"]):
+            return False
+        wide = self.shape[self.axis] if 0 <= self.axis < len(self.shape) else 1
+        return self.zero_point.size == scales and scales in (0, 1, wide)
 
     @property
     def numbers(self) -> np.ndarray:

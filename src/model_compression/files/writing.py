@@ -170,7 +170,7 @@ class _Writer:
 
     def operator(self, operator: Operator, order: dict[int, int]) -> Table:
         def numbers(name: str, found: tuple[int, ...]) -> bytes | None:
-            missing = operator.table[name] is None
+            missing = operator.table[name] is None and not found
             return None if missing else _vector([order.get(index, -1) for index in found], "<i4")
 
         return operator.table.replaced(

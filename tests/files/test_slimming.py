@@ -1,0 +1,426 @@
+"""The same outputs, bit for bit, in fewer bytes: planted channels, shared parts, idle operators."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import exactly
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tflite_graphs import EXACT, FORMS, NONE, SAME, VALID, Made, wordy
+
+from model_compression.files import flatbuffer, sameness
+from model_compression.files.flatbuffer import Table
+from model_compression.files.graph import Graph, Operator, read_graph, read_model
+from model_compression.files.slimming import Slimmed, slim
+from model_compression.files.writing import write_model
+from model_compression.runtimes.tflm import MAX_ARENA_BYTES, Tflm
+
+
+def same(content: bytes, other: bytes, *, inputs: int = 10) -> None:
+    """On LiteRT with and without XNNPACK; each place has to have been compared."""
+    lines = sameness.compared(content, other, sameness.drawn(content, inputs, seed=1))
+    assert [line for line in lines if line.differing or line.reason] == []
+
+
+def names(content: bytes) -> list[str]:
+    return [operator.name for operator in read_graph(content).operators]
+
+
+def widths(content: bytes, name: str) -> list[int]:
+    """Outputs of each operator of a name."""
+    graph = read_graph(content)
+    return [graph.tensors[op.outputs[0]].shape[-1] for op in graph.operators if op.name == name]
+
+
+# Channels
+
+
+@pytest.mark.parametrize("form", EXACT)
+@pytest.mark.parametrize("padding", [SAME, VALID])
+def test_dead_channel_goes_with_what_reads_it(form: str, padding: int) -> None:
+    made = Made(form, (1, 6, 6, 2), seed=0)
+    hidden = made.conv(made.input, 6, dead=[1, 4])
+    content = made.content(made.conv(hidden, 3, padding=padding, activation=NONE))
+    slimmed = slim(content)
+    same(content, slimmed.content)
+    assert widths(slimmed.content, "CONV_2D") == [4, 3]
+    assert slimmed.savings["constant channels"] > 0
+
+
+def test_zeros_of_floats_stay_and_are_told() -> None:
+    made = Made("float32", (1, 6, 6, 2), seed=0)
+    content = made.content(made.conv(made.conv(made.input, 6, dead=[1, 4]), 3))
+    slimmed = slim(content)
+    same(content, slimmed.content)
+    assert widths(slimmed.content, "CONV_2D") == [6, 3]
+    assert slimmed.notes == ("2 channels of 0 stay: sums of floats depend on their order",)
+
+
+@pytest.mark.parametrize("form", ["int8", "int16x8", "int4"])
+def test_constant_goes_into_the_next_bias_where_nothing_is_padded(form: str) -> None:
+    made = Made(form, (1, 6, 6, 2), seed=0)
+    hidden = made.conv(made.input, 6, constant=[0, 5])
+    content = made.content(made.conv(hidden, 3, padding=VALID, activation=NONE))
+    slimmed = slim(content)
+    same(content, slimmed.content)
+    assert widths(slimmed.content, "CONV_2D") == [4, 3]
+    before, after = (read_graph(each).kernels()[1][1].inputs[2] for each in (content, slimmed.content))
+    assert not np.array_equal(
+        read_graph(content).tensors[before].values, read_graph(slimmed.content).tensors[after].values
+    )
+
+
+def test_constant_that_is_not_zero_stays_at_a_padded_border_and_is_told() -> None:
+    made = Made("int8", (1, 6, 6, 2), seed=0)
+    content = made.content(made.conv(made.conv(made.input, 6, constant=[0, 5]), 3, padding=SAME))
+    slimmed = slim(content)
+    same(content, slimmed.content)
+    assert widths(slimmed.content, "CONV_2D") == [6, 3]
+    assert slimmed.notes == ("2 constant channels stay: borders or other readers need them",)
+
+
+@pytest.mark.parametrize("form", ["int8", "int16x8"])
+def test_depthwise_filter_goes_with_its_channel(form: str) -> None:
+    made = Made(form, (1, 6, 6, 2), seed=0)
+    hidden = made.depthwise(made.conv(made.input, 6, dead=[1, 4]), falling=[1, 4])
+    content = made.content(made.conv(hidden, 3, size=1, activation=NONE))
+    slim_content = slim(content).content
+    same(content, slim_content)
+    assert widths(slim_content, "DEPTHWISE_CONV_2D") == [4]
+
+
+def test_unread_channel_goes_whatever_it_says() -> None:
+    made = Made("int8", (1, 6, 6, 2), seed=0)
+    hidden = made.conv(made.input, 6)
+    output = made.conv(hidden, 3, activation=NONE)
+    kernel = made.operators[-1].inputs[1]
+    values = made.tensors[kernel].numbers.copy()
+    values[..., 2] = 0
+    made.tensors[kernel] = made.tensors[kernel].holding(values)
+    content = made.content(output)
+    same(content, slim(content).content)
+    assert widths(slim(content).content, "CONV_2D") == [5, 3]
+
+
+def test_filter_that_reads_constants_only_is_constant_too() -> None:
+    made = Made("int8", (1, 6, 6, 2), seed=0)
+    first = made.conv(made.input, 4, dead=[0, 1])
+    second = made.conv(first, 5, dead=[3])
+    kernel, bias = made.operators[-1].inputs[1:]
+    values = made.tensors[kernel].numbers.copy()
+    values[2, ..., 2:] = 0
+    values[2, ..., :2] = 9
+    made.tensors[kernel] = made.tensors[kernel].holding(values)
+    biases = made.tensors[bias].numbers.copy()
+    biases[2] = -5
+    made.tensors[bias] = made.tensors[bias].holding(biases)
+    content = made.content(made.conv(second, 3, activation=NONE))
+    same(content, slim(content).content)
+    assert widths(slim(content).content, "CONV_2D") == [2, 3, 3]
+
+
+@pytest.mark.parametrize("form", EXACT)
+def test_flattened_channel_goes_with_all_its_places(form: str) -> None:
+    made = Made(form, (1, 4, 4, 2), seed=0)
+    hidden = made.pool(made.conv(made.input, 6, dead=[0, 2]))
+    content = made.content(made.dense(made.flatten(hidden), 3))
+    slim_content = slim(content).content
+    same(content, slim_content)
+    assert read_graph(slim_content).kernels()[1][0].shape == (3, 2 * 2 * 4)
+
+
+@pytest.mark.parametrize("form", ["int8", "int16x8", "hybrid"])
+def test_sum_loses_a_channel_that_both_sides_lose(form: str) -> None:
+    made = Made(form, (1, 5, 5, 2), seed=0)
+    one, other = made.conv(made.input, 6, dead=[1, 2]), made.conv(made.input, 6, dead=[2, 3])
+    content = made.content(made.conv(made.add(one, other), 3, activation=NONE))
+    slim_content = slim(content).content
+    same(content, slim_content)
+    assert widths(slim_content, "ADD") == [5]
+
+
+def test_concatenation_loses_the_channels_of_each_side() -> None:
+    made = Made("int8", (1, 5, 5, 2), seed=0)
+    one, other = made.conv(made.input, 4, dead=[0]), made.conv(made.input, 3, dead=[1, 2])
+    content = made.content(made.conv(made.concatenate(one, other), 3, activation=NONE))
+    same(content, slim(content).content)
+    assert widths(slim(content).content, "CONCATENATION") == [4]
+
+
+def test_channels_of_an_output_stay() -> None:
+    made = Made("int8", (1, 5, 5, 2), seed=0)
+    hidden = made.conv(made.input, 4, dead=[0])
+    content = made.content(hidden, made.conv(hidden, 3))
+    same(content, slim(content).content)
+    assert widths(slim(content).content, "CONV_2D") == [4, 3]
+
+
+def test_one_channel_of_an_all_dead_layer_stays() -> None:
+    made = Made("int8", (1, 5, 5, 2), seed=0)
+    content = made.content(made.conv(made.conv(made.input, 3, dead=range(3)), 2, activation=NONE))
+    same(content, slim(content).content)
+    assert widths(slim(content).content, "CONV_2D") == [1, 2]
+
+
+@pytest.mark.parametrize(("dead", "left"), [([0], 6), ([0, 1], 4)])
+def test_four_bit_kernels_keep_an_even_number_of_inputs(dead: list[int], left: int) -> None:
+    made = Made("hybrid4", (1, 8), seed=0)
+    hidden = made.dense(made.input, 6, activation=1, dead=dead)
+    content = made.content(made.dense(hidden, 3))
+    same(content, slim(content).content)
+    assert widths(slim(content).content, "FULLY_CONNECTED") == [left, 3]
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-40, np.inf])
+def test_scale_that_xnnpack_refuses_keeps_its_layer_as_it_is(scale: float) -> None:
+    made = Made("int8", (1, 5, 5, 2), seed=0)
+    hidden = made.conv(made.input, 4, dead=[0])
+    kernel = made.operators[-1].inputs[1]
+    scales = made.tensors[kernel].scale.copy()
+    scales[0] = scale
+    made.tensors[kernel] = replace(made.tensors[kernel], scale=scales)
+    content = made.content(made.conv(hidden, 3, activation=NONE))
+    assert widths(slim(content).content, "CONV_2D") == [4, 3]
+
+
+LAYERS: dict[str, Callable[[Made, int, list[int]], int]] = {
+    "conv": lambda made, x, dead: made.conv(x, 5, dead=dead),
+    "open conv": lambda made, x, dead: made.conv(x, 5, padding=VALID, constant=dead),
+    "pointwise": lambda made, x, dead: made.conv(x, 6, size=1, dead=dead),
+    "depthwise": lambda made, x, dead: made.depthwise(x),
+    "max pool": lambda made, x, dead: made.pool(x),
+    "mean pool": lambda made, x, dead: made.pool(x, name="AVERAGE_POOL_2D"),
+    "residual": lambda made, x, dead: made.add(made.conv(x, made.tensors[x].shape[-1], dead=dead[:1]), x),
+    "wider": lambda made, x, dead: made.concatenate(made.conv(x, 3, dead=dead[:1]), made.conv(x, 2)),
+}
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(
+    form=st.sampled_from(FORMS),
+    kinds=st.lists(st.sampled_from(sorted(LAYERS)), min_size=1, max_size=4),
+    dead=st.lists(st.integers(0, 3), unique=True, max_size=3),
+    seed=st.integers(0, 2**16),
+)
+def test_random_graphs_give_the_same_and_slim_once(
+    form: str, kinds: list[str], dead: list[int], seed: int
+) -> None:
+    made = Made(form, (1, 12, 12, 3), seed=seed)
+    x = made.input
+    for kind in kinds:
+        if min(made.tensors[x].shape[1:3]) < 4:
+            break
+        if form.startswith("hybrid") and kind == "depthwise":
+            continue
+        x = LAYERS[kind](made, x, [index for index in dead if index < 3])
+    content = made.content(made.softmax(made.dense(made.flatten(x), 4)))
+    slim_content = slim(content).content
+    same(content, slim_content, inputs=5)
+    assert slim(slim_content).content == slim_content
+
+
+@pytest.mark.parametrize("form", ["int8", "int16x8", "float32"])
+def test_tflite_micro_gives_the_same(form: str) -> None:
+    made = Made(form, (1, 8, 8, 2), seed=5)
+    x = made.depthwise(made.conv(made.input, 6, dead=[1, 2], constant=[3]))
+    content = made.content(made.dense(made.flatten(made.pool(x)), 4))
+    images = np.concatenate([arrays[0] for arrays in sameness.drawn(content, 10, seed=0)])
+    found = []
+    with Tflm() as child:
+        for each in (content, slim(content).content):
+            child.load(each, MAX_ARENA_BYTES)
+            found.append(child.run(images))
+    np.testing.assert_array_equal(*found)
+
+
+# Parts
+
+
+def small(form: str = "int8") -> bytes:
+    made = Made(form, (1, 6, 6, 2), seed=0)
+    return made.content(made.softmax(made.dense(made.flatten(made.conv(made.input, 5)), 4)))
+
+
+def test_what_nobody_reads_goes() -> None:
+    content = small()
+    assert b"layers/1/tensor" in content
+    slimmed = slim(content)
+    for text in (b"layers", b"made for a test", b"1.5.0", b"nobody", b"serving_default", b"main"):
+        assert text not in slimmed.content
+    assert slimmed.savings["unread parts"] > 300
+
+
+def test_signatures_stay_on_request() -> None:
+    content = small()
+    kept = slim(content, keep_signatures=True).content
+    assert b"inputs_0" in kept
+    (signature,) = read_model(kept).root["signature_defs"]
+    graph = read_graph(kept)
+    assert signature["inputs"][0]["tensor_index"] == graph.inputs[0]
+    assert signature["outputs"][0]["tensor_index"] == graph.outputs[0]
+    same(content, kept)
+
+
+def test_equal_parts_are_stored_once() -> None:
+    made = Made("int8", (1, 6, 6, 4), seed=0)
+    first = made.conv(made.input, 4)
+    twice = made.operators[-1]
+    second = made.like(first, made.tensors[first].shape)
+    copies = [
+        made.constant("int8", np.array(made.tensors[i].values), made.tensors[i].scale)
+        for i in twice.inputs[1:2]
+    ]
+    made.operators.append(replace(twice, inputs=(first, *copies, twice.inputs[2]), outputs=(second,)))
+    content = made.content(second)
+    slim_content = slim(content).content
+    same(content, slim_content)
+    stored = bytes(made.tensors[twice.inputs[1]].data or b"")
+    assert (content.count(stored), slim_content.count(stored)) == (2, 1)
+    graph = read_graph(slim_content)
+    assert graph.operators[0].inputs[1] == graph.operators[1].inputs[1]
+
+
+def test_constants_are_aligned_as_interpreters_want_them() -> None:
+    content = slim(small()).content
+    for buffer in flatbuffer.read(content)["buffers"]:
+        if buffer["data"] is not None:
+            assert content.index(bytes(buffer["data"])) % 16 == 0
+
+
+def test_metadata_that_an_interpreter_reads_stay() -> None:
+    root = flatbuffer.read(small())
+    fp16 = Table(
+        kind="Metadata", values={"name": b"reduced_precision_support", "buffer": len(root["buffers"])}
+    )
+    buffers = (*root["buffers"], Table(kind="Buffer", values={"data": b"fp16fp32"}))
+    content = flatbuffer.write(root.replaced(buffers=buffers, metadata=(*root["metadata"], fp16)))
+    root = flatbuffer.read(slim(content).content)
+    (entry,) = root["metadata"]
+    assert bytes(root["buffers"][entry["buffer"]]["data"]) == b"fp16fp32"
+
+
+@pytest.mark.parametrize("name", [b"OfflineMemoryAllocation", b"COMPRESSION_METADATA"])
+def test_file_whose_metadata_number_its_tensors_is_left_alone(name: bytes) -> None:
+    root = flatbuffer.read(small())
+    (entry,) = root["metadata"]
+    content = flatbuffer.write(root.replaced(metadata=(entry.replaced(name=name),)))
+    note = f"left as it is: its metadata {name.decode()} name tensors by their numbers"
+    assert slim(content) == Slimmed(content=content, savings={}, notes=(note,))
+
+
+def test_slim_file_is_left_as_it_is() -> None:
+    content = slim(small()).content
+    assert slim(content) == Slimmed(content=content, savings={}, notes=("nothing to take off",))
+
+
+# Operators
+
+
+def test_reshapes_that_do_nothing_go() -> None:
+    made = Made("int8", (1, 4, 4, 2), seed=0)
+    x = made.conv(made.input, 3)
+    x = made.reshape(made.reshape(made.reshape(x, (1, 4, 4, 3)), (1, 16, 3)), (1, 48))
+    content = made.content(made.dense(x, 4))
+    slim_content = slim(content).content
+    same(content, slim_content)
+    assert names(slim_content) == [
+        "CONV_2D",
+        "FULLY_CONNECTED",
+    ]
+
+
+def test_reshape_before_a_dense_layer_of_quantized_floats_stays() -> None:
+    made = Made("hybrid", (1, 4, 4, 2), seed=0)
+    content = made.content(made.dense(made.flatten(made.conv(made.input, 3)), 4))
+    assert len(read_graph(slim(content).content).operators) == 3
+
+
+def test_quantizing_to_the_same_scale_goes_and_to_another_stays() -> None:
+    made = Made("int8", (1, 4, 4, 2), seed=0)
+    x = made.conv(made.input, 3)
+    x = made.operator("QUANTIZE", (x,), made.like(x, made.tensors[x].shape))
+    x = made.operator("QUANTIZE", (x,), made.tensor(made.tensors[x].shape, scale=0.5))
+    content = made.content(x)
+    same(content, slim(content).content)
+    assert names(slim(content).content) == [
+        "CONV_2D",
+        "QUANTIZE",
+    ]
+
+
+def test_reshape_of_a_constant_is_done_now() -> None:
+    made = Made("float32", (1, 2, 3), seed=0)
+    values = made.constant("float32", np.arange(6, dtype=np.float32).reshape(3, 2))
+    content = made.content(made.add(made.input, made.reshape(values, (1, 2, 3))))
+    same(content, slim(content).content)
+    assert names(slim(content).content) == ["ADD"]
+
+
+# What is not understood
+
+
+def test_custom_operator_keeps_what_it_reads_and_is_told() -> None:
+    made = Made("int8", (1, 5, 5, 2), seed=0)
+    hidden = made.conv(made.input, 4, dead=[0])
+    code = Table(kind="OperatorCode", values={"deprecated_builtin_code": 32, "custom_code": b"Magic"})
+    options = Table(kind="Operator", values={"custom_options": b"\x01\x02\x03"})
+    output = made.tensor((1, 5, 5, 4), scale=0.02)
+    made.operators.append(Operator(name="", inputs=(hidden,), outputs=(output,), table=options, code=code))
+    slimmed = slim(made.content(output))
+    graph = read_graph(slimmed.content)
+    assert [operator.name for operator in graph.operators] == ["CONV_2D", "CUSTOM Magic"]
+    assert graph.tensors[graph.operators[1].inputs[0]].shape == (1, 5, 5, 4)
+    assert bytes(graph.operators[1].table["custom_options"]) == b"\x01\x02\x03"
+    assert "what Magic reads and writes stays: it is not understood" in slimmed.notes
+
+
+def test_every_subgraph_is_slimmed_and_signatures_into_others_stay() -> None:
+    one, other = (Made("int8", (1, 6, 6, 2), seed=seed) for seed in (0, 1))
+    graphs: list[Graph] = []
+    for made in (one, other):
+        model = made.model(made.conv(made.conv(made.input, 6, dead=[1]), 3, activation=NONE))
+        graphs += model.graphs
+    root = flatbuffer.read(write_model(replace(model, graphs=tuple(graphs)), shared=False))
+    entries = []
+    for place, graph in enumerate(root["subgraphs"]):
+        ends = {
+            end: (
+                Table(
+                    kind="TensorMap",
+                    values={"name": b"x", "tensor_index": np.frombuffer(graph[end], "<i4")[0]},
+                ),
+            )
+            for end in ("inputs", "outputs")
+        }
+        entries.append(
+            Table(kind="SignatureDef", values={**ends, "signature_key": b"go", "subgraph_index": place})
+        )
+    slimmed = slim(flatbuffer.write(root.replaced(signature_defs=tuple(entries))))
+    model = read_model(slimmed.content)
+    assert [graph.tensors[graph.operators[0].outputs[0]].shape[-1] for graph in model.graphs] == [5, 5]
+    assert len(model.root["signature_defs"]) == 2
+    assert slimmed.notes == (
+        "the signatures stay: they are the only way into other subgraphs than the first",
+    )
+
+
+def test_slimming_needs_no_tensorflow() -> None:
+    code = "import sys, model_compression.files.slimming; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_wordy_file_runs_like_the_short_one() -> None:
+    made = Made("int8", (1, 5, 5, 2), seed=0)
+    content = write_model(made.model(made.conv(made.input, 4)))
+    same(content, wordy(content))
+
+
+def test_other_files_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=exactly("no .tflite file: bytes 4 to 8 are b'', and must be b'TFL3'")
+    ):
+        slim(b"none")

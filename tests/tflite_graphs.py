@@ -1,0 +1,236 @@
+"""Small .tflite files made operator by operator, with channels planted that say nothing. No TensorFlow."""
+
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from model_compression.files import flatbuffer
+from model_compression.files.flatbuffer import Table
+from model_compression.files.graph import Graph, Model, Operator, Tensor
+from model_compression.files.writing import write_model
+
+FORMS = ("int8", "int16x8", "int4", "hybrid", "hybrid4", "float32")
+#: Forms whose sums are of whole numbers.
+EXACT = ("int8", "int16x8", "int4", "hybrid", "hybrid4")
+RELU, NONE = schema.ActivationFunctionType.RELU, schema.ActivationFunctionType.NONE
+SAME, VALID = schema.Padding.SAME, schema.Padding.VALID
+
+
+class Made:
+    """A graph that grows operator by operator; `content` is its file.
+
+    Args:
+        form: one of `FORMS`.
+        shape: of the input, with a batch of 1.
+    """
+
+    def __init__(self, form: str, shape: tuple[int, ...], *, seed: int) -> None:
+        self.form, self.random = form, np.random.default_rng(seed)
+        self.integer = not form.startswith(("hybrid", "float"))
+        self.activation = {"int8": "int8", "int4": "int8", "int16x8": "int16"}.get(form, "float32")
+        self.tensors: list[Tensor] = []
+        self.operators: list[Operator] = []
+        self.input = self.tensor(shape, scale=0.02, zero_point=3)
+
+    def tensor(self, shape: tuple[int, ...], *, scale: float = 0.0, zero_point: int = 0) -> int:
+        """A computed tensor."""
+        if self.activation == "int16":
+            scale, zero_point = scale / 256, 0
+        if not self.integer:
+            return self._add(self.activation, shape, None, (), (), 0)
+        return self._add(self.activation, shape, None, (scale,), (zero_point,), 0)
+
+    def constant(
+        self, dtype: str, values: Any, scale: Any = (), zero_point: Any = None, axis: int = 0
+    ) -> int:
+        zero_point = np.zeros(np.size(scale), int) if zero_point is None else zero_point
+        return self._add(dtype, np.shape(values), np.asarray(values), scale, zero_point, axis)
+
+    def _add(self, dtype: str, shape: Any, values: Any, scale: Any, zero_point: Any, axis: int) -> int:
+        bits = {"int4": 4, "int8": 8, "int16": 16, "int64": 64}.get(dtype, 32)
+        plain = Tensor(
+            index=len(self.tensors),
+            name="",
+            dtype=dtype,
+            bits=bits,
+            shape=tuple(shape),
+            values=None,
+            scale=np.asarray(scale, np.float32),
+            zero_point=np.asarray(zero_point, np.int64),
+            axis=axis,
+        )
+        self.tensors.append(plain if values is None else plain.holding(values))
+        return plain.index
+
+    def operator(self, name: str, inputs: Any, output: int, kind: str = "", **options: Any) -> int:
+        code = getattr(schema.BuiltinOperator, name)
+        version = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "RESHAPE": 1}.get(name, 2)
+        table = Table(kind="Operator")
+        if kind:
+            number = getattr(schema.BuiltinOptions, kind)
+            given = Table(kind=kind, values=options)
+            table = table.replaced(builtin_options_type=number, builtin_options=given)
+        values = {"deprecated_builtin_code": min(code, 127), "builtin_code": code, "version": version}
+        self.operators.append(
+            Operator(
+                name=name,
+                inputs=tuple(inputs),
+                outputs=(output,),
+                table=table,
+                code=Table(kind="OperatorCode", values=values),
+            )
+        )
+        return output
+
+    def _kernel(self, shape: tuple[int, ...], axis: int, silent: Any) -> tuple[int, np.ndarray]:
+        """A kernel whose `silent` outputs are 0, and its scales."""
+        limit = 7 if self.form.endswith("4") and len(shape) == 2 else 127
+        values = self.random.integers(-limit, limit + 1, shape)
+        scales = self.random.uniform(0.5, 1.5, shape[axis]) / limit
+        np.moveaxis(values, axis, 0)[list(silent)] = 0
+        if self.form == "float32":
+            shares = scales.reshape([-1 if place == axis else 1 for place in range(len(shape))])
+            return self.constant("float32", (values * shares).astype(np.float32)), scales
+        dtype = "int4" if limit == 7 else "int8"
+        if len(shape) == 2 and not self.integer:
+            scales = scales[:1]
+        return self.constant(dtype, values.astype(np.int8), scales, axis=axis), scales
+
+    def _bias(self, source: int, scales: np.ndarray, outputs: int, dead: Any, constant: Any) -> int:
+        real = self.random.normal(0, 0.3, outputs)
+        real[list(dead)] = -np.abs(real[list(dead)])
+        real[list(constant)] = 1000.0
+        if not self.integer:
+            return self.constant("float32", real.astype(np.float32))
+        steps = scales * self.tensors[source].scale[0]
+        dtype = "int64" if self.activation == "int16" else "int32"
+        return self.constant(dtype, np.rint(real / steps).astype(dtype), steps)
+
+    def conv(
+        self, source: int, outputs: int, *, size: int = 3, padding: int = SAME, activation: int = RELU,
+        dead: Any = (), constant: Any = (),
+    ) -> int:  # fmt: skip
+        """Channels `dead` are 0 behind the activation; `constant` ones hold the largest number."""
+        _, height, width, inputs = self.tensors[source].shape
+        kernel, scales = self._kernel((outputs, size, size, inputs), 0, [*dead, *constant])
+        less = 0 if padding == SAME else size - 1
+        output = self.tensor(
+            (1, height - less, width - less, outputs), scale=0.02, zero_point=-128 if activation else -4
+        )
+        bias = self._bias(source, scales, outputs, dead, constant)
+        given = {"padding": padding, "stride_w": 1, "stride_h": 1, "fused_activation_function": activation}
+        return self.operator("CONV_2D", (source, kernel, bias), output, "Conv2DOptions", **given)
+
+    def depthwise(self, source: int, *, size: int = 3, padding: int = SAME, falling: Any = ()) -> int:
+        """Channels `falling` have a bias below 0."""
+        _, height, width, channels = self.tensors[source].shape
+        kernel, scales = self._kernel((1, size, size, channels), 3, ())
+        less = 0 if padding == SAME else size - 1
+        output = self.tensor((1, height - less, width - less, channels), scale=0.03, zero_point=-128)
+        bias = self._bias(source, scales, channels, falling, ())
+        given = {"padding": padding, "stride_w": 1, "stride_h": 1, "depth_multiplier": 1}
+        return self.operator(
+            "DEPTHWISE_CONV_2D",
+            (source, kernel, bias),
+            output,
+            "DepthwiseConv2DOptions",
+            fused_activation_function=RELU,
+            **given,
+        )
+
+    def dense(self, source: int, outputs: int, *, activation: int = NONE, dead: Any = ()) -> int:
+        inputs = int(np.prod(self.tensors[source].shape))
+        kernel, scales = self._kernel((outputs, inputs), 0, dead)
+        output = self.tensor((1, outputs), scale=0.05, zero_point=-128 if activation else 7)
+        own = scales if scales.size == outputs else np.full(outputs, scales[0])
+        bias = self._bias(source, own, outputs, dead, ())
+        return self.operator(
+            "FULLY_CONNECTED",
+            (source, kernel, bias),
+            output,
+            "FullyConnectedOptions",
+            fused_activation_function=activation,
+            asymmetric_quantize_inputs=not self.integer,
+        )
+
+    def pool(self, source: int, *, name: str = "MAX_POOL_2D") -> int:
+        _, height, width, channels = self.tensors[source].shape
+        given = {"padding": VALID, "stride_w": 2, "stride_h": 2, "filter_width": 2, "filter_height": 2}
+        output = self.like(source, (1, height // 2, width // 2, channels))
+        return self.operator(name, (source,), output, "Pool2DOptions", **given)
+
+    def like(self, source: int, shape: tuple[int, ...]) -> int:
+        """A computed tensor with the scale and zero point of another."""
+        tensor = self.tensors[source]
+        return self._add(tensor.dtype, shape, None, tensor.scale, tensor.zero_point, 0)
+
+    def add(self, one: int, other: int) -> int:
+        output = self.tensor(self.tensors[one].shape, scale=0.04, zero_point=-128)
+        return self.operator("ADD", (one, other), output, "AddOptions", fused_activation_function=RELU)
+
+    def concatenate(self, one: int, other: int) -> int:
+        shape = self.tensors[one].shape
+        output = self.like(one, (*shape[:-1], shape[-1] + self.tensors[other].shape[-1]))
+        return self.operator("CONCATENATION", (one, other), output, "ConcatenationOptions", axis=-1)
+
+    def reshape(self, source: int, shape: tuple[int, ...]) -> int:
+        told = self.constant("int32", np.array([-1, *shape[1:]], np.int32))
+        return self.operator("RESHAPE", (source, told), self.like(source, shape), "ReshapeOptions")
+
+    def flatten(self, source: int) -> int:
+        return self.reshape(source, (1, int(np.prod(self.tensors[source].shape))))
+
+    def softmax(self, source: int) -> int:
+        scale = 1 / 128 if self.activation == "int16" else 1 / 256
+        output = self.tensor(self.tensors[source].shape, scale=scale, zero_point=-128)
+        return self.operator("SOFTMAX", (source,), output, "SoftmaxOptions", beta=1.0)
+
+    def model(self, *outputs: int) -> Model:
+        graph = Graph(
+            tensors=tuple(self.tensors),
+            operators=tuple(self.operators),
+            inputs=(self.input,),
+            outputs=outputs,
+        )
+        return Model(graphs=(graph,), root=Table(kind="Model", values={"version": 3}))
+
+    def content(self, *outputs: int) -> bytes:
+        """The file as converters write it, see `wordy`."""
+        return wordy(write_model(self.model(*outputs), shared=False))
+
+
+def wordy(content: bytes) -> bytes:
+    """The same file with names, ranges, a description, a signature, metadata, and parts nobody refers to."""
+    root = flatbuffer.read(content)
+    (graph,) = root["subgraphs"]
+    tensors = []
+    for number, tensor in enumerate(graph["tensors"]):
+        quantization = tensor["quantization"]
+        if quantization is not None:
+            size = len(quantization["scale"]) // 4
+            ranges = np.full(size, number, "<f4").tobytes()
+            quantization = quantization.replaced(min=ranges, max=ranges)
+        tensors.append(tensor.replaced(name=f"layers/{number}/tensor".encode(), quantization=quantization))
+    unused = Table(kind="Tensor", values={"name": b"nobody", "buffer": len(root["buffers"])})
+    buffers = (*root["buffers"], Table(kind="Buffer"), Table(kind="Buffer", values={"data": b"1.5.0" * 4}))
+
+    def named(end: str) -> tuple[Table, ...]:
+        indices = np.frombuffer(graph[end], "<i4").tolist()
+        return tuple(
+            Table(kind="TensorMap", values={"name": f"{end}_{index}".encode(), "tensor_index": index})
+            for index in indices
+        )
+
+    signature = {"inputs": named("inputs"), "outputs": named("outputs"), "signature_key": b"serving_default"}
+    metadata = Table(kind="Metadata", values={"name": b"min_runtime_version", "buffer": len(buffers) - 1})
+    return flatbuffer.write(
+        root.replaced(
+            description=b"made for a test",
+            subgraphs=(graph.replaced(tensors=(*tensors, unused), name=b"main"),),
+            buffers=buffers,
+            metadata=(metadata,),
+            signature_defs=(Table(kind="SignatureDef", values=signature),),
+        ),
+        shared=False,
+    )
