@@ -87,8 +87,8 @@ def test_agreement_is_with_the_float_net_and_not_with_the_control() -> None:
     assert row.agreement == pytest.approx(1 - (30 + 32 + 28) / 300)
 
 
-def test_converted_bytes_stand_beside_where_records_have_them() -> None:
-    assert "converted_bytes" not in forms.all_forms([three_seeds()], LABELS)
+def test_converted_bytes_stand_beside() -> None:
+    assert forms.all_forms([three_seeds()], LABELS).converted_bytes.tolist() == [1200]
 
 
 def test_holm_counts_the_forms_and_no_control_and_no_form_that_is_its_own() -> None:

@@ -7,48 +7,47 @@ from model_compression.evidence import rivals, statistics
 from model_compression.evidence.forms import right
 from model_compression.study.outcomes import Outcome
 
+NAMES = ("pruned_quantized", "clustered_8")
+
 
 def made() -> dict[str, list[Outcome]]:
-    """A pruned form with all of its rivals, a clustered one with a small net, and others."""
+    """A pruned form with all of its rivals, a clustered one, and small dense nets of three sizes."""
     return {
-        "float32": outcomes("float32.tflite", [95, 96, 97]),
         "pruned_quantized": outcomes(
             "a.tflite", [80, 82, 84], zip_bytes=[800, 810, 820], dense_macs=[90, 90, 90]
         ),
-        "clustered_8": outcomes("b.tflite", [90, 90, 91]),
-        "small_dense_pruned_quantized": outcomes(
+        "clustered_8": outcomes("b.tflite", [90, 90, 91], zip_bytes=[300, 300, 300]),
+        "small_dense_2": outcomes("g.tflite", [90, 90, 91], zip_bytes=[250, 250, 250]),
+        "small_dense_4": outcomes(
             "c.tflite", [80, 81, 85], zip_bytes=[790, 780, 830], dense_macs=[30, 30, 30]
         ),
+        "small_dense_8": outcomes("h.tflite", [10, 10, 10], zip_bytes=[4000, 4000, 4000]),
         "scratch_pruned_quantized": outcomes("d.tflite", [60, 62, 64]),
         "scratch_longer_pruned_quantized": outcomes("e.tflite", [80, 82, 84]),
         "lottery_pruned_quantized": outcomes("f.tflite", [95, 97, 99]),
-        "small_dense_clustered_8": outcomes("g.tflite", [90, 90, 91]),
-        "small_dense_of_nothing": outcomes("h.tflite", [10, 10, 10]),
     }
 
 
-def test_each_form_stands_beside_each_of_its_rivals() -> None:
-    table = rivals.pruned_or_small(made(), LABELS)
-    assert list(zip(table.recipe, table.against, strict=True)) == [
-        *(("pruned_quantized", words) for words in rivals.RIVALS.values()),
-        ("clustered_8", rivals.RIVALS["small_dense"]),
+def test_each_form_stands_beside_each_of_its_rivals_and_the_nearest_small_net() -> None:
+    table = rivals.pruned_or_small(made(), NAMES, LABELS)
+    assert list(zip(table.recipe, table.rival, strict=True)) == [
+        ("pruned_quantized", "small_dense_4"),
+        *(("pruned_quantized", f"{kind}_pruned_quantized") for kind in rivals.RIVALS),
+        ("clustered_8", "small_dense_2"),
     ]
     assert table.accuracy_mean.tolist() == pytest.approx([0.82] * 4 + [271 / 300])
     assert table.rival_accuracy_mean.tolist()[1:4] == pytest.approx([0.62, 0.82, 0.97])
 
 
 def test_bytes_and_work_of_both_are_the_median_seeds() -> None:
-    row = rivals.pruned_or_small(made(), LABELS).iloc[0]
+    row = rivals.pruned_or_small(made(), NAMES, LABELS).iloc[0]
     assert (row.zip_bytes, row.rival_zip_bytes, row.dense_macs, row.rival_dense_macs) == (810, 790, 90, 30)
 
 
 def test_form_minus_rival_is_judged_as_one_family() -> None:
     found = made()
-    table = rivals.pruned_or_small(found, LABELS)
-    pairs = [
-        *((found["pruned_quantized"], found[f"{kind}_pruned_quantized"]) for kind in rivals.RIVALS),
-        (found["clustered_8"], found["small_dense_clustered_8"]),
-    ]
+    table = rivals.pruned_or_small(found, NAMES, LABELS)
+    pairs = [(found[row.recipe], found[row.rival]) for row in table.itertuples()]
     compared = [statistics.compare(right(a, LABELS), right(b, LABELS)) for a, b in pairs]
     said = statistics.judge(compared)
     assert table.change_pp.tolist() == [100 * each.mean for each in compared]
@@ -58,7 +57,7 @@ def test_form_minus_rival_is_judged_as_one_family() -> None:
 
 
 def test_without_rivals_the_table_is_empty() -> None:
-    assert rivals.pruned_or_small({"int8": outcomes("a.tflite", [50])}, LABELS).empty
+    assert rivals.pruned_or_small({"int8": outcomes("a.tflite", [50])}, ["int8"], LABELS).empty
 
 
 def budget() -> dict[str, list[Outcome]]:
@@ -93,5 +92,5 @@ def test_budget_without_its_control_names_it() -> None:
 def test_outcomes_stay_as_they_were() -> None:
     found = made()
     before = [each.predictions.copy() for each in found["pruned_quantized"]]
-    rivals.pruned_or_small(found, LABELS)
+    rivals.pruned_or_small(found, NAMES, LABELS)
     np.testing.assert_array_equal([each.predictions for each in found["pruned_quantized"]], before)

@@ -37,8 +37,8 @@ def sized(name: str, file_bytes: list[int], nonzero: list[int]) -> list[Outcome]
 def test_pruned_file_is_as_large_until_it_is_zipped(nets: Nets) -> None:
     table = traps.pruned_but_not_smaller(
         {
-            "non_quantized": [of_file("non_quantized.tflite", nets.file("baseline", "non_quantized"))],
-            "pruned": [of_file("pruned.tflite", nets.file("pruned", "non_quantized"))],
+            "non_quantized": [of_file("non_quantized.tflite", nets.file("baseline", "float32"))],
+            "pruned": [of_file("pruned.tflite", nets.file("pruned", "float32"))],
             "pruned_quantized": [of_file("pruned_quantized.tflite", nets.file("pruned", "int8"))],
         }
     )

@@ -15,7 +15,7 @@ GENERATOR = np.random.default_rng(0)
 LABELS = np.arange(70) % 3
 IMAGES = (GENERATOR.random((70, 8, 8)) * 0.1 + LABELS[:, None, None] / 3).astype(np.float32)
 CONFIG = TrainConfig(epochs=2, learning_rate=0.05, batch_size=16)
-LOSS = training.loss_of(LABELS)
+LOSS = training.loss_of(LABELS, outputs=3)
 
 
 def net() -> keras.Sequential:
@@ -192,7 +192,9 @@ SHARES = 1 / (1 + np.exp(-SCORES.astype(np.float64)))
 def test_loss_follows_from_the_answers(answers: np.ndarray, expected: float | None) -> None:
     if expected is None:
         expected = -np.mean(np.where(answers == 1, np.log(SHARES), np.log(1 - SHARES)))
-    assert float(training.loss_of(answers)(answers, SCORES)) == pytest.approx(expected, rel=1e-5)
+    assert float(training.loss_of(answers, outputs=SCORES.shape[-1])(answers, SCORES)) == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_values_are_learned() -> None:

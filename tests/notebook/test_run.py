@@ -77,7 +77,8 @@ def test_parameters_cell_is_tagged_and_holds_every_knob(committed: nbformat.Note
 
 def test_cells_are_short(committed: nbformat.NotebookNode) -> None:
     lengths = [len(cell.source.splitlines()) for cell in code_cells(committed)]
-    assert max(lengths) <= 15
+    # the parameters cell has a line a knob
+    assert max(lengths) <= 16
     assert statistics.median(lengths) <= 6
 
 
@@ -92,9 +93,10 @@ def test_sections_come_in_the_order_that_a_reader_expects(committed: nbformat.No
     headings = [line.removeprefix("## ") for line in words.splitlines() if line.startswith("## ")]
     expected = [
         "The answer", "Parameters", "Data", "The baseline", "TensorFlow Lite", "Quantization after training",
-        "Quantization-aware training", "Pruning", "Pruned and quantized", "The equal-training control",
+        "Quantization-aware training", "Pruning", "Pruned and quantized",
         "Zipped sizes", "The files side by side", "Every form, over all seeds",
-        "What the original study claimed", "Five things that go wrong", "What we learned",
+        "Pruned, or small?", "Who pays", "What the original study claimed", "Things that go wrong",
+        "Tweak by hand", "Your own model", "What we learned",
     ]  # fmt: skip
     assert [heading for heading in headings if heading in expected] == expected
 
@@ -184,7 +186,7 @@ def test_unknown_parameter_of_the_real_notebook_names_all_that_there_are(
     assert capsys.readouterr().err == (
         "the notebook has no parameter SPARSITY; it has SEED, N_SEEDS, EPOCHS, FINE_TUNE_EPOCHS, BATCH_SIZE, "
         "LEARNING_RATE, INITIAL_SPARSITY, FINAL_SPARSITY, TRAIN_IMAGES, DEVICE_IMAGES, DATASET, MODEL, "
-        "RESULTS_DIR, MODELS_DIR, CACHE_DIR\n"
+        "MARGIN, RESULTS_DIR, MODELS_DIR, CACHE_DIR\n"
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -81,7 +81,7 @@ def _asked(outcomes: Outcomes) -> list[_Size | _Change]:
     """The claims, in order, of which both sides were computed."""
     # the float net trained for as long and then rounded to 4 bits, where the study has it
     four_bits = "longer_trained_int4" if "longer_trained_int4" in outcomes else "int4_dynamic"
-    keras, aware = f"{BASELINE}_h5", "quantization_aware_trained"
+    keras, aware = f"{BASELINE}_h5", "quantization_aware"
     size, change = "file_bytes", "equivalent"
     every: list[_Size | _Change] = [
         _Size(claim="int8 files are 4x smaller", times=4, form="int8", control=BASELINE, field=size),
