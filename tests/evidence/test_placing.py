@@ -2,7 +2,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from made import FORMS, Drawn, comparison, crowded_forms
+from made import FORMS, Drawn, comparison
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
@@ -31,7 +31,7 @@ def drawn_lines(axes: Axes) -> list[np.ndarray]:
 
 FIGURES = {
     "accuracy": lambda: plots.accuracy_against_bytes(comparison()),
-    "error": lambda: plots.error_against_bytes(crowded_forms()),
+    "error": lambda: plots.error_against_bytes(FORMS),
 }
 
 
@@ -84,8 +84,8 @@ def test_a_name_stands_right_of_its_point_where_there_is_room() -> None:
     axes = square()
     placing.label_points(axes, [5], [5], ["alone"])
     (x, y), box = axes.transData.transform((5, 5)), names_of(axes)["alone"]
-    assert box.x0 == pytest.approx(x + placing.CLEAR + 2)
-    assert (box.y0 + box.y1) / 2 == pytest.approx(y)
+    assert x < box.x0 <= x + placing.CLEAR + 2
+    assert box.y0 < y < box.y1
     assert not axes.lines
 
 

@@ -79,7 +79,7 @@ def test_file_holds_one_kernel_that_three_operators_use(net: keras.Model, images
         packed(named.build("small_2_2p_2", input_shape=(6, 6), classes=3, seed=0))
     )
     kernel = account(running.allocated_graph(content))[1]
-    assert kernel.weights == 36
+    assert (kernel.weights, kernel.parameters) == (36, 36 + 6)
     # twice on 6 x 6 places, once on 3 x 3
     assert kernel.dense_macs == 36 * (2 * 36 + 9)
 

@@ -92,7 +92,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [
             keras.Input((12, 12, 3)),
             layers.Conv2D(12, 3, strides=2, use_bias=False),
-            layers.BatchNormalization(),
+            layers.BatchNormalization(momentum=0.5),
             layers.ReLU(),
             layers.DepthwiseConv2D(3),
             layers.Flatten(),

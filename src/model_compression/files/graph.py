@@ -177,17 +177,18 @@ class LayerAccount:
 def account(graph: Graph) -> list[LayerAccount]:
     """Layer by layer: shape, parameters, multiply-adds, zeros and bytes."""
     rows = []
-    for number, (kernel, operator) in enumerate(graph.kernels(), 1):
+    for number, (kernel, operators) in enumerate(graph.users(), 1):
         weights, nonzero = int(np.prod(kernel.shape)), int(np.count_nonzero(kernel.dequantized()))
-        output = graph.tensors[operator.outputs[0]].shape
-        # a convolution's weight works once at each place of its output
-        places = output[1] * output[2] if len(output) == 4 else 1
-        biases = len(operator.inputs) > 2 and operator.inputs[2] >= 0
+        outputs = [graph.tensors[operator.outputs[0]].shape for operator in operators]
+        # a convolution's weight works once at each place of its output, and again where it is used again
+        places = sum(output[1] * output[2] if len(output) == 4 else 1 for output in outputs)
+        stored = {op.inputs[2] for op in operators if len(op.inputs) > 2 and op.inputs[2] >= 0}
+        biases = sum(int(np.prod(graph.tensors[index].shape)) for index in stored)
         rows.append(
             LayerAccount(
-                layer=f"{operator.name} {number}",
+                layer=f"{operators[0].name} {number}",
                 shape=kernel.shape,
-                parameters=weights + (output[-1] if biases else 0),
+                parameters=weights + biases,
                 weights=weights,
                 nonzero=nonzero,
                 kernel_bytes=-(-weights * kernel.bits // 8),
