@@ -82,10 +82,10 @@ def run(
             raise ValueError(f"LiteRT cannot run the file: {error}") from error
     if all(line.reason for line in proof):
         raise ValueError(f"LiteRT cannot run the file: {proof[0].reason}")
-    proof += _on_micro(content, slimmed.content, drawn[:micro_inputs])
-    before, after = (
-        _figures(each, count) for each, count in zip((content, slimmed.content), counts, strict=True)
-    )
+    with Tflm() as child:
+        proof += _on_micro(child, content, slimmed.content, drawn[:micro_inputs])
+        before = _figures(child, content, counts[0])
+        after = _figures(child, slimmed.content, counts[1])
     return Report(slimmed=slimmed, before=before, after=after, proof=tuple(proof))
 
 
@@ -96,12 +96,11 @@ def _multiply_adds(content: bytes) -> int | None:
         return None  # a kernel that is computed
 
 
-def _figures(content: bytes, multiply_adds: int | None) -> Figures:
+def _figures(child: Tflm, content: bytes, multiply_adds: int | None) -> Figures:
     coder, coded = coding.best_coded(content)
     arena_bytes, reason = None, ""
     try:
-        with Tflm() as child:
-            arena_bytes = child.smallest_arena(content)
+        arena_bytes = child.smallest_arena(content)
     except MicroError as error:
         reason = str(error)
     return Figures(
@@ -114,7 +113,7 @@ def _figures(content: bytes, multiply_adds: int | None) -> Figures:
     )
 
 
-def _on_micro(content: bytes, other: bytes, given: Sequence[Given]) -> list[Compared]:
+def _on_micro(child: Tflm, content: bytes, other: bytes, given: Sequence[Given]) -> list[Compared]:
     """Both files on TFLite Micro, which takes one input and gives one output here."""
     places = {"outputs": (content, other)}
     cut = sameness.before_softmax(content), sameness.before_softmax(other)
@@ -131,9 +130,8 @@ def _on_micro(content: bytes, other: bytes, given: Sequence[Given]) -> list[Comp
         reason = ""
         for each in pair:
             try:
-                with Tflm() as child:
-                    child.load(each, MAX_ARENA_BYTES)
-                    results.append(child.run(images))
+                child.load(each, MAX_ARENA_BYTES)
+                results.append(child.run(images))
             except MicroError as error:
                 reason = str(error)
                 break
@@ -158,7 +156,8 @@ def checked(path: Path, content: bytes) -> list[Given]:
     tensors = [graph.tensors[index] for index in graph.inputs]
     with np.load(path, allow_pickle=False) as file:
         arrays = [file[name] for name in file.files]
-    if len(arrays) != len(tensors) or len({len(array) if array.ndim else 0 for array in arrays}) != 1:
+    lengths = {len(array) if array.ndim else 0 for array in arrays}
+    if len(arrays) != len(tensors) or len(lengths) != 1 or not min(lengths):
         raise ValueError(
             f"{path} has {len(arrays)} arrays; allowed: one of (n, ...) for each of {len(tensors)} inputs"
         )
