@@ -22,8 +22,7 @@ class RoundConfig(Technique):
             points = tf.floor(weights / self.step + tf.random.uniform(weights.shape))
             return self.step * tf.clip_by_value(points, -31, 31)
 
-        copy = clone(net)
-        for layer in kernel_layers(copy):
+        for layer in kernel_layers(copy := clone(net)):
             kernel(layer)._constraint = rounded
         return copy
 
