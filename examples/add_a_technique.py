@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from model_compression.evidence.tables import Form, all_forms
+from model_compression.evidence.forms import Form, all_forms
 from model_compression.files.conversion import ExportConfig
 from model_compression.nets.keras2 import tf
 from model_compression.nets.layers import clone, kernel, kernel_layers
