@@ -22,7 +22,7 @@ class Form:
     """
 
     name: str
-    is_control: bool
+    is_control: bool = False
     outcomes: Sequence[Outcome]
     control_name: str
     control: Sequence[Outcome]
