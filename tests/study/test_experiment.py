@@ -16,7 +16,7 @@ from model_compression.files.running import predict
 from model_compression.nets import named
 from model_compression.nets.distillation import DistillConfig
 from model_compression.nets.training import TrainConfig
-from model_compression.study import experiment
+from model_compression.study import experiment, measuring
 from model_compression.study.experiment import Bench
 from model_compression.study.measuring import promise_of
 from model_compression.study.outcomes import Outcome
@@ -269,6 +269,13 @@ def test_file_that_fails_the_guard_is_not_stored(
 
 
 # Keys
+
+
+def test_file_is_made_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, export = [], measuring.export
+    monkeypatch.setattr(measuring, "export", lambda *given, **more: made.append(1) or export(*given, **more))
+    carry_out(bench, [recipe("once", tuned(QuantizeConfig()), "int8")])
+    assert len(made) == 1
 
 
 def key_of(bench: Bench, steps: tuple[Step, ...], seed: int = 0, net: str = NET) -> str:

@@ -282,11 +282,8 @@ class Bench:
         key, suffix = self.record_key(recipe, seed), recipe.export.suffix
         files = self.store.get(key)
         if files is None:
-            trained = self.trained(recipe.net, recipe.steps, seed, report)
-            net = folded(self._build(recipe.net, seed))
-            outcome = measuring.export(recipe, trained, net, self.data, seed=seed, key=key)
             trained = self.as_file(recipe.net, self.trained(recipe.net, recipe.steps, seed, report))
-            net = self.as_file(recipe.net, self._build(recipe.net, seed))
+            net = self.as_file(recipe.net, folded(self._build(recipe.net, seed)))
             outcome = measuring.export(recipe, trained, net, self.fed(recipe.net), seed=seed, key=key)
             files = measuring.pack(outcome, suffix)
             self.store.put(key, files)
