@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 
 from model_compression.runtimes.micro import compress_lut
+from model_compression.runtimes.tflm import MAX_ARENA_BYTES, Tflm
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
@@ -86,3 +87,15 @@ def _convert(form: str) -> bytes:
     if form == "clustered_per_tensor":
         converter._experimental_disable_per_channel_quantization_for_dense_layers = True
     return bytes(converter.convert())
+
+
+def micro_outputs(content: bytes, images: np.ndarray, *, arena_bytes: int = MAX_ARENA_BYTES) -> np.ndarray:
+    """TFLM's outputs for a file, as real values."""
+    with Tflm() as child:
+        return child.outputs(content, images, arena_bytes=arena_bytes)
+
+
+def smallest_arena(content: bytes) -> int:
+    """The smallest arena in which TFLM runs a file."""
+    with Tflm() as child:
+        return child.smallest_arena(content)

@@ -13,7 +13,7 @@ from keras_models import images
 from model_compression import __main__
 from model_compression.files import running
 from model_compression.own_model.units import parse_bytes, parse_microseconds, parse_points
-from model_compression.runtimes import micro
+from model_compression.runtimes.tflm import Tflm
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
@@ -271,7 +271,8 @@ def test_smallest_form_for_tflm_is_written_with_source_and_report(
     )
     content, header = (output / file).read_bytes(), (output / names[2]).read_text()
     assert f"constexpr std::size_t model_bytes = {len(content)};" in header
-    arena = micro.smallest_arena(content)
+    with Tflm() as child:
+        arena = child.smallest_arena(content)
     assert f"constexpr std::size_t arena_bytes = {arena};" in header
     report = (output / "report.md").read_text()
     assert f"**`{file}`** is the smallest of" in report

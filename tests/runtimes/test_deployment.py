@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import exactly
-from tflite_models import IMAGES, tflite_file
+from tflite_models import IMAGES, micro_outputs, smallest_arena, tflite_file
 
 from model_compression.evidence import devices
 from model_compression.files.graph import read_graph
@@ -57,9 +57,7 @@ def test_forms_that_run_everywhere_have_every_figure(store: Store) -> None:
     assert (rows.latency_us_median > 0).all()
     assert (rows.latency_us_median <= rows.latency_us_p90).all()
     assert [rows.flash_bytes[name] for name in RIGHT] == [len(tflite_file(name)) for name in RIGHT]
-    assert [rows.arena_bytes[name] for name in RIGHT] == [
-        micro.smallest_arena(tflite_file(name)) for name in RIGHT
-    ]
+    assert [rows.arena_bytes[name] for name in RIGHT] == [smallest_arena(tflite_file(name)) for name in RIGHT]
 
 
 def test_columns_are_those_that_the_readers_know(store: Store) -> None:
@@ -96,7 +94,7 @@ def test_form_that_tflm_refuses_has_the_reason_and_no_figures(store: Store) -> N
 def test_planted_silent_failure_is_caught_and_not_tabulated(store: Store, planted: Any) -> None:
     broken = planted()
     # it is silent: TFLM loads it and gives outputs
-    assert micro.micro_outputs(broken.content, IMAGES).shape == (len(IMAGES), 5)
+    assert micro_outputs(broken.content, IMAGES).shape == (len(IMAGES), 5)
     row = measured(store, {"broken": broken, "int8": file("int8")}).loc["broken"]
     assert not row.runs_on_tflm
     assert "TFLM: computes wrongly: agreement 0." in row.reason

@@ -6,7 +6,7 @@ import pytest
 from tflite_models import IMAGES, tflite_file
 
 from model_compression.runtimes import latency
-from model_compression.runtimes.latency import measure_latencies, measure_latency
+from model_compression.runtimes.latency import LatencyReport, measure_latencies
 
 MS = 1_000_000
 
@@ -25,6 +25,10 @@ class Clock:
             self.now += next(self.durations)
         self.running = not self.running
         return self.now
+
+
+def measure_latency(content: bytes, images: np.ndarray, **options: object) -> LatencyReport:
+    return measure_latencies({"": content}, images, **options)[""]
 
 
 WARM_UP = 2 * latency.MIN_RUNS_A_ROUND

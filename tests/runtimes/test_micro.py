@@ -3,18 +3,12 @@ import sys
 
 import numpy as np
 import pytest
-from tflite_models import IMAGES, tflite_file
+from tflite_models import IMAGES, micro_outputs, smallest_arena, tflite_file
 
 from model_compression.files import running
 from model_compression.files.graph import Tensor, read_graph
 from model_compression.runtimes import micro, tflm
-from model_compression.runtimes.micro import (
-    MicroError,
-    compress_lut,
-    measure_micro,
-    micro_outputs,
-    smallest_arena,
-)
+from model_compression.runtimes.micro import MicroError, compress_lut, measure_micro
 
 
 def litert_reference(content: bytes) -> np.ndarray:

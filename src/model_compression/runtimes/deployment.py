@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from ..files import coding, running
 from ..store import Store, code_digest, make_key, versions
-from . import firmware, latency, micro, tflm, tflm_child
+from . import latency, micro, tflm, tflm_child
 from .latency import Kernels, LatencyReport
 from .micro import MicroError, MicroReport
 from .smallest import RUNTIMES, Candidate, Runtime
@@ -97,8 +97,7 @@ def table(
     if len(images) == 0:
         raise ValueError("there are no images to measure with")
     on_tflm = {
-        name: MicroReport(runs_on_tflm=True, flash_bytes=micro.flash_bytes(file.content))
-        for name, file in files.items()
+        name: MicroReport(runs_on_tflm=True, flash_bytes=len(file.content)) for name, file in files.items()
     }
     default = plain = {
         name: LatencyReport(kernels="plain", runs_on_litert=file.original is None)
@@ -175,82 +174,71 @@ def _micro_reports(
     files: Mapping[str, DeviceFile], images: np.ndarray, store: Store, workers: int | None
 ) -> dict[str, MicroReport]:
     """What TFLM does with each file."""
-    seen, code = _digest(images.tobytes()), _code(micro, tflm, tflm_child, running)
-    keys = {
-        name: make_key(
-            micro=_digest(file.content),
-            original=_digest(file.original or file.content),
-            images=seen,
-            code=code,
-            libraries=_versions(),
-        )
-        for name, file in files.items()
-    }
 
-    def measure(names: list[str]) -> Iterator[MicroReport]:
-        processes = min(len(names), os.cpu_count() or 1) if workers is None else workers
-        with _mapping(processes) as run:
-            reports = run(functools.partial(_measure, images), [files[name] for name in names])
-            yield from tqdm(reports, "TFLite Micro", len(names), leave=False, unit="file", dynamic_ncols=True)
+    def measure(missing: list[DeviceFile]) -> Iterator[MicroReport]:
+        processes = min(len(missing), os.cpu_count() or 1) if workers is None else workers
+        with contextlib.ExitStack() as stack:
+            run: Any = map
+            if processes:
+                # threads would not do, since silencing stderr is a process's
+                spawn = multiprocessing.get_context("spawn")
+                run = stack.enter_context(ProcessPoolExecutor(processes, mp_context=spawn)).map
+            reports = run(functools.partial(_measure, images), missing)
+            yield from tqdm(
+                reports, "TFLite Micro", len(missing), leave=False, unit="file", dynamic_ncols=True
+            )
 
-    return {name: MicroReport(**report) for name, report in _kept(store, keys, measure).items()}
+    code = _code(micro, tflm, tflm_child, running)
+    found = _kept(store, files, measure, micro=_digest(images.tobytes()), code=code)
+    return {name: MicroReport(**report) for name, report in found.items()}
 
 
 def _measure(images: np.ndarray, file: DeviceFile) -> MicroReport:
-    original = file.original or file.content
     try:
-        (source,), _ = firmware.ends(original)
-        # a channel axis of one may stand in the file and not in the images
-        fitting = images.reshape(len(images), *source.shape[1:])
-        return micro.measure_micro(file.content, fitting, reference=original)
+        return micro.measure_micro(file.content, images, reference=file.original)
     except ValueError as error:
         # a packed file may leave out the shapes that TFLM needs
-        size = micro.flash_bytes(file.content)
-        return MicroReport(runs_on_tflm=False, reason=str(error), flash_bytes=size)
-
-
-@contextlib.contextmanager
-def _mapping(workers: int) -> Iterator[Any]:
-    """`map`, or that of as many processes; threads would not do, since silencing stderr is a process's."""
-    if not workers:
-        yield map
-        return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield pool.map
+        return MicroReport(runs_on_tflm=False, reason=str(error), flash_bytes=len(file.content))
 
 
 def _latencies(
     files: Mapping[str, DeviceFile], images: np.ndarray, store: Store, kernels: Kernels
 ) -> dict[str, LatencyReport]:
     """Each file's latency on this machine."""
-    code, machine = _code(latency), _machine()
-    keys = {
-        name: make_key(
-            latency=_digest(file.content), kernels=kernels, machine=machine, code=code, libraries=versions()
-        )
-        for name, file in files.items()
-    }
 
-    def measure(names: list[str]) -> Iterable[LatencyReport]:
-        missing = {name: files[name].content for name in names}
+    def measure(missing: list[DeviceFile]) -> Iterable[LatencyReport]:
+        contents = {str(number): file.content for number, file in enumerate(missing)}
         # the throughput is asked of the default kernels only
         batch = min(BATCH, len(images)) if kernels == "xnnpack" else 1
-        return latency.measure_latencies(missing, images[:BATCH], kernels=kernels, batch=batch).values()
+        return latency.measure_latencies(contents, images[:BATCH], kernels=kernels, batch=batch).values()
 
-    return {name: LatencyReport(**report) for name, report in _kept(store, keys, measure).items()}
+    found = _kept(store, files, measure, latency=kernels, machine=_machine(), code=_code(latency))
+    return {name: LatencyReport(**report) for name, report in found.items()}
 
 
 def _kept(
-    store: Store, keys: Mapping[str, str], measure: Callable[[list[str]], Iterable[Any]]
+    store: Store,
+    files: Mapping[str, DeviceFile],
+    measure: Callable[[list[DeviceFile]], Iterable[Any]],
+    **parts: str,
 ) -> dict[str, dict[str, Any]]:
-    """Each name's report as a dict, from the store or measured now.
+    """Each file's report as a dict, from the store or measured now; equal files are measured once.
 
     Args:
-        keys: of the store, by name; equal files share one.
-        measure: gives the reports of some names, in their order.
+        measure: gives the reports of some files, in their order.
+        parts: of the key, besides the file.
     """
-    found = {key: files for key in keys.values() if (files := store.get(key)) is not None}
-    missing = {key: name for name, key in keys.items() if key not in found}
+    keys = {
+        name: make_key(
+            file=_digest(file.content),
+            original=_digest(file.original or b""),
+            libraries=_versions(),
+            **parts,
+        )
+        for name, file in files.items()
+    }
+    found = {key: entry for key in keys.values() if (entry := store.get(key)) is not None}
+    missing = {key: files[name] for name, key in keys.items() if key not in found}
     for key, report in zip(missing, measure(list(missing.values())) if missing else (), strict=True):
         found[key] = {"report.json": json.dumps(asdict(report)).encode()}
         store.put(key, found[key])

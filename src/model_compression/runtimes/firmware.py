@@ -9,17 +9,12 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
-from ..files.graph import Tensor, read_graph
+from ..files.graph import Graph, Model, Tensor, read_model
 
 #: TFLM reads tensors where they lie in the array, with vector loads on some targets.
 ALIGNMENT = 16
 _BYTES_A_LINE = 15
-_OPERATOR_NAMES = {
-    code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
-}
-
 #: Builtin operators that TFLM has a kernel for, under their schema names.
 #: Source: the Register_* functions in the `tflite-micro` wheel.
 TFLM_OPERATORS = frozenset(
@@ -36,19 +31,49 @@ TFLM_OPERATORS = frozenset(
     TRANSPOSE TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM UNPACK VAR_HANDLE WHILE ZEROS_LIKE
     """.split()  # noqa: SIM905 - a list a page long otherwise
 )
-#: Custom operators that the resolver has a call for: the name in the file, and the call.
-_CUSTOM_CALLS = {
-    "TFLM_DECODE": "AddDecode",
-    "CIRCULAR_BUFFER": "AddCircularBuffer",
-    "TFLite_Detection_PostProcess": "AddDetectionPostprocess",
-}
-#: Calls that are not the schema name in camel case.
+
+
+#: Calls that are not the schema name in camel case, and those of custom operators.
 _IRREGULAR_CALLS = {
     "BATCH_MATMUL": "AddBatchMatMul",
     "CUMSUM": "AddCumSum",
     "PADV2": "AddPadV2",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "AddUnidirectionalSequenceLSTM",
+    "CUSTOM TFLM_DECODE": "AddDecode",
+    "CUSTOM CIRCULAR_BUFFER": "AddCircularBuffer",
+    "CUSTOM TFLite_Detection_PostProcess": "AddDetectionPostprocess",
 }
+
+
+_HEADER = """\
+#ifndef {guard}
+#define {guard}
+
+#include <cstddef>
+#include <cstdint>
+
+namespace {name} {{
+
+// A .tflite file, to be read in place.
+alignas({alignment}) extern const unsigned char model_data[];
+constexpr std::size_t model_bytes = {size};
+
+{constants}
+
+}}  // namespace {name}
+
+#endif  // {guard}
+"""
+_ARENA = """\
+// The smallest arena that worked, with reference kernels, on a 64-bit host; align it to 16.
+constexpr std::size_t arena_bytes = {arena_bytes};"""
+_REGISTER = """
+// Fills a MicroMutableOpResolver<operator_count>; true when all went well.
+constexpr unsigned int operator_count = {count};
+template <typename Resolver>
+bool register_operators(Resolver& resolver) {{
+  return {checks};
+}}"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +121,26 @@ def firmware(content: bytes, file_name: str, *, arena_bytes: int | None = None) 
     """
     if arena_bytes is not None and arena_bytes <= 0:
         raise ValueError(f"arena_bytes is {arena_bytes!r}: allowed is 1 or more, or None")
-    inputs, outputs = ends(content)
-    operators, missing = resolver_calls(content)
+    model = read_model(content)
+    operators, missing = resolver_calls(model)
     name = identifier(file_name)
+    lines = [_ARENA.format(arena_bytes=arena_bytes) if arena_bytes else "// The arena was not measured."]
+    lines += ["", "// Real value = scale * (integer - zero_point); scale 0: the tensor holds real values."]
+    lines += _ends_lines(model.graphs[0])
+    if missing:
+        lines += ["", f"// TFLite Micro cannot run this model: it has no kernel for {', '.join(missing)}."]
+    else:
+        checks = " &&\n         ".join(f"resolver.{call}() == 0" for call in operators)
+        lines += [_REGISTER.format(count=len(operators), checks=checks or "true")]
     return Firmware(
         name=name,
-        header=_header(name, len(content), arena_bytes, inputs, outputs, operators, missing),
+        header=_HEADER.format(
+            name=name,
+            guard=f"{name.upper()}_H_",
+            alignment=ALIGNMENT,
+            size=len(content),
+            constants="\n".join(lines),
+        ),
         source=_source(name, content),
         operators=operators,
         missing_operators=missing,
@@ -120,94 +159,28 @@ def identifier(file_name: str) -> str:
     return words if words[0].isalpha() else f"m_{words}"
 
 
-def resolver_calls(content: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def resolver_calls(model: Model) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The calls that register a file's operators with TFLM, and the operators that TFLM has no kernel for.
 
-    Both in the order of the file's operator codes, each once.
+    Both in the order of execution, each once.
     """
-    model = schema.Model.GetRootAs(content, 0)
-    calls: dict[str, None] = {}
-    missing: dict[str, None] = {}
-    for code in map(model.OperatorCodes, range(model.OperatorCodesLength())):
-        # Files from before the 127th operator keep the code in a field of one byte.
-        name = _OPERATOR_NAMES[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
-        if name == "CUSTOM":
-            name = code.CustomCode().decode()
-            call = _CUSTOM_CALLS.get(name)
-        else:
-            camel_case = "Add" + "".join(
-                word if word == "2D" else word.capitalize() for word in name.split("_")
-            )
-            call = _IRREGULAR_CALLS.get(name, camel_case) if name in TFLM_OPERATORS else None
-        if call is None:
-            missing[name] = None
-        else:
-            calls[call] = None
-    return tuple(calls), tuple(missing)
+    names = dict.fromkeys(operator.name for graph in model.graphs for operator in graph.operators)
+    known = [name for name in names if name in TFLM_OPERATORS or name in _IRREGULAR_CALLS]
+    missing = [name.removeprefix("CUSTOM ") for name in names if name not in known]
+    return tuple(_IRREGULAR_CALLS.get(name, _camel_case(name)) for name in known), tuple(missing)
 
 
-def ends(content: bytes) -> tuple[list[Tensor], list[Tensor]]:
-    """The input and the output tensors of a .tflite file.
-
-    Raises:
-        ValueError: `content` is no .tflite file.
-    """
-    tensors = read_graph(content).tensors
-    main = schema.Model.GetRootAs(content, 0).Subgraphs(0)
-    inputs, outputs = main.InputsAsNumpy(), main.OutputsAsNumpy()
-    return [tensors[index] for index in inputs], [tensors[index] for index in outputs]
+def _camel_case(name: str) -> str:
+    words = (word if word == "2D" else word.capitalize() for word in name.split("_"))
+    return "Add" + "".join(words)
 
 
-def _header(
-    name: str,
-    size: int,
-    arena_bytes: int | None,
-    inputs: list[Tensor],
-    outputs: list[Tensor],
-    operators: tuple[str, ...],
-    missing: tuple[str, ...],
-) -> str:
-    guard = f"{name.upper()}_H_"
-    lines = [
-        f"#ifndef {guard}",
-        f"#define {guard}",
-        "",
-        "#include <cstddef>",
-        "#include <cstdint>",
-        "",
-        f"namespace {name} {{",
-        "",
-        "// A .tflite file, to be read in place.",
-        f"alignas({ALIGNMENT}) extern const unsigned char model_data[];",
-        f"constexpr std::size_t model_bytes = {size};",
-        "",
-    ]
-    if arena_bytes is None:
-        lines += ["// The arena was not measured."]
-    else:
-        lines += [
-            "// The smallest arena that worked, with reference kernels, on a 64-bit host; align it to 16.",
-            f"constexpr std::size_t arena_bytes = {arena_bytes};",
-        ]
-    lines += ["", "// Real value = scale * (integer - zero_point); scale 0: the tensor holds real values."]
-    for role, tensors in (("input", inputs), ("output", outputs)):
-        for number, tensor in enumerate(tensors):
-            lines += _tensor_lines(role if len(tensors) == 1 else f"{role}{number}", tensor)
-    lines += [""]
-    checks = " &&\n         ".join(f"resolver.{call}() == 0" for call in operators)
-    if missing:
-        lines += [f"// TFLite Micro cannot run this model: it has no kernel for {', '.join(missing)}."]
-    else:
-        lines += [
-            "// Fills a MicroMutableOpResolver<operator_count>; true when all went well.",
-            f"constexpr unsigned int operator_count = {len(operators)};",
-            "template <typename Resolver>",
-            "bool register_operators(Resolver& resolver) {",
-            f"  return {checks or 'true'};",
-            "}",
-        ]
-    lines += ["", f"}}  // namespace {name}", "", f"#endif  // {guard}", ""]
-    return "\n".join(lines)
+def _ends_lines(graph: Graph) -> list[str]:
+    lines = []
+    for role, ends in (("input", graph.inputs), ("output", graph.outputs)):
+        for number, index in enumerate(ends):
+            lines += _tensor_lines(role if len(ends) == 1 else f"{role}{number}", graph.tensors[index])
+    return lines
 
 
 def _tensor_lines(role: str, tensor: Tensor) -> list[str]:

@@ -5,9 +5,7 @@ dense kernel never are: they are multiplied like any other number.
 """
 
 import contextlib
-import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from ..data import datasets
 from ..files import running
+from ..quiet import quiet
 
 Kernels = Literal["xnnpack", "plain"]
 
@@ -94,7 +93,7 @@ def measure_latencies(
     real = datasets.scale(images[: max(batch, IMAGES)])
     timers: dict[str, _Timer] = {}
     reports: dict[str, LatencyReport] = {}
-    with quiet_stderr():
+    with quiet():
         for name, content in files.items():
             try:
                 timers[name] = _Timer(_Loaded(content, kernels, batch=1), real[:IMAGES], clock)
@@ -111,18 +110,6 @@ def measure_latencies(
             except LiteRTError as error:
                 reports[name] = replace(report, batch_reason=str(error))
     return {name: reports[name] for name in files}
-
-
-def measure_latency(
-    content: bytes,
-    images: np.ndarray,
-    *,
-    kernels: Kernels = "xnnpack",
-    batch: int = 1000,
-    clock: Callable[[], int] = time.perf_counter_ns,
-) -> LatencyReport:
-    """`measure_latencies` of one file; to compare several, time them together."""
-    return measure_latencies({"": content}, images, kernels=kernels, batch=batch, clock=clock)[""]
 
 
 class _Loaded:
@@ -185,15 +172,15 @@ class _Timer:
         self.rounds.append(self._run(self.runs))
 
     def report(self, kernels: Kernels) -> LatencyReport:
-        quiet = sorted(self.rounds, key=statistics.median)[:QUIETEST]
-        medians = [statistics.median(times) for times in quiet]
+        quietest = sorted(self.rounds, key=statistics.median)[:QUIETEST]
+        medians = [statistics.median(times) for times in quietest]
         return LatencyReport(
             kernels=kernels,
             runs_on_litert=True,
             latency_us_median=statistics.median(medians) / 1e3,
-            latency_us_p90=statistics.median(float(np.percentile(times, 90)) for times in quiet) / 1e3,
+            latency_us_p90=statistics.median(float(np.percentile(times, 90)) for times in quietest) / 1e3,
             spread=(medians[-1] - medians[0]) / statistics.median(medians),
-            runs=sum(map(len, quiet)),
+            runs=sum(map(len, quietest)),
         )
 
 
@@ -213,17 +200,3 @@ def _litert_errors() -> Iterator[None]:
         yield
     except (RuntimeError, ValueError) as error:
         raise LiteRTError(" ".join(str(error).split())) from error
-
-
-@contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Drop what C++ writes to file descriptor 2: LiteRT repeats its errors in the exceptions it raises."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

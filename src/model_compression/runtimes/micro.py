@@ -4,6 +4,8 @@ Flash is the model array alone. The kernels and the interpreter come on top, ten
 target, the compiler and the operators; they are not measured here.
 """
 
+import contextlib
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,18 +15,8 @@ from ai_edge_litert.tools import flatbuffer_utils
 from ..data import datasets
 from ..files import running
 from ..files.graph import KERNEL_OPERATORS, Tensor, read_graph
-from .latency import quiet_stderr
+from ..quiet import quiet
 from .tflm import MAX_ARENA_BYTES, MicroError, Tflm, random_inputs
-
-__all__ = [
-    "MicroError",
-    "MicroReport",
-    "compress_lut",
-    "flash_bytes",
-    "measure_micro",
-    "micro_outputs",
-    "smallest_arena",
-]
 
 #: TFLM rounds as LiteRT's plain kernels do, so that a file it computes right gets the same label on every
 #: image, but for a tie in a float file; weight-only int8, which it does not, differs in 335 of 10,000.
@@ -65,20 +57,12 @@ class MicroReport:
     flash_bytes: int
 
 
-def flash_bytes(content: bytes) -> int:
-    """Read-only memory that a model takes on a device, in bytes: its array, executed in place.
-
-    Not counted: TFLM's interpreter and kernels, the same for every model with the same operators.
-    """
-    return len(content)
-
-
 def measure_micro(content: bytes, images: np.ndarray, *, reference: bytes | None = None) -> MicroReport:
     """Run a .tflite file on TFLM and compare it with LiteRT's plain kernels.
 
     Args:
         content: the file, with one input of batch size 1 (or open).
-        images: (n, ...), n >= 1, uint8 pixels (divided by 255) or floats.
+        images: (n, ...), n >= 1, uint8 pixels (divided by 255) or floats; an axis of one is no matter.
         reference: the file that LiteRT runs; default `content`. A look-up-table file, which LiteRT cannot
             run, takes the file it was made from.
     Returns:
@@ -91,67 +75,33 @@ def measure_micro(content: bytes, images: np.ndarray, *, reference: bytes | None
     """
     if len(images) == 0:
         raise ValueError("there are no images to compare with")
-    size = flash_bytes(content)
+    report = functools.partial(MicroReport, flash_bytes=len(content))
     try:
         with Tflm() as child:
             arena_bytes = child.smallest_arena(content)
             outputs = child.outputs(content, images, arena_bytes=arena_bytes)
     except MicroError as error:
-        return MicroReport(runs_on_tflm=False, reason=str(error), flash_bytes=size)
+        return report(runs_on_tflm=False, reason=str(error))
     of_litert = content if reference is None else reference
     real = datasets.scale(images)
-    with quiet_stderr():
+    with quiet():
         expected = running.logits(of_litert, real, delegate=False)
     agreement = _agreement(outputs, expected)
     output_error = _output_error(outputs, expected)
     if agreement < MIN_AGREEMENT or output_error > MAX_OUTPUT_ERROR:
         reason = f"computes wrongly: agreement {agreement:.4f}, output error {output_error:.3f}"
-        return MicroReport(runs_on_tflm=False, reason=reason, images=len(images), flash_bytes=size)
-    with quiet_stderr():
-        try:
-            xnnpack_agreement = _agreement(outputs, running.logits(of_litert, real))
-        except RuntimeError:
-            xnnpack_agreement = None
-    return MicroReport(
+        return report(runs_on_tflm=False, reason=reason, images=len(images))
+    xnnpack_agreement = None
+    with quiet(), contextlib.suppress(RuntimeError):
+        xnnpack_agreement = _agreement(outputs, running.logits(of_litert, real))
+    return report(
         runs_on_tflm=True,
         arena_bytes=arena_bytes,
         tflm_agreement=agreement,
         xnnpack_agreement=xnnpack_agreement,
         output_error=output_error,
         images=len(images),
-        flash_bytes=size,
     )
-
-
-def smallest_arena(content: bytes) -> int:
-    """The smallest arena, in bytes, in which TFLM runs a file; 16 bytes less fail.
-
-    Found by bisection: an arena works when the file loads, runs, and gives the outputs that it gives in the
-    largest one.
-
-    Raises:
-        MicroError: TFLM refuses the file.
-    """
-    with Tflm() as child:
-        return child.smallest_arena(content)
-
-
-def micro_outputs(content: bytes, images: np.ndarray, *, arena_bytes: int = MAX_ARENA_BYTES) -> np.ndarray:
-    """TFLM's outputs as real values.
-
-    Args:
-        content: a .tflite file with one input of batch size 1 (or open).
-        images: (n, ...) uint8 pixels (divided by 255) or floats; divided by the input's scale, shifted by its
-            zero point, rounded, clipped, then cast.
-        arena_bytes: the arena.
-    Returns:
-        float32, (n,) + one output's shape.
-    Raises:
-        MicroError: TFLM refuses the file or the arena.
-        ValueError: images that do not fit the file.
-    """
-    with Tflm() as child:
-        return child.outputs(content, images, arena_bytes=arena_bytes)
 
 
 def compress_lut(content: bytes) -> bytes:

@@ -8,6 +8,15 @@ Runtime = Literal["litert", "tflm"]
 RUNTIMES: tuple[Runtime, ...] = ("litert", "tflm")
 
 
+#: Each limit's words, how its figures are shown, and by what they are multiplied for it.
+_SHOWN = {
+    "max_drop": ("accuracy drop", "{:.2f} pp", 100),
+    "max_flash": ("flash", "{:,.0f} bytes", 1),
+    "max_arena": ("arena", "{:,.0f} bytes", 1),
+    "max_latency_us": ("latency", "{:,.1f} us", 1),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """One form with what was measured of it.
@@ -56,10 +65,9 @@ class Broken:
     allowed: float
 
     def __str__(self) -> str:
-        if self.value is None:
-            return f"{_WORDS[self.limit]} was not measured, allowed {_shown(self.limit, self.allowed)}"
-        value, allowed = _shown(self.limit, self.value), _shown(self.limit, self.allowed)
-        return f"{_WORDS[self.limit]} {value}, allowed {allowed}"
+        words, shown, unit = _SHOWN[self.limit]
+        value = "was not measured" if self.value is None else shown.format(self.value * unit)
+        return f"{words} {value}, allowed {shown.format(self.allowed * unit)}"
 
     @property
     def excess(self) -> float:
@@ -68,20 +76,6 @@ class Broken:
             return float("inf")
         least = 0.01 if self.limit == "max_drop" else 1.0
         return (self.value - self.allowed) / max(abs(self.allowed), least)
-
-
-_WORDS = {
-    "max_drop": "accuracy drop",
-    "max_flash": "flash",
-    "max_arena": "arena",
-    "max_latency_us": "latency",
-}
-
-
-def _shown(limit: str, value: float) -> str:
-    if limit == "max_drop":
-        return f"{100 * value:.2f} pp"
-    return f"{value:,.1f} us" if limit == "max_latency_us" else f"{value:,.0f} bytes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,10 +132,11 @@ def smallest(
         raise ValueError(f"runtime is {runtime!r}; allowed: {', '.join(RUNTIMES)}")
     if not -1 <= max_drop <= 1:
         raise ValueError(f"max_drop is {max_drop!r}; allowed: -1 to 1 (0.005 is 0.5 percentage points)")
-    limits = {"max_flash": max_flash, "max_arena": max_arena, "max_latency_us": max_latency_us}
-    for name, limit in limits.items():
+    sizes = {"max_flash": max_flash, "max_arena": max_arena, "max_latency_us": max_latency_us}
+    for name, limit in sizes.items():
         if limit is not None and not 0 < limit < float("inf"):
             raise ValueError(f"{name} is {limit!r}; allowed: above 0, or None")
+    limits = {"max_drop": max_drop} | sizes
     given = list(forms)
     if len({form.name for form in given}) < len(given):
         raise ValueError("two forms have the same name; allowed: a name each")
@@ -150,21 +145,13 @@ def smallest(
         return Choice(form=None)
 
     def broken(form: Candidate) -> tuple[Broken, ...]:
-        values = {
-            "max_flash": form.flash_bytes,
-            "max_arena": form.arena_bytes,
-            "max_latency_us": form.latency_us,
-        }
-        found = (
-            [Broken(limit="max_drop", value=form.drop, allowed=max_drop)]
-            if _exceeds(form.drop, max_drop)
-            else []
+        values = (form.drop, form.flash_bytes, form.arena_bytes, form.latency_us)
+        # differences of fractions are rounded: 0.98 - 0.975 must not exceed 0.005
+        return tuple(
+            Broken(limit=name, value=value, allowed=limit)
+            for (name, limit), value in zip(limits.items(), values, strict=True)
+            if limit is not None and (value is None or value > limit + 1e-9)
         )
-        for name, limit in limits.items():
-            value = values[name]
-            if limit is not None and (value is None or value > limit):
-                found.append(Broken(limit=name, value=value, allowed=limit))
-        return tuple(found)
 
     fitting = [form for form in runnable if not broken(form)]
     if fitting:
@@ -173,11 +160,6 @@ def smallest(
         runnable, key=lambda form: (len(broken(form)), max(b.excess for b in broken(form)), _size(form))
     )
     return Choice(form=closest, broken=broken(closest))
-
-
-def _exceeds(drop: float, max_drop: float) -> bool:
-    # differences of fractions are rounded: 0.98 - 0.975 must not exceed 0.005
-    return drop > max_drop + 1e-9
 
 
 def _size(form: Candidate) -> tuple[int, int, float, str]:

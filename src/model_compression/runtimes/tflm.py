@@ -152,12 +152,12 @@ def random_inputs(ends: Ends, images: int) -> np.ndarray:
 
 
 def _quantized(images: np.ndarray, ends: Ends) -> np.ndarray:
-    """Images as TFLM's input tensor takes them, shape (n,) + the tensor's."""
+    """Images as TFLM's input tensor takes them, shape (n,) + the tensor's; axes of one may be missing."""
     if ends.shape[:1] != (1,):
         raise ValueError(f"the input tensor is {ends.shape}: its batch size must be 1")
-    if images.shape[1:] != ends.shape[1:]:
+    if [size for size in images.shape[1:] if size > 1] != [size for size in ends.shape[1:] if size > 1]:
         raise ValueError(f"the images are {images.shape[1:]}: the input tensor takes {ends.shape[1:]}")
-    real = datasets.scale(images)
+    real = datasets.scale(images).reshape(-1, *ends.shape[1:])
     if not ends.scale:
         return real.astype(ends.dtype)
     return running.quantize(real, scale=ends.scale, zero_point=ends.zero_point, dtype=ends.dtype)
