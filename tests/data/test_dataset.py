@@ -165,13 +165,6 @@ def test_every_input_and_output_is_taken_and_fingerprinted() -> None:
     assert len(small(inputs={"left": small()}).take(1).inputs["left"].x_train) == 1
 
 
-def test_reconstructed_asks_for_the_inputs_as_a_net_gets_them() -> None:
-    asked = small(x_val=np.full((2, 2, 2), 255, np.uint8)).reconstructed()
-    assert (asked.task, asked.classes) == ("values", 4)
-    np.testing.assert_array_equal(asked.y_val, np.ones((2, 2, 2), np.float32))
-    np.testing.assert_array_equal(asked.y_train, scale(small().x_train))
-
-
 @pytest.mark.parametrize(
     ("kind", "shape", "dtype"),
     [

@@ -119,18 +119,6 @@ class Dataset:
             outputs={name: part.take(train_images) for name, part in self.outputs.items()},
         )
 
-    def reconstructed(self) -> "Dataset":
-        """The same inputs, as `scale` gives them, as the values to predict: what an autoencoder is asked."""
-        return replace(
-            self,
-            y_train=scale(self.x_train),
-            y_val=scale(self.x_val),
-            y_test=scale(self.x_test),
-            task="values",
-            classes=int(np.prod(self.input_shape)),
-            outputs={},
-        )
-
 
 def kind_of(shape: tuple[int, ...], dtype: np.dtype) -> Kind:
     """What inputs are by their shape.

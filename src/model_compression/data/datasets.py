@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -176,9 +176,12 @@ def _split(name: str, whole: own.Own, origin: _Origin, count: int) -> Dataset:
     places: dict[str, np.ndarray | slice] = {"train": order["train"], "test": slice(None)}
     places |= {origin: order[origin][count:], "val": order[origin][:count]}
 
-    def cut(arrays: Arrays) -> dict[str, np.ndarray]:
+    def cut(kind: str, arrays: Arrays) -> dict[str, Any]:
         found = _by_split(arrays)
-        return {split: found[origin if split == "val" else split][place] for split, place in places.items()}
+        return {
+            f"{kind}_{split}": found[origin if split == "val" else split][place]
+            for split, place in places.items()
+        }
 
     notes, warnings = list(whole.notes), []
     if origin == "test":
@@ -190,23 +193,13 @@ def _split(name: str, whole: own.Own, origin: _Origin, count: int) -> Dataset:
             f"only {count} validation images choose the form, each with {100 / count:.1f} % of the vote: "
             "more of them, as x_val and y_val, choose better"
         )
-    xs = {part: cut(arrays) for part, arrays in whole.inputs.items()}
-    ys = {part: cut(each.arrays) for part, each in whole.outputs.items()}
+    xs = {part: cut("x", arrays) for part, arrays in whole.inputs.items()}
+    ys = {part: cut("y", each.arrays) for part, each in whole.outputs.items()}
 
     def made(x: str, y: str) -> Dataset:
-        return Dataset(
-            name=name,
-            x_train=xs[x]["train"],
-            y_train=ys[y]["train"],
-            x_val=xs[x]["val"],
-            y_val=ys[y]["val"],
-            x_test=xs[x]["test"],
-            y_test=ys[y]["test"],
-            task=whole.outputs[y].task,
-            classes=whole.outputs[y].classes,
-            notes=tuple(notes),
-            warnings=tuple(warnings),
-        )
+        task, classes = whole.outputs[y].task, whole.outputs[y].classes
+        said: dict[str, Any] = {"notes": tuple(notes), "warnings": tuple(warnings)}
+        return Dataset(name=name, task=task, classes=classes, **xs[x], **ys[y], **said)
 
     (one, *more), (answer, *others) = xs, ys
     return replace(

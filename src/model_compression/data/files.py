@@ -81,18 +81,19 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def exactly_named(path: Path, found: Iterable[str]) -> dict[str, str]:
-    """The four arrays under their own names, and no others; see `read_npz`.
+    """The four arrays under their own names, and no others; see `read_npz`."""
+    check_held(path, found, ARRAY_NAMES)
+    return {name: name for name in ARRAY_NAMES}
 
-    Raises:
-        InvalidDataError: one is missing.
-    """
+
+def check_held(path: Path, found: Iterable[str], wanted: Iterable[str], claimed: Iterable[str] = ()) -> None:
+    """Raise InvalidDataError where a file lacks an array that is wanted, under its own or a claimed name."""
     found = tuple(found)
-    if missing := [name for name in ARRAY_NAMES if name not in found]:
+    if missing := [name for name in wanted if name not in found and name not in claimed]:
         raise InvalidDataError(
             f"{path} holds {', '.join(found) or 'nothing'}: {', '.join(missing)} missing; "
             f"allowed is an .npz file with {', '.join(ARRAY_NAMES)}"
         )
-    return {name: name for name in ARRAY_NAMES}
 
 
 def read_npz(

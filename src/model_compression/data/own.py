@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .answers import Answers, read_answers
-from .files import ARRAY_NAMES, Arrays, InvalidDataError, Say, as_float32, check_shapes, read_npz
+from .files import Arrays, InvalidDataError, Say, as_float32, check_held, check_shapes, read_npz
 
 #: Whole numbers up to here are the same in float32.
 _EXACT = 2**24
@@ -107,11 +107,7 @@ def _choose(path: Path, found: tuple[str, ...]) -> dict[str, str]:
             parts = [key.removeprefix(train) for key in claims if key.startswith(train)]
             if split != "val" or any(key[2:].startswith("val") for key in claims):
                 wanted += [f"{kind}_{split}{part}" for part in ([""] if "" in parts else parts or [""])]
-    if missing := [key for key in wanted if key not in claims]:
-        raise InvalidDataError(
-            f"{path} holds {', '.join(found) or 'nothing'}: {', '.join(missing)} missing; "
-            f"allowed is an .npz file with {', '.join(ARRAY_NAMES)}"
-        )
+    check_held(path, found, wanted, claims)
     for key in wanted:
         if key not in claims[key] and len(claims[key]) > 1:
             raise InvalidDataError(

@@ -64,50 +64,32 @@ def fetch(name: str, data_dir: str | Path, *, progress: Say | None = None) -> Ar
         DataWarning: a file was found wrong and passed over, or the cache could not be written.
     """
     dataset, cache = NAMED[name], Path(data_dir) / f"{name}.npz"
-    cached = Source(title=f"the cache {cache}", fetch=partial(_read_cache, cache))
+    kept = Source(title=f"the cache {cache}", fetch=partial(_read_cache, cache))
     failures: list[tuple[Source, Exception]] = []
-    arrays = _attempt(cached, dataset, failures)
-    notices: list[str] = []
-    if arrays is None:
-        # Only a file that was found wrong is moved; one that another process wrote meanwhile is right.
-        damaged = isinstance(failures[0][1], InvalidDataError)
-        arrays = _first_that_works(dataset, failures, progress)
-        if arrays is None:
-            raise DataUnavailableError(_all_failed(dataset, cache, failures))
-        notices += _store(cache, arrays, keep_old=damaged)
+    sources = tqdm((kept, *dataset.sources), unit="source", leave=False, disable=True if progress else None)
+    for source in sources:
+        trying = f"{dataset.title}: {source.title}"
+        sources.set_description(trying)
+        if progress and failures:
+            progress(trying)
+        try:
+            arrays = source.fetch()
+            check_md5(arrays, dataset)
+            break
+        except (SourceUnavailable, InvalidDataError, OSError) as error:
+            failures.append((source, error))
+    else:
+        raise DataUnavailableError(_all_failed(dataset, cache, failures))
+    sources.close()
+    if not failures:
+        return arrays
+    # Only a file that was found wrong is moved; one that another process wrote meanwhile is right.
+    damaged = isinstance(failures[0][1], InvalidDataError)
+    wrong = [f"{source.title}: {error}" for source, error in failures if isinstance(error, InvalidDataError)]
     # Said last: a warning turned into an error must not cost the data that were just fetched.
-    notices[:0] = [f"{src.title}: {error}" for src, error in failures if isinstance(error, InvalidDataError)]
-    if notices:
+    if notices := wrong + _store(cache, arrays, keep_old=damaged):
         said = "\n".join(f"  - {notice}" for notice in notices)
         warnings.warn(f"{dataset.title} is complete and right, but:\n{said}", DataWarning, stacklevel=3)
-    return arrays
-
-
-def _first_that_works(
-    dataset: NamedDataset, failures: list[tuple[Source, Exception]], progress: Say | None
-) -> Arrays | None:
-    with tqdm(dataset.sources, unit="source", leave=False, disable=True if progress else None) as bar:
-        for source in bar:
-            trying = f"{dataset.title}: {source.title}"
-            bar.set_description(trying)
-            if progress:
-                progress(trying)
-            arrays = _attempt(source, dataset, failures)
-            if arrays is not None:
-                return arrays
-    return None
-
-
-def _attempt(
-    source: Source, dataset: NamedDataset, failures: list[tuple[Source, Exception]]
-) -> Arrays | None:
-    """The source's arrays, checked; or None, with the reason added to `failures`."""
-    try:
-        arrays = source.fetch()
-        check_md5(arrays, dataset)
-    except (SourceUnavailable, InvalidDataError, OSError) as error:
-        failures.append((source, error))
-        return None
     return arrays
 
 
