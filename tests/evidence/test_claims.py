@@ -7,8 +7,9 @@ from made import LABELS, outcome, outcomes, predictions
 from scipy import stats
 
 from model_compression.evidence import statistics
-from model_compression.evidence.claims import claims, shown
+from model_compression.evidence.claims import _asked, claims, shown
 from model_compression.evidence.forms import right
+from model_compression.study.catalogue import Settings, catalogue
 from model_compression.study.outcomes import Outcome
 
 CLAIMS = [
@@ -50,6 +51,16 @@ def test_every_claim_has_its_row_and_its_answer() -> None:
     assert list(table.claim) == CLAIMS
     assert table.measured[3] == "pruned against longer_trained"
     assert table.answer.str.len().gt(5).all()
+
+
+def test_the_study_has_both_sides_of_every_claim() -> None:
+    knobs = {"epochs": 1, "fine_tune_epochs": 1, "batch_size": 32, "learning_rate": 1e-3}
+    sparsities = {"initial_sparsity": 0.5, "final_sparsity": 0.8}
+    names = catalogue(Settings(seed=0, n_seeds=1, **knobs, **sparsities))
+    # a claim of which a side is missing would be left out without a word
+    asked = _asked(dict.fromkeys(names, outcomes("a.tflite", [50])))
+    assert [each.claim for each in asked] == CLAIMS
+    assert asked[-1].control == "longer_trained_int4"
 
 
 def test_sizes_are_geometric_means_with_students_interval_and_no_test() -> None:
