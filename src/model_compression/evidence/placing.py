@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import matplotlib
 import matplotlib.ticker
@@ -14,7 +15,9 @@ from matplotlib.text import Text
 #: Pixels of a hundred dots an inch: what is kept free around a mark, and between two places that are tried.
 CLEAR, STRIDE = 4.0, 5.0
 #: Places that are tried around a point: rings, and directions on each, the right one first.
-RINGS, DIRECTIONS = 70, 16
+RINGS, DIRECTIONS = 70, 24
+#: Orders of the names that are tried: those that found no place come first in the next one.
+ORDERS = 8
 
 
 def make_room(axes: Axes, bytes_: Sequence[float]) -> None:
@@ -40,40 +43,55 @@ def label_points(axes: Axes, xs: Sequence[float], ys: Sequence[float], names: Se
     Everything else is to be drawn before, the legend too, and the limits set.
     """
     axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
-    spots = np.column_stack([xs, ys])
-    points = axes.transData.transform(spots)
+    words: Any = {"xytext": (0, 0), "textcoords": "offset points", "va": "bottom", "fontsize": 6.5}
+    words["color"] = "#333333"
+    texts = [axes.annotate(name, (x, y), **words) for name, x, y in zip(names, xs, ys, strict=True)]
+    points = axes.transData.transform(np.column_stack([xs, ys]))
     taken = [_along(np.stack([point, point])) for point in points] + [_along(line) for line in _lines(axes)]
     if legend := axes.get_legend():
         taken.append(np.array([legend.get_window_extent().extents]))
-    obstacles, placed = np.concatenate(taken), np.empty((0, 4))
-    crowd = [int(np.sum(np.abs(points - point).max(axis=1) < 60)) for point in points]
-    for index in sorted(range(len(names)), key=lambda index: (-crowd[index], -len(names[index]))):
-        text = axes.annotate(
-            names[index],
-            tuple(spots[index]),
-            xytext=(0, 0),
-            textcoords="offset points",
-            fontsize=6.5,
-            color="#333333",
-        )
+    places = []
+    for point, text in zip(points, texts, strict=True):
         box = Text.get_window_extent(text)
-        boxes = _boxes(points[index], np.array([box.width, box.height]))
+        boxes = _boxes(point, np.array([box.width, box.height]))
         inside = (boxes[:, :2] >= axes.bbox.p0).all(axis=1) & (boxes[:, 2:] <= axes.bbox.p1).all(axis=1)
-        free = np.flatnonzero(inside & ~_meet(boxes, obstacles))
-        leaders = (_along(_leader(points[index], boxes[place]), 1.0) for place in free)
-        # a line to a point crosses no name; where each would, the nearest free place has to do
-        clear = (
-            place for place, leader in zip(free, leaders, strict=True) if not _meet(leader, placed).any()
-        )
-        chosen = next(clear, free[0] if len(free) else 0)
-        place = boxes[chosen]
-        text.set_position(tuple((place[:2] - points[index]) * 72 / axes.figure.dpi))
-        if chosen >= 2 * DIRECTIONS:
-            ends = axes.transData.inverted().transform(_leader(points[index], place))
+        places.append(boxes[inside] if inside.any() else boxes[:1])
+    chosen = _arranged(points, places, np.concatenate(taken))
+    for point, text, place in zip(points, texts, chosen, strict=True):
+        text.set_position(tuple((place[:2] - point) * 72 / axes.figure.dpi))
+        leader = _leader(point, place)
+        if np.hypot(*(leader[1] - leader[0])) > CLEAR + 2 + 2 * STRIDE:
+            ends = axes.transData.inverted().transform(leader)
             # as an artist of its own: it must not move the limits
             axes.add_artist(Line2D(*ends.T, color="#bbbbbb", linewidth=0.5, zorder=1))
-            obstacles = np.concatenate([obstacles, _along(_leader(points[index], place), 1.0)])
-        obstacles, placed = np.concatenate([obstacles, place[None]]), np.concatenate([placed, place[None]])
+
+
+def _arranged(points: np.ndarray, places: Sequence[np.ndarray], taken: np.ndarray) -> list[np.ndarray]:
+    """A box for each name out of its places, so that nothing overlaps: one name after the other.
+
+    The names in the densest crowd come first, in the next order those that found no place in the one before.
+    """
+    crowd = [int(np.sum(np.abs(points - point).max(axis=1) < 60)) for point in points]
+    order = sorted(range(len(points)), key=lambda index: -crowd[index])
+    for _ in range(ORDERS):
+        obstacles, names, stuck = taken, np.empty((0, 4)), []
+        found: dict[int, np.ndarray] = {}
+        for index in order:
+            free = places[index][~_meet(places[index], obstacles)]
+            # a line to a point crosses no name, and no later name lies on it
+            leaders = ((place, _along(_leader(points[index], place), 1.0)) for place in free)
+            fits = ((place, leader) for place, leader in leaders if not _meet(leader, names).any())
+            nearest = free[0] if len(free) else places[index][0]
+            place, leader = next(fits, (nearest, None))
+            if leader is None:
+                stuck.append(index)
+                leader = np.empty((0, 4))
+            found[index], names = place, np.concatenate([names, place[None]])
+            obstacles = np.concatenate([obstacles, place[None], leader])
+        if not stuck:
+            break
+        order = [*stuck, *(index for index in order if index not in stuck)]
+    return [found[index] for index in range(len(points))]
 
 
 def _boxes(point: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -93,7 +111,7 @@ def _leader(point: np.ndarray, place: np.ndarray) -> np.ndarray:
 
 
 def _lines(axes: Axes) -> Iterator[np.ndarray]:
-    """Every line of the axes in pixels, those of error bars and grids of references too."""
+    """Every line of the axes in pixels, those of error bars too."""
     for line in axes.lines:
         if line.get_linestyle() != "None":
             yield line.get_transform().transform(line.get_path().vertices)
