@@ -39,6 +39,17 @@ def test_each_form_stands_beside_each_of_its_rivals_and_the_nearest_small_net() 
     assert table.rival_accuracy_mean.tolist()[1:4] == pytest.approx([0.62, 0.82, 0.97])
 
 
+def test_small_net_is_the_one_nearest_in_zipped_bytes_as_a_ratio() -> None:
+    small = {
+        "small_dense_2": outcomes("c.tflite", [80], zip_bytes=[690]),
+        "small_dense_6": outcomes("d.tflite", [90], zip_bytes=[999]),
+    }
+    # 840 bytes are nearer to 690 than to 999 by difference, but not by ratio: 1.22 against 1.19
+    for size, nearest in ((840, "small_dense_6"), (829, "small_dense_2")):
+        found = small | {"pruned": outcomes("a.tflite", [80], zip_bytes=[size])}
+        assert rivals.pruned_or_small(found, ["pruned"], LABELS).rival.tolist() == [nearest]
+
+
 def test_bytes_and_work_of_both_are_the_median_seeds() -> None:
     row = rivals.pruned_or_small(made(), NAMES, LABELS).iloc[0]
     assert (row.zip_bytes, row.rival_zip_bytes, row.dense_macs, row.rival_dense_macs) == (810, 790, 90, 30)
