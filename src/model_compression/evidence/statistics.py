@@ -9,7 +9,8 @@ Medicine 26(3)).
 Their degrees of freedom find differences that are not there: with 5 seeds up to 1.16 times as often as they
 should at 5 %, and 3 times as often at the level of Holm's first step, because few seeds that happen to agree
 raise them. So the seeds' part is taken as Student's t and the images' part as normal, and the distribution
-of their sum is worked out (Behrens 1929; Fisher 1935, Annals of Eugenics 6(4)), which keeps the level.
+of their sum is worked out (Behrens 1929; Fisher 1935, Annals of Eugenics 6(4)), which keeps the level. What
+seeds and images do together is known from thousands of values, and seeds cannot differ by less than that.
 """
 
 import bisect
@@ -38,17 +39,19 @@ class Estimate:
     Attributes:
         seeds: how many.
         seed_se, image_se: its standard errors by the seeds drawn, and by the images drawn.
+        least_se: what the first cannot be below, by the residual.
     """
 
     mean: float
     seeds: int
     seed_se: float
     image_se: float
+    least_se: float = 0.0
 
     @property
     def se(self) -> float:
         """The standard error by both."""
-        return float(np.hypot(self.seed_se, self.image_se))
+        return float(np.hypot(max(self.seed_se, self.least_se), self.image_se))
 
     @property
     def low(self) -> float:
@@ -65,13 +68,14 @@ class Estimate:
         if self.se == 0:
             return float(distance <= 0)
         spread, weights = _spreads(self.seeds)
-        return float(weights @ special.ndtr(-distance / np.hypot(self.seed_se * spread, self.image_se)))
+        by_seed = np.maximum(self.seed_se * spread, self.least_se)
+        return float(weights @ special.ndtr(-distance / np.hypot(by_seed, self.image_se)))
 
     def limit(self, level: float) -> float:
         """The distance from the truth, to either side, that is passed with the chance `level`."""
         if self.se == 0:
             return 0.0
-        most = -special.ndtri(level / 2) * self.image_se
+        most = -special.ndtri(level / 2) * (self.image_se + self.least_se)
         if self.seeds > 1:
             most -= special.stdtrit(self.seeds - 1, level / 2) * self.seed_se
         return float(optimize.brentq(lambda distance: 2 * self.beyond(distance) - level, 0, 1.01 * most))
@@ -131,23 +135,29 @@ class Spread:
     residual: float
 
 
-def spread(values: np.ndarray) -> Spread:
-    """The variances from the mean squares of a two-way table with one value a cell, none below 0.
+def _mean_squares(values: np.ndarray) -> tuple[float, float, float]:
+    """Of seeds, images and the residual, in a two-way table with one value a cell.
 
     One seed cannot tell seeds from images: all of the variance is the images'.
+    """
+    seeds, images = values.shape
+    by_image = seeds * float(np.var(values.mean(axis=0), ddof=1))
+    if seeds == 1:
+        return 0.0, by_image, 0.0
+    by_seed = images * float(np.var(values.mean(axis=1), ddof=1))
+    rest = seeds * images * float(np.var(values)) - (seeds - 1) * by_seed - (images - 1) * by_image
+    return by_seed, by_image, max(rest, 0.0) / ((seeds - 1) * (images - 1))
+
+
+def spread(values: np.ndarray) -> Spread:
+    """The variances from the mean squares, none below 0.
+
     Args:
         values: (seeds, images).
     """
-    seeds, images = values.shape
-    if seeds == 1:
-        return Spread(seed=0.0, image=float(np.var(values, ddof=1)), residual=0.0)
-    by_seed = images * float(np.var(values.mean(axis=1), ddof=1))
-    by_image = seeds * float(np.var(values.mean(axis=0), ddof=1))
-    rest = seeds * images * float(np.var(values)) - (seeds - 1) * by_seed - (images - 1) * by_image
-    residual = max(rest, 0.0) / ((seeds - 1) * (images - 1))
-    return Spread(
-        seed=(by_seed - residual) / images, image=max(by_image - residual, 0.0) / seeds, residual=residual
-    )
+    by_seed, by_image, residual = _mean_squares(values)
+    seed, image = max(by_seed - residual, 0.0), max(by_image - residual, 0.0)
+    return Spread(seed=seed / values.shape[1], image=image / values.shape[0], residual=residual)
 
 
 def estimate(values: np.ndarray) -> Estimate:
@@ -163,14 +173,14 @@ def estimate(values: np.ndarray) -> Estimate:
     values = np.asarray(values, float)
     if values.ndim != 2 or values.shape[0] < 1 or values.shape[1] < 2:
         raise ValueError(f"values are of shape {values.shape}; allowed: (seeds, images), two images or more")
-    return _expected(float(values.mean()), spread(values), *values.shape)
+    by_seed, by_image, residual = _mean_squares(values)
+    added = max(by_image - residual, 0.0)
+    ses = np.sqrt(np.array([by_seed, added, residual]) / values.size)
+    return Estimate(mean=float(values.mean()), seeds=len(values), **_named(ses))
 
 
-def _expected(mean: float, found: Spread, seeds: int, images: int) -> Estimate:
-    by_seed = max(found.seed + found.residual / images, 0.0) / seeds
-    return Estimate(
-        mean=mean, seeds=seeds, seed_se=float(np.sqrt(by_seed)), image_se=float(np.sqrt(found.image / images))
-    )
+def _named(ses: np.ndarray) -> dict[str, float]:
+    return dict(zip(("seed_se", "image_se", "least_se"), map(float, ses), strict=True))
 
 
 def compare(form: np.ndarray, control: np.ndarray, *, margin: float = MARGIN) -> Comparison:
@@ -198,8 +208,8 @@ def compare(form: np.ndarray, control: np.ndarray, *, margin: float = MARGIN) ->
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """p values corrected for their number (Holm 1979), in the order given."""
-    if not len(p_values):
-        return np.array([])
+    if len(p_values) < 2:
+        return np.array(p_values, float)
     return multipletests(p_values, method="holm")[1]
 
 
@@ -231,7 +241,9 @@ def power(difference: float, *, seeds: int, images: int, spread: Spread, tests: 
         seeds, images: how many.
         tests: of the family; Holm finds it with at least this chance, whatever the other tests give.
     """
-    planned = _expected(0.0, spread, seeds, images)
+    by_seed, residual = spread.seed / seeds, spread.residual / (seeds * images)
+    ses = np.sqrt(np.array([by_seed + residual, spread.image / images, residual]))
+    planned = Estimate(mean=0.0, seeds=seeds, **_named(ses))
     if planned.se == 0:
         return float(difference != 0)
     return float(special.ndtr((abs(difference) - planned.limit(SIGNIFICANCE / tests)) / planned.se))
