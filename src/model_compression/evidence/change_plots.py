@@ -11,6 +11,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from .style import BLACK, GREY, PALETTE, STYLE, WIDTH
+from .tables import SHADES
 
 #: Columns of a change and of the two ends of its interval.
 CHANGE = ("change_pp", "change_ci_low_pp", "change_ci_high_pp")
@@ -18,7 +19,7 @@ CHANGE = ("change_pp", "change_ci_low_pp", "change_ci_high_pp")
 
 def counted(verdicts: "pd.Series[str]") -> str:
     """How often each verdict was given, in words: "2 worse, 1 undecided"."""
-    found = [f"{count} {said}" for said, count in verdicts[verdicts != ""].value_counts(sort=False).items()]
+    found = [f"{(verdicts == said).sum()} {said}" for said in SHADES if (verdicts == said).any()]
     return ", ".join(found) or "no test"
 
 
@@ -102,9 +103,10 @@ def pruning_budget(table: pd.DataFrame) -> Figure:
         grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)
         for axes, allocation in zip(grid[0], panels, strict=True):
             rows = table[table.allocation == allocation].sort_values("epochs")
-            for share, line in rows.groupby("sparsity"):
+            for number, (share, line) in enumerate(rows.groupby("sparsity")):
                 name = f"{100 * share:g} %"
-                _budget_line(axes, line, name, colours[name])
+                # a little beside each other, so that no interval hides another
+                _budget_line(axes, line, 1.03**number * line.epochs, colours[name], name)
             axes.axhline(0, color=BLACK, linewidth=0.8)
             axes.set(
                 xscale="log",
@@ -119,11 +121,9 @@ def pruning_budget(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _budget_line(axes: Axes, line: pd.DataFrame, name: str, colour: str) -> None:
+def _budget_line(axes: Axes, line: pd.DataFrame, x: "pd.Series[float]", colour: str, name: str) -> None:
     value, low, high = (line[column] for column in CHANGE)
-    axes.errorbar(
-        line.epochs, value, yerr=[value - low, high - value], color=colour, marker="o", capsize=2, label=name
-    )
+    axes.errorbar(x, value, yerr=[value - low, high - value], color=colour, marker="o", capsize=2, label=name)
 
 
 def pairs(table: pd.DataFrame) -> Figure:
