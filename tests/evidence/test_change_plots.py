@@ -24,31 +24,8 @@ RIVALS = changes(
     recipe=["pruned", "pruned", "clustered_8", "clustered_8"],
     against=["small dense net", "lottery ticket", "small dense net", "lottery ticket"],
 )
-BUDGET = changes(
-    ["worse", "equivalent", "equivalent", "worse"] * 2,
-    allocation=["lamp"] * 4 + ["uniform"] * 4,
-    sparsity=[0.5, 0.5, 0.8, 0.8] * 2,
-    epochs=[2, 8, 2, 8] * 2,
-)
-PAIRS = changes(
-    ["equivalent", "equivalent", "worse", "undecided", "worse"],
-    recipe=["int8", "int8", "pruned", "pruned", "clustered_8"],
-    pair=["baseline, MNIST", "cnn_1d, signals", "baseline, MNIST", "cnn_1d, signals", "baseline, MNIST"],
-)
-ROTATED = pd.DataFrame(
-    {
-        "recipe": ["int8", "pruned", "int8", "pruned"],
-        "test_set": ["here", "here", "there", "there"],
-        "error_pct": [1.0, 2.0, 1.5, 2.5],
-        "error_ci_low_pct": [0.5, 1.5, 1.0, 2.0],
-        "error_ci_high_pct": [1.5, 2.5, 2.0, 3.0],
-    }
-)
 FIGURES: dict[str, Callable[[], Figure]] = {
     "rivals": lambda: change_plots.pruned_or_small(RIVALS),
-    "budget": lambda: change_plots.pruning_budget(BUDGET),
-    "pairs": lambda: change_plots.pairs(PAIRS),
-    "rotated": lambda: change_plots.rotated(ROTATED),
 }
 
 
@@ -100,41 +77,11 @@ def test_more_series_than_colours_are_refused() -> None:
         change_plots.intervals(many, rows="recipe", series="against", title="t")
 
 
-def test_budget_has_a_panel_an_allocation_and_a_line_a_sparsity() -> None:
-    figure = change_plots.pruning_budget(BUDGET)
-    assert [axes.get_title() for axes in figure.axes] == [
-        "lamp: 2 worse, 2 equivalent",
-        "uniform: 2 worse, 2 equivalent",
-    ]
-    for axes in figure.axes:
-        named = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        assert list(named) == ["50 %", "80 %"]
-        for bar in named.values():
-            assert list(bar.lines[0].get_xdata()) == pytest.approx([2, 8], rel=0.05)
-        assert named["50 %"].lines[0].get_xdata()[0] != named["80 %"].lines[0].get_xdata()[0]
-        assert [text.get_text() for text in axes.get_xticklabels()] == ["2", "8"]
-
-
-def test_pairs_show_change_and_verdict_in_each_cell_and_count_all_rows() -> None:
-    figure = change_plots.pairs(PAIRS)
-    axes = figure.axes[0]
-    assert [text.get_text() for text in axes.texts] == [
-        "-1.00\nequivalent",
-        "+0.00\nequivalent",
-        "+1.00\nworse",
-        "+2.00\nundecided",
-        "+3.00\nworse",
-    ]
-    assert axes.get_title() == "1 of 3 rows have one verdict on all 2 pairs"
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["baseline, MNIST", "cnn_1d, signals"]
-    # no change is white, whatever the others are
-    low, high = axes.images[0].get_clim()
-    assert low == -high
-
-
-def test_rotated_shows_both_test_sets_and_how_the_ranks_agree() -> None:
-    figure = change_plots.rotated(ROTATED)
-    assert [value for value, *_ in marks(figure)] == [1.0, 2.0, 1.5, 2.5]
-    assert figure.axes[0].get_title() == (
-        "2 rows, means 1.50 % on here, 2.00 % on there; rank correlation 1.00"
-    )
+def test_bytes_of_a_file_are_its_kinds_one_after_the_other() -> None:
+    table = pd.DataFrame({"model_file": ["a.tflite", "b.tflite"], "weights": [70, 40], "long_names": [30, 0]})
+    figure = change_plots.contents(table)
+    (axes,) = figure.axes
+    ends = [[bar.get_x() + bar.get_width() for bar in kind] for kind in axes.containers]
+    assert ends == [[70, 40], [100, 40]]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["weights", "long names"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["a.tflite", "b.tflite"]

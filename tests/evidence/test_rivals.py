@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from conftest import exactly
 from made import LABELS, outcomes
 
 from model_compression.evidence import rivals, statistics
@@ -69,35 +68,6 @@ def test_form_minus_rival_is_judged_as_one_family() -> None:
 
 def test_without_rivals_the_table_is_empty() -> None:
     assert rivals.pruned_or_small({"int8": outcomes("a.tflite", [50])}, ["int8"], LABELS).empty
-
-
-def budget() -> dict[str, list[Outcome]]:
-    return {
-        "budget_lamp_80_2": outcomes("a.tflite", [70, 72]),
-        "budget_lamp_97.5_4": outcomes("b.tflite", [50, 52]),
-        "budget_uniform_all_80_2": outcomes("c.tflite", [60, 62]),
-        "budget_dense_2": outcomes("d.tflite", [90, 92]),
-        "budget_dense_4": outcomes("e.tflite", [92, 94]),
-        "int8": outcomes("f.tflite", [10, 10]),
-    }
-
-
-def test_budget_compares_each_point_with_equal_training() -> None:
-    table = rivals.pruning_budget(budget(), LABELS)
-    assert table[["allocation", "sparsity", "epochs"]].to_numpy().tolist() == [
-        ["lamp", 0.8, 2],
-        ["lamp", 0.975, 4],
-        ["uniform_all", 0.8, 2],
-    ]
-    assert table.change_pp.tolist() == pytest.approx([-20, -42, -30])
-    assert table.verdict.tolist() == ["worse"] * 3
-
-
-def test_budget_without_its_control_names_it() -> None:
-    lacking = budget()
-    del lacking["budget_dense_4"]
-    with pytest.raises(KeyError, match=exactly("'budget_dense_4'")):
-        rivals.pruning_budget(lacking, LABELS)
 
 
 def test_outcomes_stay_as_they_were() -> None:

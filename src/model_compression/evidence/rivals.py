@@ -1,4 +1,4 @@
-"""Is it worth it? Forms beside small dense nets, beside their masks on other weights, and over the epochs.
+"""Is it worth it? Forms beside small dense nets, and beside their masks on other weights.
 
 Recipes are found by their names: `small_dense_<filters>`, dense nets, of which each form meets the one that
 is nearest in zipped bytes; `scratch_<form>`, new random weights under the form's mask, trained for as many
@@ -62,32 +62,8 @@ def pruned_or_small(
         }
         for name, rival, words in pairs
     ]
-    return _judged(rows, [(outcomes[name], outcomes[rival]) for name, rival, _ in pairs], labels, margin)
-
-
-def _judged(
-    rows: Sequence[Mapping[str, object]],
-    pairs: Sequence[tuple[Sequence[Outcome], Sequence[Outcome]]],
-    labels: np.ndarray,
-    margin: float,
-) -> pd.DataFrame:
-    compared = [statistics.compare(right(a, labels), right(b, labels), margin=margin) for a, b in pairs]
+    compared = [
+        statistics.compare(right(outcomes[name], labels), right(outcomes[rival], labels), margin=margin)
+        for name, rival, _ in pairs
+    ]
     return pd.concat([pd.DataFrame(rows), verdicts(compared)], axis=1)
-
-
-def pruning_budget(outcomes: Outcomes, labels: np.ndarray, *, margin: float = MARGIN) -> pd.DataFrame:
-    """One row an allocation, sparsity and training: change against equal training; see `forms.verdicts`.
-
-    Args:
-        outcomes: `budget_<allocation>_<sparsity in %>_<epochs>`, and `budget_dense_<epochs>` as controls;
-            other names are passed over.
-    Raises:
-        KeyError: a control is missing.
-    """
-    rows, pairs = [], []
-    for name, found in outcomes.items():
-        if point := re.fullmatch(r"budget_(\w+)_([\d.]+)_(\d+)", name):
-            allocation, percent, epochs = point.groups()
-            rows.append({"allocation": allocation, "sparsity": float(percent) / 100, "epochs": int(epochs)})
-            pairs.append((found, outcomes[f"budget_dense_{epochs}"]))
-    return _judged(rows, pairs, labels, margin)
