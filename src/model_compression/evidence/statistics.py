@@ -78,7 +78,7 @@ class Estimate:
         most = -special.ndtri(level / 2) * (self.image_se + self.least_se)
         if self.seeds > 1:
             most -= special.stdtrit(self.seeds - 1, level / 2) * self.seed_se
-        return float(optimize.brentq(lambda distance: 2 * self.beyond(distance) - level, 0, 1.01 * most))
+        return float(optimize.brentq(lambda distance: 2 * self.beyond(distance) - level, 0, 2 * most))
 
 
 @functools.lru_cache
