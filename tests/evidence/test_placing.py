@@ -97,10 +97,24 @@ def test_a_name_at_the_right_edge_stands_elsewhere() -> None:
 
 def test_a_name_far_from_its_point_has_a_line_to_it_that_moves_no_limit() -> None:
     axes = square()
-    placing.label_points(axes, [5] * 12, [5] * 12, [f"name {number}" for number in range(12)])
-    assert axes.lines
-    assert all(5 in line.get_xdata() for line in axes.lines)
+    grid = [axes.axvline(place) for place in np.arange(4, 6, 0.1)]
+    placing.label_points(axes, [5], [5], ["beyond the grid"])
+    (leader,) = (line for line in axes.lines if line not in grid)
+    assert tuple(leader.get_xydata()[0]) == pytest.approx((5, 5))
     assert (axes.get_xlim(), axes.get_ylim()) == ((0, 10), (0, 10))
+
+
+def test_a_name_without_room_is_left_out() -> None:
+    axes = square()
+    placing.label_points(
+        axes, [5, 2], [5, 2], ["a name that is longer than the whole picture is wide " * 3, "b"]
+    )
+    assert [text.get_text() for text in axes.texts] == ["b"]
+    axes = square()
+    for height in np.arange(0, 10, 0.2):
+        axes.axhline(height)
+    placing.label_points(axes, [5], [5], ["lines everywhere"])
+    assert not axes.texts
 
 
 def test_the_same_points_get_their_names_at_the_same_places() -> None:

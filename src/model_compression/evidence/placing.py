@@ -1,23 +1,21 @@
 """Names beside the points of a picture: off each other, off the points and off every line."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Any
 
 import matplotlib
 import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
+from matplotlib.path import Path
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 #: Pixels of a hundred dots an inch: what is kept free around a mark, and between two places that are tried.
 CLEAR, STRIDE = 4.0, 5.0
 #: Places that are tried around a point: rings, and directions on each, the right one first.
-RINGS, DIRECTIONS = 70, 24
-#: Orders of the names that are tried: those that found no place come first in the next one.
-ORDERS = 8
+RINGS, DIRECTIONS = 70, 16
 
 
 def make_room(axes: Axes, bytes_: Sequence[float]) -> None:
@@ -40,101 +38,73 @@ def plain_ticks(axes: Axes) -> None:
 def label_points(axes: Axes, xs: Sequence[float], ys: Sequence[float], names: Sequence[str]) -> None:
     """Names as near to their points as there is room, those further off with a thin line to their point.
 
-    Everything else is to be drawn before, the legend too, and the limits set.
+    A name for which there is no room is left out. Everything else is to be drawn before, the legend too, and
+    the limits set.
     """
     axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
-    words: Any = {"xytext": (0, 0), "textcoords": "offset points", "va": "bottom", "fontsize": 6.5}
-    words["color"] = "#333333"
-    texts = [axes.annotate(name, (x, y), **words) for name, x, y in zip(names, xs, ys, strict=True)]
-    points = axes.transData.transform(np.column_stack([xs, ys]))
-    taken = [_along(np.stack([point, point])) for point in points] + [_along(line) for line in _lines(axes)]
+    spots = np.column_stack([xs, ys])
+    points = axes.transData.transform(spots)
+    taken = [Bbox.from_extents(*(point - CLEAR), *(point + CLEAR)) for point in points]
     if legend := axes.get_legend():
-        taken.append(np.array([legend.get_window_extent().extents]))
-    places = []
-    for point, text in zip(points, texts, strict=True):
+        taken.append(legend.get_window_extent())
+    lines, labels = list(_lines(axes)), list[Bbox]()
+    # the names in the densest crowd first
+    crowd = [int(np.sum(np.abs(points - point).max(axis=1) < 60)) for point in points]
+    for index in sorted(range(len(points)), key=lambda index: -crowd[index]):
+        words: Any = {"fontsize": 6.5, "color": "#333333", "va": "bottom", "textcoords": "offset points"}
+        text = axes.annotate(
+            names[index], (float(spots[index, 0]), float(spots[index, 1])), xytext=(0, 0), **words
+        )
         box = Text.get_window_extent(text)
-        boxes = _boxes(point, np.array([box.width, box.height]))
-        inside = (boxes[:, :2] >= axes.bbox.p0).all(axis=1) & (boxes[:, 2:] <= axes.bbox.p1).all(axis=1)
-        places.append(boxes[inside] if inside.any() else boxes[:1])
-    chosen = _arranged(points, places, np.concatenate(taken))
-    for point, text, place in zip(points, texts, chosen, strict=True):
-        text.set_position(tuple((place[:2] - point) * 72 / axes.figure.dpi))
-        leader = _leader(point, place)
-        if np.hypot(*(leader[1] - leader[0])) > CLEAR + 2 + 2 * STRIDE:
-            ends = axes.transData.inverted().transform(leader)
+        places = _places(axes, points[index], np.array(box.size))
+        free = (place for place in places if not place.count_overlaps(taken) and not _crossed(place, lines))
+        # nor does its own line lie on a name
+        leaders = ((place, _leader(points[index], place)) for place in free)
+        found = next(
+            (each for each in leaders if not any(_crossed(one, each[1:], 0.5) for one in labels)), None
+        )
+        if found is None:
+            text.remove()
+            continue
+        place, leader = found
+        text.set_position(tuple((place.p0 - points[index]) * 72 / axes.figure.dpi))
+        taken.append(place)
+        labels.append(place)
+        if np.hypot(*np.diff(leader.vertices, axis=0)[0]) > CLEAR + 2 + 2 * STRIDE:
+            lines.append(leader)
+            ends = axes.transData.inverted().transform(leader.vertices)
             # as an artist of its own: it must not move the limits
             axes.add_artist(Line2D(*ends.T, color="#bbbbbb", linewidth=0.5, zorder=1))
 
 
-def _arranged(points: np.ndarray, places: Sequence[np.ndarray], taken: np.ndarray) -> list[np.ndarray]:
-    """A box for each name out of its places, so that nothing overlaps: one name after the other.
-
-    The names in the densest crowd come first, in the next order those that found no place in the one before.
-    """
-    crowd = [int(np.sum(np.abs(points - point).max(axis=1) < 60)) for point in points]
-    order = sorted(range(len(points)), key=lambda index: -crowd[index])
-    for _ in range(ORDERS):
-        obstacles, names, stuck = taken, np.empty((0, 4)), []
-        found: dict[int, np.ndarray] = {}
-        for index in order:
-            free = places[index][~_meet(places[index], obstacles)]
-            # a line to a point crosses no name, and no later name lies on it
-            leaders = ((place, _along(_leader(points[index], place), 1.0)) for place in free)
-            fits = ((place, leader) for place, leader in leaders if not _meet(leader, names).any())
-            nearest = free[0] if len(free) else places[index][0]
-            place, leader = next(fits, (nearest, None))
-            if leader is None:
-                stuck.append(index)
-                leader = np.empty((0, 4))
-            found[index], names = place, np.concatenate([names, place[None]])
-            obstacles = np.concatenate([obstacles, place[None], leader])
-        if not stuck:
-            break
-        order = [*stuck, *(index for index in order if index not in stuck)]
-    return [found[index] for index in range(len(points))]
-
-
-def _boxes(point: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Boxes (left, bottom, right, top) of a name's size around a point, the nearest first."""
+def _places(axes: Axes, point: np.ndarray, size: np.ndarray) -> Iterator[Bbox]:
+    """Boxes of a name's size around a point and inside the axes, the nearest first."""
     order = sorted(range(DIRECTIONS), key=lambda way: min(way, DIRECTIONS - way))
     angles = np.tile(2 * np.pi * np.array(order) / DIRECTIONS, RINGS)
     ways = np.column_stack([np.cos(angles), np.sin(angles)])
     reach = CLEAR + 2 + STRIDE * np.repeat(np.arange(RINGS), DIRECTIONS)
     # the box lies beyond the ring, whichever of its sides looks at the point
-    centres = point + reach[:, None] * ways + ways * size / 2
-    return np.concatenate([centres - size / 2, centres + size / 2], axis=1)
+    corners = point + reach[:, None] * ways + (ways - 1) * size / 2
+    inside = (corners >= axes.bbox.p0).all(axis=1) & (corners + size <= axes.bbox.p1).all(axis=1)
+    return (Bbox.from_bounds(*corner, *size) for corner in corners[inside])
 
 
-def _leader(point: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """The line from a point to the nearest spot of a box, as its two ends."""
-    return np.stack([point, np.clip(point, place[:2], place[2:])])
-
-
-def _lines(axes: Axes) -> Iterator[np.ndarray]:
-    """Every line of the axes in pixels, those of error bars too."""
+def _lines(axes: Axes) -> Iterator[Path]:
+    """Every line of the axes in pixels, those of error bars and grids of references too."""
     for line in axes.lines:
         if line.get_linestyle() != "None":
-            yield line.get_transform().transform(line.get_path().vertices)
+            yield line.get_transform().transform_path(line.get_path())
     for collection in axes.collections:
-        if isinstance(collection, LineCollection):
-            for path in collection.get_paths():
-                yield collection.get_transform().transform(path.vertices)
+        if isinstance(collection, matplotlib.collections.LineCollection):
+            yield from (collection.get_transform().transform_path(path) for path in collection.get_paths())
 
 
-def _along(line: np.ndarray, clear: float = CLEAR) -> np.ndarray:
-    """Boxes along a line of pixels, one for what is level or upright, else a row of small ones."""
-    boxes = [np.empty((0, 4))]
-    for start, end in pairwise(line):
-        if not np.isfinite([start, end]).all():
-            continue
-        parts = 1 if np.abs(end - start).min() < 1 else 1 + int(np.abs(end - start).max() // CLEAR)
-        ends = start + (end - start) * np.linspace(0, 1, parts + 1)[:, None]
-        low, high = np.minimum(ends[:-1], ends[1:]), np.maximum(ends[:-1], ends[1:])
-        boxes.append(np.concatenate([low - clear, high + clear], axis=1))
-    return np.concatenate(boxes)
+def _leader(point: np.ndarray, place: Bbox) -> Path:
+    """The line from a point to the nearest spot of a box."""
+    return Path(np.stack([point, np.clip(point, place.p0, place.p1)]))
 
 
-def _meet(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Which of the boxes overlap one of the others."""
-    below, above = boxes[:, None, :2] < others[None, :, 2:], boxes[:, None, 2:] > others[None, :, :2]
-    return np.any(np.all(below & above, axis=2), axis=1)
+def _crossed(place: Bbox, lines: Sequence[Path], clear: float = CLEAR / 2) -> bool:
+    """Whether a line comes nearer to a box than so many pixels."""
+    around = place.padded(clear)
+    return any(line.intersects_bbox(around, filled=False) for line in lines)

@@ -68,9 +68,9 @@ def frontier(table: pd.DataFrame) -> Figure:
         names = [_short(net, method) for net, method in zip(named["net"], named["method"], strict=True)]
         low, high = axes.get_xlim()
         axes.set_xlim(low, 1.7 * high)  # room for the names on the right
-        label_points(axes, named["bytes"], named["error_pct"], names)
         axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=3)
         figure.tight_layout()
+        label_points(axes, named["bytes"], named["error_pct"], names)
     return figure
 
 
