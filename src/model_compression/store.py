@@ -53,13 +53,14 @@ def _without_docstrings(source: str) -> str:
 
 
 def code_digest(modules: Iterable[ModuleType]) -> str:
-    """SHA-256 of what `modules` do, whatever their comments say."""
+    """SHA-256 of what `modules` do, whatever their comments say; a package stands for all its modules."""
     digest = hashlib.sha256()
     for module in modules:
-        path = getattr(module, "__file__", None)
-        if path is None:
+        if getattr(module, "__file__", None) is None:
             raise ValueError(f"module {module.__name__!r} has no file to hash")
-        digest.update(_without_docstrings(Path(path).read_text()).encode())
+        path = Path(str(module.__file__))
+        for each in sorted(path.parent.glob("*.py")) if path.name == "__init__.py" else [path]:
+            digest.update(_without_docstrings(each.read_text()).encode())
     return digest.hexdigest()
 
 

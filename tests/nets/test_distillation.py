@@ -19,6 +19,7 @@ from model_compression.nets.training import (
     compile_model,
     fit,
     predict,
+    taught_loss,
 )
 
 GENERATOR = np.random.default_rng(0)
@@ -95,6 +96,22 @@ def test_loss_is_the_cross_entropy_of_softened_scores_times_the_temperature_squa
     expected = 16 * np.mean(-(softened(given) * np.log(softened(answered))).sum(axis=1))
     found = model.loss(tf.constant(given, tf.float16), tf.constant(answered, tf.float32))
     assert float(found) == pytest.approx(expected, rel=1e-3)
+
+
+def test_classes_judged_each_by_itself_and_values_are_taught_as_they_are() -> None:
+    given, answered = (GENERATOR.normal(size=(5, 3)).astype(np.float32) for _ in range(2))
+    several = taught_loss(np.zeros((5, 3), int), 2.0, outputs=3)
+    target, answer = (1 / (1 + np.exp(-scores / 2)) for scores in (given, answered))
+    expected = -4 * np.mean(target * np.log(answer) + (1 - target) * np.log(1 - answer), axis=-1)
+    np.testing.assert_allclose(several(tf.constant(given), tf.constant(answered)), expected, rtol=1e-4)
+    values = taught_loss(np.zeros((5, 3)), 2.0, outputs=3)
+    assert float(values(given, answered)) == pytest.approx(np.mean((given - answered) ** 2), rel=1e-5)
+    teacher = keras.Sequential([keras.layers.InputLayer((5,)), keras.layers.Dense(3)])
+    signals = GENERATOR.normal(size=(9, 5)).astype(np.float32)
+    quiet = {"strength": 0, "views": 1, "progress": lambda done: None}
+    raw = distillation.scores([teacher], signals, exclusive=False, **quiet)
+    assert raw.dtype == np.float32
+    np.testing.assert_allclose(raw[0], teacher(signals), rtol=1e-5)
 
 
 def taught(said: np.ndarray, *, epochs: int = 8, labels: np.ndarray = LABELS, seed: int = 0) -> keras.Model:

@@ -261,7 +261,7 @@ def test_file_that_fails_the_guard_is_not_stored(
 ) -> None:
     other = recipe("unstored", tuned(PruneConfig(final_sparsity=0.8, initial_sparsity=0.5)), "int8")
     monkeypatch.setattr(
-        experiment.conversion, "export", lambda *args, **options: first[0]["plain.tflite"].content
+        experiment.measuring.conversion, "export", lambda *args, **options: first[0]["plain.tflite"].content
     )
     with pytest.raises(CorruptFileError, match=r"32 bits; promised: \[8\]$"):
         bench.run(other, 0, Spy())

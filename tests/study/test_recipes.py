@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import exactly
@@ -164,6 +165,13 @@ def test_teacher_without_training_or_seed_is_refused(field: str) -> None:
         replace(TEACHER, **{field: ()})
 
 
+def test_saved_model_teaches_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "own.keras"
+    path.write_bytes(b"a model")
+    own = replace(TEACHER, net=str(path), steps=())
+    assert list(Scoring(teacher=own, strength=0).needs()) == []
+
+
 def test_teacher_of_no_known_net_is_refused() -> None:
     with pytest.raises(ValueError, match="net is 'lenet_6'; allowed: "):
         replace(TEACHER, net="lenet_6")
@@ -286,6 +294,22 @@ def test_pruning_follows_the_settings() -> None:
         assert pruned.technique == replace(config, allocation="lamp")
         assert catalogue(settings)["pruned_uniform"].steps[1].technique == config
         assert pruned.train.epochs == 2
+
+
+def test_float_net_teaches_every_fine_tuning_where_that_is_asked() -> None:
+    taught = replace(SETTINGS, teacher_temperature=4.0)
+    recipes, plain = catalogue(taught), catalogue(SETTINGS)
+    assert list(recipes) == list(plain)
+    for name, each in recipes.items():
+        if not name.startswith(("scratch", "lottery")):
+            assert each.steps[0] == Step(train=taught.first_fit)
+            assert all(step.teacher and step.teacher.steps == each.steps[:1] for step in each.steps[1:])
+        assert control_of(each, recipes) == control_of(plain[name], plain)
+
+
+def test_temperature_of_the_teacher_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=exactly("temperature is 0; allowed: finite, above 0")):
+        replace(SETTINGS, teacher_temperature=0)
 
 
 @pytest.mark.parametrize("net", ["lenet_300_100", "lenet_5"])

@@ -46,16 +46,18 @@ def scores(
     strength: float,
     views: int,
     progress: Callable[[float], None],
+    exclusive: bool = True,
 ) -> np.ndarray:
-    """The mean of the teachers' log-probabilities, see `training.Lesson`.
+    """The mean of what the teachers say, see `training.Lesson`.
 
     Args:
-        teachers: any float nets that give one logit a class, the user's own likewise.
+        teachers: any float nets that give logits or values, the user's own likewise.
         images: float32 (n, ...). strength: see `augmentation.augment`; at 0 the inputs, which need be no
             images then, are the same in each view.
         progress: called with the views done so far.
+        exclusive: whether an input has one class, so that log-probabilities are what can be averaged.
     Returns:
-        float16 (views, n, classes).
+        (views, n, outputs): float16 log-probabilities, or float32.
     Raises:
         ValueError: inputs that are no images shall be moved.
     """
@@ -64,8 +66,10 @@ def scores(
     @tf.function(reduce_retracing=True)
     def score(batch: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
         seen = move(batch, drawn) if strength else batch
-        given = [tf.nn.log_softmax(teacher(seen, training=False)) for teacher in teachers]
-        return tf.cast(tf.add_n(given) / len(given), tf.float16)
+        given = [teacher(seen, training=False) for teacher in teachers]
+        if exclusive:
+            given = [tf.nn.log_softmax(outputs) for outputs in given]
+        return tf.cast(tf.add_n(given) / len(given), tf.float16 if exclusive else tf.float32)
 
     def view(number: int) -> np.ndarray:
         drawn = draw_moves(len(images), strength, view_seed(number))

@@ -72,7 +72,8 @@ class Lesson:
     """What a teacher says of the training inputs, images each moved about in several ways.
 
     Args:
-        scores: log-probabilities, float16 (views, inputs, classes). View v of images is
+        scores: (views, inputs, outputs): log-probabilities of exclusive classes, else the outputs as they
+            are, see `exclusive`. View v of images is
             `move(images, draw_moves(len(images), strength, view_seed(v)))`.
         strength: how far the images were moved, see `augmentation.augment`; at 0 every view is the inputs
             as they are, images or not.
@@ -109,6 +110,11 @@ def _each_sigmoid(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=wanted, logits=logits), axis=-1)
 
 
+def exclusive(answers: np.ndarray, *, outputs: int, ending: str = "softmax") -> bool:
+    """Whether each input has one of several classes; the arguments are those of `loss_of`."""
+    return answers.dtype.kind != "f" and answers.ndim == 1 and ending != "sigmoid" and outputs > 1
+
+
 def loss_of(answers: np.ndarray, *, outputs: int, ending: str = "softmax") -> object:
     """What a net is trained by: squared errors of values, cross-entropy of labels, on logits.
 
@@ -122,9 +128,24 @@ def loss_of(answers: np.ndarray, *, outputs: int, ending: str = "softmax") -> ob
         return keras.losses.MeanSquaredError()
     if answers.ndim > 1:
         return keras.losses.BinaryCrossentropy(from_logits=True)
-    if ending == "sigmoid" or outputs == 1:
-        return _each_sigmoid
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    if exclusive(answers, outputs=outputs, ending=ending):
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return _each_sigmoid
+
+
+def taught_loss(answers: np.ndarray, temperature: float, *, outputs: int, ending: str = "softmax") -> object:
+    """What a net is trained by where a teacher's scores stand for the answers; see `loss_of`."""
+    if answers.dtype.kind == "f":
+        return keras.losses.MeanSquaredError()
+    if exclusive(answers, outputs=outputs, ending=ending):
+        return DistillationLoss(temperature)
+
+    def each(scores: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        target = tf.sigmoid(scores / temperature)
+        lost = tf.nn.sigmoid_cross_entropy_with_logits(labels=target, logits=logits / temperature)
+        return temperature**2 * tf.reduce_mean(lost, axis=-1)
+
+    return each
 
 
 def compile_model(model: keras.Model, config: TrainConfig, images: int, loss: object) -> None:
@@ -246,8 +267,8 @@ def fit(
     """
     check_images(lesson.strength if lesson else config.augment, images.shape[1:])
     keras.utils.set_random_seed(seed)
-    given = loss_of(labels, outputs=model.output_shape[-1], ending=ending)
-    loss = DistillationLoss(lesson.temperature) if lesson else given
+    kind = {"outputs": model.output_shape[-1], "ending": ending}
+    loss = taught_loss(labels, lesson.temperature, **kind) if lesson else loss_of(labels, **kind)
     compile_model(model, config, len(images), loss)
     if config.augment and lesson is None:
         augment_batches(model, config.augment, seed)

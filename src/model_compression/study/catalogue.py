@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..files.conversion import ExportConfig
+from ..nets.distillation import DistillConfig
 from ..nets.training import TrainConfig
 from ..saved_models.files import is_path
 from ..techniques.base import Technique
@@ -14,7 +15,8 @@ from ..techniques.masking import MaskConfig
 from ..techniques.pruning import PruneConfig
 from ..techniques.quantization import QuantizeConfig
 from ..techniques.rate_distortion import RateConfig
-from .recipes import Recipe, Step, check_net
+from ..techniques.structured import StructuredConfig
+from .recipes import Recipe, Step, Teacher, check_net
 
 #: What the original study published for its files: test accuracy, one epoch, one seed.
 PUBLISHED = {
@@ -48,7 +50,7 @@ RATE_PRICE = 0.03
 #: Filters of the small dense nets.
 SMALL = (2, 4, 6)
 
-#: Sparsity of the milder pruned form, which costs little.
+#: Sparsity of the milder pruned form, which costs little, and share of channels left by structured pruning.
 HALF = 0.5
 
 INT8 = ExportConfig(form="int8")
@@ -67,6 +69,8 @@ class Settings:
         learning_rate: Adam's peak for batches of 128; scales with `batch_size`.
         initial_sparsity, final_sparsity: of pruning, fractions in [0, 1).
         net: a name that `models.build` knows, or the path of a saved model.
+        teacher_temperature: where given, each fine-tuning learns what the float net says (distillation at
+            this temperature) instead of the labels.
     Raises:
         ValueError: a value out of range: what was given and what is allowed.
     """
@@ -80,6 +84,7 @@ class Settings:
     initial_sparsity: float
     final_sparsity: float
     net: str = "baseline"
+    teacher_temperature: float | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
@@ -93,7 +98,7 @@ class Settings:
         ):
             raise ValueError(f"fine_tune_epochs is {self.fine_tune_epochs!r}; allowed: whole numbers from 1")
         check_net(self.net)
-        _ = self.first_fit, self.prune
+        _ = self.first_fit, self.prune, self.tuning
 
     @property
     def seeds(self) -> list[int]:
@@ -112,6 +117,20 @@ class Settings:
         return replace(self.first_fit, epochs=self.fine_tune_epochs)
 
     @property
+    def base(self) -> tuple[Step, ...]:
+        """What makes the baseline: a saved model has been trained, and is it as it is."""
+        return () if is_path(self.net) else (Step(train=self.first_fit),)
+
+    @property
+    def tuning(self) -> Step:
+        """A fine-tuning without a technique, taught by the baseline of the first seed where that is asked."""
+        if self.teacher_temperature is None:
+            return Step(train=self.fine_tune)
+        distill = DistillConfig(temperature=self.teacher_temperature, views=1)
+        teacher = Teacher(net=self.net, steps=self.base, seeds=(self.seed,), distill=distill)
+        return Step(train=self.fine_tune, teacher=teacher)
+
+    @property
     def prune(self) -> PruneConfig:
         """The pruning that the knobs ask for, zeros shared out to the kernels by LAMP."""
         return replace(self.prune_uniform, allocation="lamp")
@@ -127,18 +146,18 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
 
     `non_quantized_h5` and `pruned_h5` are Keras files; the names of all others are their files'.
     """
-    # a saved model has been trained: its baseline is the model as it is
-    base = () if is_path(settings.net) else (Step(train=settings.first_fit),)
+    base = settings.base
 
     def tuned(*techniques: Technique | None) -> tuple[Step, ...]:
-        return (*base, *(Step(train=settings.fine_tune, technique=technique) for technique in techniques))
+        return (*base, *(replace(settings.tuning, technique=technique) for technique in techniques))
 
     prune = settings.prune
     cluster_16, cluster_8 = ClusterConfig(clusters=16), ClusterConfig(clusters=8)
     sparse_cluster = ClusterConfig(clusters=16, preserve_sparsity=True)
     pruned = tuned(prune)
     longer = replace(settings.fine_tune, epochs=3 * settings.fine_tune_epochs)
-    rate = (*base, Step(train=longer, technique=RateConfig(price=RATE_PRICE)))
+    rate = (*base, replace(settings.tuning, train=longer, technique=RateConfig(price=RATE_PRICE)))
+    narrowed = tuned(StructuredConfig(keep=HALF))
     trained: dict[str, tuple[tuple[Step, ...], ExportConfig]] = {
         "quantization_aware_trained": (tuned(QuantizeConfig()), INT8),
         "quantization_aware_int4": (tuned(QuantizeConfig(weight_bits=4)), INT8),
@@ -150,6 +169,8 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
         "pruned_then_plain_qat": (tuned(prune, QuantizeConfig()), INT8),
         "pruned_2_by_4": (tuned(PruneConfig(final_sparsity=0.5, pattern="2:4")), INT8),
         "pruned_block": (tuned(replace(settings.prune_uniform, pattern="block")), INT8),
+        "structured_pruned": (narrowed, FLOAT),
+        "structured_pruned_quantized": (narrowed, INT8),
         "clustered_16": (tuned(cluster_16), INT8),
         "clustered_16_per_channel": (tuned(cluster_16), ExportConfig(form="int8", per_channel_dense=True)),
         "clustered_8": (tuned(cluster_8), INT8),
@@ -166,7 +187,7 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
         *(Recipe(name=n, net=settings.net, steps=base, export=export) for n, export in POST_TRAINING.items()),
         *(Recipe(name=n, net=settings.net, steps=steps, export=e) for n, (steps, e) in trained.items()),
         Recipe(name="pruned", net=settings.net, steps=pruned, export=ExportConfig(form="h5")),
-        *_controls(settings, base, pruned),
+        *_controls(settings, pruned),
     ]
     recipes = {recipe.file_name.replace(".tflite", "").replace(".", "_"): recipe for recipe in found}
     for recipe in found:
@@ -203,7 +224,7 @@ def recipes_net(recipes: Mapping[str, Recipe]) -> str:
     return next(iter(recipes.values())).net
 
 
-def _controls(settings: Settings, base: tuple[Step, ...], pruned: tuple[Step, ...]) -> list[Recipe]:
+def _controls(settings: Settings, pruned: tuple[Step, ...]) -> list[Recipe]:
     """What the techniques have to beat.
 
     Float nets trained for as long as the forms; zeros at random places; small dense nets, one of which has
@@ -211,7 +232,7 @@ def _controls(settings: Settings, base: tuple[Step, ...], pruned: tuple[Step, ..
     long or for twice as long (`scratch`: Liu et al. 2018, arXiv:1810.05270), or the initial weights of the
     net that gave the mask (`lottery`: Frankle & Carbin 2018, arXiv:1803.03635).
     """
-    longer = Step(train=settings.fine_tune)
+    base, longer = settings.base, settings.tuning
     random = MaskConfig(random_sparsity=settings.final_sparsity)
     shuffled = MaskConfig(like=pruned, shuffled=True)
     floats = {

@@ -9,26 +9,16 @@ from types import ModuleType
 
 import numpy as np
 
+from .. import files as file_room
+from .. import saved_models
 from ..data.datasets import Dataset, load_dataset, scale
-from ..files import coding, conversion, grid, guard, running, slimming, writing
-from ..files import graph as file_graph
-from ..nets import augmentation, channels, distillation, named, normalization, training
+from ..nets import augmentation, distillation, named, normalization, training
 from ..nets.keras2 import keras, quiet
 from ..nets.layers import clone
+from ..nets.narrowing import with_weights
 from ..nets.normalization import folded
-from ..saved_models import (
-    building,
-    canonical,
-    ending,
-    fitting,
-    folding,
-    graphs,
-    loading,
-    ranges,
-    reader,
-    taking,
-)  # fmt: skip
 from ..saved_models import files as keras_files
+from ..saved_models import fitting, taking
 from ..store import Store, code_digest, make_key, versions
 from . import measuring
 from .outcomes import Outcome
@@ -36,12 +26,6 @@ from .recipes import Recipe, Scoring, Step, Task, Training
 
 #: Called with a training's key, its title and the epochs done so far.
 Report = Callable[[str, str, float], None]
-
-
-#: What a saved model becomes a net by.
-_SAVED_MODELS = (
-    building, canonical, ending, fitting, folding, graphs, loading, ranges, reader, taking
-)  # fmt: skip
 
 
 @functools.lru_cache(maxsize=2)
@@ -93,7 +77,10 @@ class Bench:
         """The hash of all that makes a net's weights or a teacher's scores: equal tasks are shared."""
         if isinstance(task, Scoring):
             return make_key(
-                teachers=[self.key(needed) for needed in task.needs()],
+                teachers=[
+                    self.training_key(task.teacher.net, task.teacher.steps, seed)
+                    for seed in task.teacher.seeds
+                ],
                 views=task.teacher.distill.views,
                 strength=task.strength,
                 code=_digest(training, augmentation, distillation),
@@ -123,8 +110,7 @@ class Bench:
 
     def record_key(self, recipe: Recipe, seed: int) -> str:
         """The hash of all that makes a record."""
-        packed = (grid, channels) if recipe.export.form.startswith("packed") else ()
-        code = _digest(conversion, coding, file_graph, running, guard, measuring, slimming, writing, *packed)
+        code = _digest(file_room, measuring)
         trained = self.training_key(recipe.net, recipe.steps, seed)
         return make_key(
             recipe=recipe.name, export=recipe.export, trained=trained, code=code, libraries=versions()
@@ -144,11 +130,14 @@ class Bench:
         if files is None:
             teacher = task.teacher
             title = f"{teacher.net}, scoring"
+            nets = [self.trained(teacher.net, teacher.steps, seed, report) for seed in teacher.seeds]
+            outputs, ending = nets[0].output_shape[-1], self._ending(teacher.net)
             found = distillation.scores(
-                [self.trained(teacher.net, teacher.steps, seed, report) for seed in teacher.seeds],
-                _scaled(self.data, "train"),
+                nets,
+                _scaled(self.seen(teacher.net), "train"),
                 strength=task.strength,
                 views=teacher.distill.views,
+                exclusive=training.exclusive(self.data.y_train, outputs=outputs, ending=ending),
                 progress=lambda views: report(key, title, task.epochs * views / teacher.distill.views),
             )
             packed = io.BytesIO()
@@ -188,7 +177,6 @@ class Bench:
         if not aware:
             # after the first step, all see plain kernels
             model = folded(model)
-        if not aware:
             self.store.put(key, {"weights.npz": _pack(model)})
         return model
 
@@ -196,7 +184,7 @@ class Bench:
         """What stands for a net in keys: its architecture, or the hash of all that makes a saved model."""
         if not keras_files.is_path(net):
             return _architecture(net, self.data.input_shape, self.data.classes)
-        code = _digest(keras_files, *_SAVED_MODELS)
+        code = _digest(saved_models)
         content, seen = keras_files.digest(net), self.data.fingerprint
         return make_key(model=content, data=seen, code=code, libraries=versions())
 
@@ -225,8 +213,7 @@ class Bench:
     def _load(self, net: str, seed: int, packed: bytes) -> keras.Model:
         model = folded(self._build(net, seed))
         with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-            model.set_weights([arrays[name] for name in arrays.files])
-        return model
+            return with_weights(model, [arrays[name] for name in arrays.files])
 
     def seen(self, net: str) -> Dataset:
         """The data as a net is trained on them; a saved model may take other numbers, see `fed`."""
@@ -235,6 +222,10 @@ class Bench:
     def fed(self, net: str) -> Dataset:
         """The data as a net's files take them."""
         return _fed(self, net) if keras_files.is_path(net) else self.data
+
+    def _ending(self, net: str) -> str:
+        """The function behind a net's logits."""
+        return self.user_model(net).ending if keras_files.is_path(net) else "softmax"
 
     def as_file(self, net: str, model: keras.Model) -> keras.Model:
         """A net as it becomes a file: for images of `fed`, a saved model's own function at the end."""
@@ -268,7 +259,7 @@ class Bench:
             progress=progress,
             callbacks=technique.callbacks() if technique else (),
             lesson=lesson,
-            ending=self.user_model(net).ending if keras_files.is_path(net) else "softmax",
+            ending=self._ending(net),
         )
         with quiet():
             return technique.strip(model) if technique else model
@@ -283,7 +274,9 @@ class Bench:
         files = self.store.get(key)
         if files is None:
             trained = self.as_file(recipe.net, self.trained(recipe.net, recipe.steps, seed, report))
-            net = self.as_file(recipe.net, folded(self._build(recipe.net, seed)))
+            # as wide as the file, and without the wrappers of quantization-aware training
+            steps = recipe.steps[:-1] if recipe.quantization_aware else recipe.steps
+            net = self.as_file(recipe.net, folded(self.trained(recipe.net, steps, seed, report)))
             outcome = measuring.export(recipe, trained, net, self.fed(recipe.net), seed=seed, key=key)
             files = measuring.pack(outcome, suffix)
             self.store.put(key, files)

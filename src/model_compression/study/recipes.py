@@ -16,8 +16,8 @@ class Teacher:
     """Better nets, trained beforehand, whose mean scores a net learns instead of the labels.
 
     Args:
-        net: a name that `models.build` knows.
-        steps: the teachers' training, at least one step.
+        net: a name that `models.build` knows, or the path of a saved model.
+        steps: the teachers' training; none for a saved model as it is.
         seeds: one teacher each, the same ones whatever seed the student has; at least one.
         distill: how they teach.
     Raises:
@@ -32,7 +32,7 @@ class Teacher:
     def __post_init__(self) -> None:
         check_net(self.net)
         for name in ("steps", "seeds"):
-            if not getattr(self, name):
+            if not getattr(self, name) and not (name == "steps" and is_path(self.net)):
                 raise ValueError(f"{name} of the teacher is empty; allowed: at least one")
 
 
@@ -177,8 +177,8 @@ class Scoring:
         return self.teacher.distill.views * len(self.teacher.seeds) / 3
 
     def needs(self) -> "Iterator[Task]":
-        """What has to be there before: the teachers."""
-        for seed in self.teacher.seeds:
+        """What has to be there before: the teachers, unless they are a saved model as it is."""
+        for seed in self.teacher.seeds if self.teacher.steps else ():
             yield Training(net=self.teacher.net, steps=self.teacher.steps, seed=seed)
 
 

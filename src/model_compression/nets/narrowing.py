@@ -1,0 +1,270 @@
+"""Which channels of a net can go, together with what, and the narrower net without them.
+
+A channel goes with all that it becomes: what an Add ties together goes together, a depthwise filter with
+its input. Whatever is not known to keep channels apart keeps all of them, as do the inputs and the outputs.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from .keras2 import keras
+from .layers import KERNEL_LAYERS, clone
+
+_MIXING = (keras.layers.Conv2D, keras.layers.Dense)
+_TYING = (
+    keras.layers.Add, keras.layers.Subtract, keras.layers.Multiply, keras.layers.Average,
+    keras.layers.Maximum, keras.layers.Minimum,
+)  # fmt: skip
+#: Layers that keep channels apart and in their order; the last axis of their weights counts channels.
+_CHANNELWISE = (
+    keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.PReLU,
+    keras.layers.BatchNormalization, keras.layers.Dropout, keras.layers.SpatialDropout2D,
+    keras.layers.MaxPool2D, keras.layers.AveragePooling2D, keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalMaxPooling2D, keras.layers.ZeroPadding2D, keras.layers.Cropping2D,
+    keras.layers.UpSampling2D,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Call:
+    """A layer called on tensors; `given` and `made` are their numbers, `positions` those of the output."""
+
+    layer: keras.layers.Layer
+    given: list[str]
+    made: str
+    positions: int
+
+
+@dataclass
+class _Trace:
+    """Each tensor's channels as numbers, and which numbers are one channel, or have to stay."""
+
+    tensors: dict[str, np.ndarray] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+    calls: list[_Call] = field(default_factory=list)
+    #: By layer: the axes of its weights that count channels, as (weight, axis, channels).
+    axes: dict[str, list[tuple[int, int, np.ndarray]]] = field(default_factory=dict)
+    first: dict[str, tuple[list[np.ndarray], np.ndarray]] = field(default_factory=dict)
+    fixed: list[np.ndarray] = field(default_factory=list)
+    ties: list[np.ndarray] = field(default_factory=list)
+    count: int = 0
+
+    def new(self, width: int) -> np.ndarray:
+        self.count += width
+        return np.arange(self.count - width, self.count)
+
+    def tie(self, one: np.ndarray, other: np.ndarray) -> bool:
+        """Make two tensors' channels the same; False where one has more than the other."""
+        if len(one) != len(other):
+            return False
+        self.ties.append(np.stack([one, other]))
+        return True
+
+    def add(self, node: Any) -> None:
+        """Follow the channels through a call of a layer."""
+        shapes = [tuple(output.shape) for output in _flat(node.outputs)]
+        layer, given = node.layer, [self.tensors[name] for name in node.flat_input_ids]
+        names = list(map(str, node.flat_output_ids))
+        found = self._through(layer, given, shapes[0]) if len(shapes) == 1 else None
+        made = [found] if found is not None else [self.new(shape[-1] or 1) for shape in shapes]
+        if found is None:
+            self.fixed += [*given, *made]
+        for name, shape, ids in zip(names, shapes, made, strict=True):
+            self.tensors[name] = ids
+            self.positions[name] = int(np.prod([size or 1 for size in shape[1:-1]]))
+        self.calls.append(
+            _Call(
+                layer=layer,
+                given=list(node.flat_input_ids),
+                made=names[0],
+                positions=self.positions[names[0]],
+            )
+        )
+
+    def _through(
+        self, layer: keras.layers.Layer, given: list[np.ndarray], shape: tuple[int, ...]
+    ) -> np.ndarray | None:
+        """The output's channels; None where they have nothing to do with the inputs'."""
+        again = self.first.get(layer.name)
+        if again is not None:
+            # a layer that is called twice has one kernel
+            fits = all(self.tie(old, new) for old, new in zip(again[0], given, strict=True))
+            return again[1] if fits else None
+        found = self._first(layer, given, shape) if given else None
+        if found is not None and layer.weights:
+            self.first[layer.name] = given, found
+        return found
+
+    def _first(
+        self, layer: keras.layers.Layer, given: list[np.ndarray], shape: tuple[int, ...]
+    ) -> np.ndarray | None:
+        kind, ids = type(layer), given[0]
+        if kind in _MIXING and getattr(layer, "groups", 1) == 1:
+            made = self.new(shape[-1])
+            self.axes[layer.name] = [(0, -2, ids), (0, -1, made), (1, 0, made)][: 1 + len(layer.weights)]
+            return made
+        if kind is keras.layers.DepthwiseConv2D:
+            made = np.repeat(ids, layer.depth_multiplier)
+            self.axes[layer.name] = [(0, 2, ids), (1, 0, made)][: len(layer.weights)]
+            return made
+        if kind in _CHANNELWISE and all(weight.shape[-1] == len(ids) for weight in layer.weights):
+            self.axes[layer.name] = [(index, -1, ids) for index in range(len(layer.weights))]
+            return ids
+        if kind is keras.layers.Flatten:
+            return np.tile(ids, shape[-1] // len(ids))
+        if kind is keras.layers.Reshape and shape[-1] == len(ids):
+            return ids
+        if kind is keras.layers.Concatenate and layer.axis in (-1, len(shape) - 1):
+            return np.concatenate(given)
+        if kind in _TYING and all(self.tie(ids, other) for other in given[1:]):
+            return ids
+        return None
+
+
+def _flat(outputs: Any) -> list[Any]:
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+
+
+class Channels:
+    """The channels of a net, numbered from 0; those that go only together have one number.
+
+    Attributes:
+        free: bools (channels,): those that can go.
+        sets: the free channels of each kernel, in the order of the layers, no set twice.
+    """
+
+    def __init__(self, net: keras.Model) -> None:
+        self._net, self._trace = net, (trace := _Trace())
+        for depth in sorted(net._nodes_by_depth, reverse=True):
+            for node in net._nodes_by_depth[depth]:
+                trace.add(node)
+        trace.fixed += [trace.tensors[str(id(output))] for output in net.outputs]
+        edges = np.concatenate(trace.ties, axis=1) if trace.ties else np.zeros((2, 0), int)
+        matrix = coo_matrix((np.ones(edges.shape[1], bool), tuple(edges)), shape=(trace.count,) * 2)
+        count, self._labels = connected_components(matrix, directed=False)
+        self.free = np.ones(count, bool)
+        for ids in trace.fixed:
+            self.free[self._labels[ids]] = False
+        found = {name: np.unique(made[self.free[made]]) for name, made in self._made().items()}
+        self.sets = [np.array(each) for each in dict.fromkeys(map(tuple, found.values())) if each]
+
+    def _made(self) -> dict[str, np.ndarray]:
+        """The channels that each convolution or Dense layer makes."""
+        return {
+            call.layer.name: self._labels[self._trace.axes[call.layer.name][1][2]]
+            for call in self._trace.calls
+            if type(call.layer) in _MIXING and call.layer.name in self._trace.axes
+        }
+
+    def norms(self, order: int) -> np.ndarray:
+        """Each channel's L1 or L2 norm of its filter, over the mean of its layer; the mean where tied.
+
+        A filter's norm counts the batch normalization behind it once that is folded, as all are here.
+        """
+        total, times = np.zeros(len(self.free)), np.zeros(len(self.free))
+        for name, made in self._made().items():
+            kernel = self._net.get_layer(name).get_weights()[0]
+            norm = np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]).astype(np.float64), ord=order, axis=0)
+            np.add.at(total, made, norm / max(norm.mean(), np.finfo(float).tiny))
+            np.add.at(times, made, 1)
+        return total / np.maximum(times, 1)
+
+    def count(self, kept: np.ndarray, what: str) -> float:
+        """How much of something a net has that keeps some channels: see `COUNTS`.
+
+        Args:
+            kept: bools (channels,).
+        """
+        return COUNTS[what](self, kept)
+
+    def _size(self, name: str, kept: np.ndarray) -> int:
+        """Numbers in a tensor."""
+        return self._trace.positions[name] * int(kept[self._labels[self._trace.tensors[name]]].sum())
+
+    def _weights(self, layer: keras.layers.Layer, index: int, kept: np.ndarray) -> float:
+        size = float(np.prod(layer.weights[index].shape))
+        for place, _, ids in self._trace.axes.get(layer.name, ()):
+            if place == index:
+                size *= float(kept[self._labels[ids]].mean())
+        return size
+
+    def _all_weights(self, kept: np.ndarray) -> float:
+        return sum(
+            self._weights(layer, index, kept)
+            for layer in self._net.layers
+            for index in range(len(layer.weights))
+        )
+
+    def _multiply_adds(self, kept: np.ndarray) -> float:
+        kernels = [call for call in self._trace.calls if isinstance(call.layer, KERNEL_LAYERS)]
+        return sum(call.positions * self._weights(call.layer, 0, kept) for call in kernels)
+
+    def _memory(self, kept: np.ndarray) -> float:
+        calls = self._trace.calls
+        last = {name: place for place, call in enumerate(calls) for name in call.given}
+        most, alive = 0, dict[str, int]()
+        for place, call in enumerate(calls):
+            alive[call.made] = self._size(call.made, kept)
+            most = max(most, sum(alive.values()))
+            alive = {name: size for name, size in alive.items() if last.get(name, place) > place}
+        return most
+
+    def without(self, kept: np.ndarray) -> keras.Model:
+        """The narrower net with the weights that are left; the net that was traced stays as it was.
+
+        Args:
+            kept: bools (channels,); what is not free has to be kept.
+        """
+        weights = []
+        for layer in self._net.layers:
+            arrays = layer.get_weights()
+            for index, axis, ids in self._trace.axes.get(layer.name, ()):
+                arrays[index] = np.compress(kept[self._labels[ids]], arrays[index], axis=axis)
+            weights += arrays
+        return with_weights(self._net, weights)
+
+
+#: What a target can count: (channels, bools which are kept) -> number. `memory` is the most numbers that
+#: are alive at once, the part of an arena that the net decides.
+COUNTS: dict[str, Callable[["Channels", np.ndarray], float]] = {
+    "channels": lambda channels, kept: float(kept[channels.free].sum()),
+    "weights": Channels._all_weights,
+    "multiply_adds": Channels._multiply_adds,
+    "memory": Channels._memory,
+}
+
+
+def with_weights(net: keras.Model, weights: Sequence[np.ndarray]) -> keras.Model:
+    """A copy of a net with these weights, narrower where they are.
+
+    Args:
+        weights: in the order of `net.get_weights()`; a kernel's last axis says how many filters or units
+            its layer has.
+    """
+    if all(old.shape == new.shape for old, new in zip(net.weights, weights, strict=True)):
+        copy = clone(net)
+        copy.set_weights(weights)
+        return copy
+    given = iter(weights)
+    arrays = {layer.name: [next(given) for _ in layer.weights] for layer in net.layers}
+
+    def resized(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config()
+        if type(layer) in _MIXING:
+            config["filters" if "filters" in config else "units"] = arrays[layer.name][0].shape[-1]
+        if isinstance(layer, keras.layers.Reshape):
+            config["target_shape"] = (*layer.output_shape[1:-1], -1)
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(net, clone_function=resized)
+    for layer in copy.layers:
+        if isinstance(layer, keras.layers.Reshape):
+            # the converter does not work out what -1 stands for
+            layer.target_shape = layer.output_shape[1:]
+    copy.set_weights(weights)
+    return copy

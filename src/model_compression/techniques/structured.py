@@ -1,0 +1,104 @@
+"""Structured pruning: whole channels go, so that file, memory and time shrink on every runtime.
+
+Source: Li et al. 2017, arXiv:1608.08710 (filters by their L1 norm); for what a sum ties together He et al.
+2017, arXiv:1707.06168, section 3.3.
+"""
+
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from ..nets import narrowing
+from ..nets.keras2 import keras
+from ..nets.narrowing import COUNTS, Channels
+from ..nets.normalization import folded
+from .base import Technique
+
+ALLOCATIONS = ("uniform", "global")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructuredConfig(Technique):
+    """How narrow a net becomes before it is trained on; several steps, each narrower, prune gradually.
+
+    Args:
+        keep: what is left, as a part of what the net has before the step; above 0, below 1.
+        of: what that is a part of: "channels" of the layers between input and outputs, "weights",
+            "multiply_adds" or "memory", the most numbers alive at once.
+        allocation: "uniform" drops the same share of each layer's channels, "global" those of the least
+            norm, over the mean norm of their layer, wherever they are.
+        norm: of the filters: 1 or 2.
+    Raises:
+        ValueError: a field out of range.
+    """
+
+    keep: float
+    of: str = "channels"
+    allocation: str = "uniform"
+    norm: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.keep < 1:
+            raise ValueError(f"keep is {self.keep!r}; allowed: above 0, below 1")
+        for name, allowed in (("of", tuple(COUNTS)), ("allocation", ALLOCATIONS), ("norm", (1, 2))):
+            if getattr(self, name) not in allowed:
+                said = ", ".join(map(str, allowed))
+                raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: {said}")
+
+    @property
+    def label(self) -> str:
+        return "structured pruning"
+
+    @property
+    def modules(self) -> tuple[ModuleType, ...]:
+        return (*super().modules, narrowing)
+
+    def why_not(self, net: keras.Model) -> str:
+        """Empty where some layer has channels that can go."""
+        if any(len(each) > 1 for each in Channels(net).sets):
+            return ""
+        return "no layer of the model has channels that can go"
+
+    def wrap(
+        self, net: keras.Model, *, steps: int, seed: int, source: keras.Model | None = None
+    ) -> keras.Model:
+        """A narrower copy of `net`, its batch normalization folded.
+
+        Raises:
+            ValueError: it cannot be made as narrow as that; each layer keeps a channel.
+        """
+        net = folded(net)
+        channels = Channels(net)
+        order = self._order(channels)
+
+        def kept(dropped: int) -> np.ndarray:
+            left = np.ones(len(channels.free), bool)
+            left[order[:dropped]] = False
+            return left
+
+        whole = channels.count(kept(0), self.of)
+        few, many = 0, len(order)
+        least = channels.count(kept(many), self.of) / whole if many else 1.0
+        if least > self.keep:
+            raise ValueError(f"keep is {self.keep!r} of {self.of}; allowed for this net: {least:.2g} or more")
+        # the fewest channels dropped that meet the target: what is counted falls with each
+        while many - few > 1:
+            middle = (few + many) // 2
+            if channels.count(kept(middle), self.of) <= self.keep * whole:
+                many = middle
+            else:
+                few = middle
+        return channels.without(kept(many))
+
+    def _order(self, channels: Channels) -> np.ndarray:
+        """The channels that can go, first those that go first; not the last one of any layer."""
+        norms = channels.norms(self.norm)
+        ranks, stays = np.zeros(len(norms)), ~channels.free
+        for each in channels.sets:
+            sorted_set = each[np.argsort(norms[each], kind="stable")]
+            ranks[sorted_set] = (np.arange(len(each)) + 0.5) / len(each)
+            stays[sorted_set[-1]] = True
+        scores = ranks if self.allocation == "uniform" else norms
+        order = np.argsort(scores, kind="stable")
+        return order[~stays[order]]
