@@ -7,11 +7,12 @@ for bad input, in one line. `slim model.tflite` instead writes a smaller file of
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from .own_model.units import parse_bytes, parse_microseconds, parse_points
+from .own_model.units import parse_bytes, parse_microseconds, parse_minutes, parse_points
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,6 +57,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-arena", type=_checked(parse_bytes), help="RAM on TFLite Micro, such as 32KiB")
     add("--max-latency", type=_checked(parse_microseconds), help="LiteRT on this machine, such as 250us")
     add("--runtime", choices=("litert", "tflm"), default="litert", help="what has to run it")
+    add(
+        "--objective",
+        choices=("flash", "download", "arena", "latency"),
+        default="flash",
+        help="what has to be small; download counts the coded file",
+    )
+    add("--minutes", type=_checked(parse_minutes), default=10.0, help="for all that is made; default: 10")
     add("--output", type=Path, default=Path("compressed"), help="folder of the answer")
     add("--cache", type=Path, default=Path("cache"), help="folder that keeps what was computed")
     add("--epochs", type=_whole(1, 10_000), help="of each step of fine-tuning; default: by the images")
@@ -75,11 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return slim.main(arguments[1:], slimming)
     parser = _parser()
     given = parser.parse_args(arguments)
-    if given.max_arena is not None and given.runtime != "tflm":
-        parser.error("--max-arena goes with --runtime tflm")
-    if given.max_latency is not None and given.runtime != "litert":
-        parser.error("--max-latency goes with --runtime litert: this machine says nothing of a device's time")
+    if given.runtime != "tflm" and (given.max_arena is not None or given.objective == "arena"):
+        asked = "--objective arena" if given.max_arena is None else "--max-arena"
+        parser.error(f"{asked} goes with --runtime tflm: LiteRT has no arena of a fixed size")
+    if given.runtime != "litert" and (given.max_latency is not None or given.objective == "latency"):
+        asked = "--objective latency" if given.max_latency is None else "--max-latency"
+        parser.error(f"{asked} goes with --runtime litert: this machine says nothing of a device's time")
     # TensorFlow takes seconds to import: bad arguments are told before
+    from tqdm import tqdm
+
     from .data.datasets import DataUnavailableError
     from .own_model import command
     from .own_model import report as answer_report
@@ -92,20 +104,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         max_arena=given.max_arena,
         max_latency_us=given.max_latency,
         runtime=given.runtime,
+        objective=given.objective,
+        minutes=given.minutes,
         output=given.output,
         cache=given.cache,
         epochs=given.epochs,
         seed=given.seed,
         workers=given.workers,
     )
+    files: list[str] = []
+    started, said = time.monotonic(), [""]
+
+    def publish(answer: command.Answer) -> None:
+        files[:] = answer_report.publish(answer, request, files)
+        sentence = answer_report.sentence(answer, given.output, files)
+        if sentence != said[-1] and files:
+            tqdm.write(f"{time.monotonic() - started:.0f} s: {sentence}", file=sys.stderr)
+        said.append(sentence)
+
     try:
-        answer = command.run(request)
-        parts = command.parts(answer, request)
-        report = answer_report.report(answer, request, list(parts))
-        command.write({**parts, "report.md": report.encode()}, request.output)
+        answer = command.run(request, publish)
     except (ValueError, OSError, DataUnavailableError) as error:
         parser.error(" ".join(str(error).split()))
-    print(answer_report.sentence(answer, given.output, list(parts)))
+    except KeyboardInterrupt:
+        parser.exit(130, f"{parser.prog}: interrupted before there was a file\n")
+    print(said[-1])
     print(f"report: {given.output / 'report.md'}")
     return 0 if answer.choice.fits else 1
 

@@ -12,7 +12,7 @@ from keras_models import images
 
 from model_compression import __main__
 from model_compression.files import running
-from model_compression.own_model.units import parse_bytes, parse_microseconds, parse_points
+from model_compression.own_model.units import parse_bytes, parse_microseconds, parse_minutes, parse_points
 from model_compression.runtimes.tflm import Tflm
 
 with warnings.catch_warnings():
@@ -40,6 +40,8 @@ layers = keras.layers
         (parse_microseconds, "250us", 250.0),
         (parse_microseconds, ".25 ms", 250.0),
         (parse_microseconds, "1s", 1e6),
+        (parse_minutes, "10", 10.0),
+        (parse_minutes, ".5", 0.5),
     ],
 )
 def test_amounts_are_read(parse: Callable[[str], float], text: str, value: float) -> None:
@@ -64,11 +66,21 @@ def test_amounts_are_read(parse: Callable[[str], float], text: str, value: float
         (parse_microseconds, "250"),
         (parse_microseconds, "250 µs "),
         (parse_microseconds, "0us"),
+        (parse_minutes, "1m"),
+        (parse_minutes, "nan"),
+        (parse_minutes, "0"),
     ],
 )
 def test_other_amounts_are_refused(parse: Callable[[str], float], text: str) -> None:
     with pytest.raises(ValueError, match=r"allowed is|is more than"):
         parse(text)
+
+
+def test_large_net_sees_fewer_images() -> None:
+    assert command.train_config(5_000, None).epochs == 20
+    assert command.train_config(5_000, None, 60_000_000).epochs == 1
+    assert command.train_config(5_000, None, 16_000_000).epochs == 5
+    assert command.train_config(5_000, 3, 60_000_000).epochs == 3
 
 
 def test_epochs_and_batch_follow_the_images() -> None:
@@ -192,6 +204,17 @@ def test_bad_data_end_with_2_and_one_line(
         ({"--max-flash": "16"}, "argument --max-flash: '16' is no amount"),
         ({"--max-arena": "16KB"}, "--max-arena goes with --runtime tflm"),
         ({"--runtime": "tflm", "--max-latency": "1ms"}, "--max-latency goes with --runtime litert"),
+        (
+            {"--objective": "arena"},
+            "--objective arena goes with --runtime tflm: LiteRT has no arena of a fixed size",
+        ),
+        (
+            {"--runtime": "tflm", "--objective": "latency"},
+            "--objective latency goes with --runtime litert: this machine says nothing of a device's time",
+        ),
+        ({"--objective": "size"}, "invalid choice: 'size'"),
+        ({"--minutes": "0"}, "argument --minutes: '0' is nothing: allowed is more than 0"),
+        ({"--max-flash": "100B"}, "max_flash is 100 bytes; the operators and tensors of the model take "),
         ({"--epochs": "0"}, "argument --epochs: '0': allowed are whole numbers from 1"),
         ({"--seed": "-1"}, "argument --seed"),
         ({"--runtime": "onnx"}, "invalid choice: 'onnx'"),
@@ -227,6 +250,8 @@ def test_output_that_is_a_file_ends_with_2(
 
 
 # The whole way
+
+PAGES = ("report.html", "report.md", "report.png")
 
 
 @pytest.fixture
@@ -267,7 +292,7 @@ def test_smallest_form_for_tflm_is_written_with_source_and_report(
     (file,) = [name for name in names if name.endswith(".tflite")]
     assert file == "own net_clustered_8_tables.tflite"
     assert names == sorted(
-        [file, "own_net_clustered_8_tables_model.cc", "own_net_clustered_8_tables_model.h", "report.md"]
+        [file, "own_net_clustered_8_tables_model.cc", "own_net_clustered_8_tables_model.h", *PAGES]
     )
     content, header = (output / file).read_bytes(), (output / names[2]).read_text()
     assert f"constexpr std::size_t model_bytes = {len(content)};" in header
@@ -286,12 +311,13 @@ def test_smallest_form_for_tflm_is_written_with_source_and_report(
 def test_nothing_fits_ends_with_1_and_says_what_came_closest(
     model_file: Path, shared_cache: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert _run(["--max-drop", "50pp", "--max-flash", "100B"], model_file, shared_cache, tmp_path) == 1
+    assert _run(["--max-drop", "50pp", "--max-flash", "2200B"], model_file, shared_cache, tmp_path) == 1
     said = capsys.readouterr().out
     assert said.startswith("nothing fits; ")
     assert "comes closest: flash " in said
-    assert "allowed 100 bytes" in said
-    assert [path.name for path in (tmp_path / "output").iterdir()] == ["report.md"]
+    assert "allowed 2,200 bytes" in said
+    names = sorted(path.name for path in (tmp_path / "output").iterdir())
+    assert names == ["report.html", "report.md", "report.png"]
 
 
 @pytest.mark.usefixtures("few_forms")

@@ -16,6 +16,7 @@ with warnings.catch_warnings():
     from model_compression.nets.keras2 import keras
     from model_compression.own_model import converted
     from model_compression.quiet import quiet
+    from model_compression.runtimes.deployment import BASELINE
     from model_compression.saved_models.graphs import UnsupportedModelError
 
 layers = keras.layers
@@ -50,7 +51,7 @@ def test_recurrent_net_leaves_quantized_and_agrees_with_the_model(
     assert source.notes[0].endswith("the methods that train are out of reach: it is recurrent")
     assert any("reset_all_variables()" in note for note in source.notes)
     fed = converted.fed(source, DATA)
-    exact = converted.outcome(source, "float32", fed, seed=0)
+    exact = converted.outcome(source, BASELINE, fed, seed=0)
     np.testing.assert_allclose(running.logits(exact.content, ROWS), answers, atol=1e-5)
     small = converted.outcome(source, "int8", fed, seed=0)
     assert small.record.file_bytes < 0.7 * exact.record.file_bytes
@@ -71,7 +72,7 @@ def test_float_tflite_file_gets_every_form(tmp_path: Path) -> None:
         sizes[form] = outcome.record.file_bytes
         # 4 bits: half a step of the largest weight a kernel
         assert np.sqrt(np.mean(apart**2)) < (0.3 if "int4" in form else 0.05) * np.std(answers), form
-    assert sizes["int4_dynamic"] < sizes["dynamic_range"] < sizes["float32"]
+    assert sizes["int4_dynamic"] < sizes["dynamic_range"] < sizes[BASELINE]
     # the biases are 0, and left out
     assert converted.parameters(content) == 24 * 40 + 40 * 3
 

@@ -243,11 +243,11 @@ def test_candidates_hold_what_was_measured() -> None:
         validation_accuracy=0.978,
         baseline_accuracy=0.98,
         flash_bytes=24_296,
-        zip_bytes=found["int8"].zip_bytes,
+        coded_bytes=found["int8"].coded_bytes,
         arena_bytes=12_656,
         latency_us=24.0,
     )
-    assert 0 < found["int8"].zip_bytes < 900
+    assert 0 < found["int8"].coded_bytes < 900
     assert (found["float16"].arena_bytes, found["float16"].runs_on_tflm) == (None, False)
     assert (found["c_lut"].latency_us, found["c_lut"].runs_on_litert) == (None, False)
 

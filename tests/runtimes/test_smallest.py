@@ -5,11 +5,16 @@ from typing import Any
 import pytest
 from conftest import exactly
 
-from model_compression.runtimes.smallest import Broken, Candidate, smallest
+from model_compression.runtimes.smallest import Broken, Candidate, Objective, smallest
 
 
 def form(name: str, **changed: Any) -> Candidate:
-    figures = {"validation_accuracy": 0.98, "baseline_accuracy": 0.98, "flash_bytes": 1000, "zip_bytes": 900}
+    figures = {
+        "validation_accuracy": 0.98,
+        "baseline_accuracy": 0.98,
+        "flash_bytes": 1000,
+        "coded_bytes": 900,
+    }
     return Candidate(name=name, **{**figures, **changed})
 
 
@@ -55,12 +60,38 @@ def test_form_without_a_figure_breaks_the_limit_on_it() -> None:
     assert str(choice) == "nothing fits; a comes closest: arena was not measured, allowed 64 bytes"
 
 
-def test_equal_flash_is_decided_by_zip_then_accuracy_then_name() -> None:
-    a, b = form("a", zip_bytes=800), form("b", zip_bytes=700)
+def test_equal_flash_is_decided_by_accuracy_then_coded_bytes_then_name() -> None:
+    a, b = form("a", coded_bytes=700), form("b", coded_bytes=800, validation_accuracy=0.985)
     assert smallest([a, b], max_drop=0.0).form is b
-    b = form("b", zip_bytes=800, validation_accuracy=0.985)
-    assert smallest([a, b], max_drop=0.0).form is b
+    assert smallest([a, b], max_drop=0.0, noise=0.005).form is a
+    assert smallest([a, b], max_drop=0.0, noise=0.0049).form is b
     assert smallest([form("b"), form("a")], max_drop=0.0).form == form("a")
+
+
+@pytest.mark.parametrize(
+    ("objective", "chosen"), [("flash", "a"), ("download", "b"), ("arena", "c"), ("latency", "d")]
+)
+def test_objective_says_what_is_small(objective: Objective, chosen: str) -> None:
+    figures = {"flash_bytes": 500, "coded_bytes": 400, "arena_bytes": 64, "latency_us": 2.0}
+    forms = [
+        form(name, **{**dict.fromkeys(figures, 9000), least: figures[least]})
+        for name, least in zip("abcd", figures, strict=True)
+    ]
+    assert smallest(forms, max_drop=0.0, objective=objective).form == forms["abcd".index(chosen)]
+
+
+def test_latencies_within_noise_are_equal() -> None:
+    fast = form("fast", latency_us=100.0)
+    right = form("right", latency_us=105.0, validation_accuracy=0.985)
+    slow = form("slow", latency_us=106.0, validation_accuracy=0.99)
+    assert smallest([fast, right, slow], max_drop=0.0, objective="latency").form is right
+
+
+def test_form_without_the_figure_of_the_objective_comes_last() -> None:
+    unknown = form("unknown", flash_bytes=10, validation_accuracy=0.99)
+    assert smallest([unknown, form("known", arena_bytes=64)], max_drop=0.0, objective="arena").form == form(
+        "known", arena_bytes=64
+    )
 
 
 def test_runtime_leaves_out_what_does_not_run_there() -> None:
@@ -96,6 +127,10 @@ def test_gain_can_be_asked_for() -> None:
         ({"max_drop": 2}, "max_drop is 2; allowed: -1 to 1 (0.005 is 0.5 percentage points)"),
         ({"max_drop": 0.0, "max_flash": 0}, "max_flash is 0; allowed: above 0, or None"),
         ({"max_drop": 0.0, "max_arena": float("nan")}, "max_arena is nan; allowed: above 0, or None"),
+        (
+            {"max_drop": 0.0, "objective": "size"},
+            "objective is 'size'; allowed: flash, download, arena, latency",
+        ),
         ({"max_drop": 0.0, "runtime": "onnx"}, "runtime is 'onnx'; allowed: litert, tflm"),
     ],
 )

@@ -3,14 +3,17 @@
 The forms bear the names of those that a Keras model has, and are LiteRT's own quantizer's.
 """
 
+import contextlib
 from collections.abc import Callable
 
 import numpy as np
 
 from ..nets.keras2 import qtyping, quantizer, recipe
 from ..quiet import quiet
-from .graph import read_graph
+from .graph import read_graph, read_model
+from .grid import on_grid
 from .running import io_details
+from .writing import write_model
 
 Configure = Callable[[quantizer.Quantizer], object]
 
@@ -74,3 +77,17 @@ def quantize(content: bytes, form: str, images: np.ndarray) -> bytes:
             name = io_details(content).input_name
             calibration = _ranges(tool, name, images[:CALIBRATION_IMAGES])
         return bytes(tool.quantize(calibration).quantized_model)
+
+
+def graph_bytes(content: bytes) -> int:
+    """What a float file takes without its constants, in the form that takes least: packed, see `grid`."""
+    found = [content]
+    # what cannot be packed has operators that stay as they are
+    with contextlib.suppress(ValueError):
+        found.append(write_model(on_grid(read_model(content), bits=4)))
+
+    def own(file: bytes) -> int:
+        held = ((t.values, t.bits) for t in read_graph(file).tensors)
+        return len(file) - sum(-(-values.size * bits // 8) for values, bits in held if values is not None)
+
+    return min(map(own, found))

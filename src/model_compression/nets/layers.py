@@ -33,3 +33,12 @@ def kernel_size(layer: keras.layers.Layer) -> int:
 def kernels(model: keras.Model) -> dict[str, tf.Variable]:
     """The compressible kernels by layer name, in the order of the layers."""
     return {layer.name: kernel(layer) for layer in kernel_layers(model)}
+
+
+def multiply_adds(model: keras.Model) -> int:
+    """Multiply-adds of the kernels for one image."""
+    places = {
+        layer: np.prod(layer.get_output_shape_at(0)[1:-1]) * len(layer.inbound_nodes)
+        for layer in kernel_layers(model)
+    }
+    return int(sum(kernel_size(layer) * count for layer, count in places.items()))

@@ -237,8 +237,11 @@ class Workbook(Gallery):
             found = self.study.outcome(name, self.settings.seed)
             if isinstance(found, Failure):
                 continue
-            accuracy = found.record.validation_accuracy
-            files[name] = DeviceFile(content=found.content, validation_accuracy=accuracy)
+            files[name] = DeviceFile(
+                content=found.content,
+                validation_accuracy=found.record.validation_accuracy,
+                coded_bytes=found.record.best_coded_bytes,
+            )
         shared = [name for name in files if self.recipes[name].shares_values]
         files = deployment.with_tables(files, shared, store=self.study.bench.store)
         for name, file in files.items():

@@ -13,6 +13,7 @@ from ..files.conversion import REPRESENTATIVE_IMAGES
 from ..files.graph import read_graph
 from ..files.guard import check_delegate
 from ..files.slimming import slim
+from ..runtimes.deployment import BASELINE
 from ..saved_models import files as keras_files
 from ..saved_models.converting import ASKED, convert
 from ..saved_models.converting import FORMS as CONVERTER_FORMS
@@ -23,7 +24,6 @@ from ..store import make_key
 from ..study.measuring import GUARD_IMAGES, sizes
 from ..study.outcomes import Outcome, Record
 
-BASELINE = "float32"
 #: How far, relative to the largest, their answers may lie apart.
 TOLERANCE = 1e-3
 

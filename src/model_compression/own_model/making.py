@@ -1,6 +1,8 @@
 """Every form of a user's model: of the net that it is rebuilt as, or of the file that it is converted to."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -9,7 +11,10 @@ from tqdm import tqdm
 
 from ..data.datasets import Dataset
 from ..nets.keras2 import keras
+from ..nets.layers import multiply_adds
 from ..quiet import quiet
+from ..runtimes.deployment import BASELINE
+from ..runtimes.smallest import Objective
 from ..saved_models import files as keras_files
 from ..saved_models import fitting
 from ..saved_models.graphs import NotRebuiltError
@@ -31,36 +36,59 @@ class Asked(Protocol):
     @property
     def runtime(self) -> str: ...
     @property
+    def objective(self) -> Objective: ...
+    @property
     def seed(self) -> int: ...
     @property
     def workers(self) -> int | None: ...
 
 
+#: What came of a form: its outcome, or why there is none.
+Found = Outcome | str
+#: Forms without training that come before the others, and those with training in the order of their promise
+#: by what has to be small; the others follow in the order of the catalogue.
+FIRST = (BASELINE, "int8")
+PROMISING: Mapping[str, tuple[str, ...]] = {
+    "flash": ("rate_distortion", "quantization_aware_int4", "clustered_8", "quantization_aware_trained"),
+    "download": (
+        "rate_distortion", "sparsity_cluster_preserving_qat", "pruned_clustered", "quantization_aware_int4",
+        "pruned_quantized",
+    ),
+    "arena": ("quantization_aware_trained",),
+    "latency": ("quantization_aware_trained",),
+}  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """The forms of a model.
+class Making:
+    """The forms of a model, and what makes them.
 
     Attributes:
-        outcomes: by form. skipped: by form, why there is none.
-        notes: what was decided about the model. left_alone: layers by form and method.
-        shared: forms whose kernels look-up tables can hold. parameters: of the float net.
-        fed: the data as the files take them.
+        stages: names of forms, in the order in which they are made: those without training first.
+        found: yields what comes of the forms of a stage until a time of `time.monotonic`, each as soon as it
+            is there; the baseline and the form after it are made whatever the time.
+        stop: leaves undone what is not done.
+        skipped: by form, why it was not tried. left_alone: layers by form and method.
+        notes: what was decided about the model. shared: forms whose kernels look-up tables can hold.
+        parameters: of the float net. fed: the data as the files take them.
     """
 
-    outcomes: Mapping[str, Outcome]
+    stages: Sequence[Sequence[str]]
+    found: Callable[[Sequence[str], float], Iterator[tuple[str, Found]]]
+    stop: Callable[[], None]
     skipped: Mapping[str, str]
     notes: tuple[str, ...]
     left_alone: Mapping[str, Mapping[str, list[str]]]
-    shared: Sequence[str]
+    shared: Collection[str]
     parameters: int
     fed: Dataset
 
 
-def make(bench: Bench, path: str, settings: Callable[[int], Settings], request: Asked) -> Made:
-    """Every form that a saved model can have.
+def begin(bench: Bench, path: str, settings: Callable[[int, int], Settings], request: Asked) -> Making:
+    """How every form that a saved model can have is made; nothing is made yet.
 
     Args:
-        settings: the knobs of the catalogue for a number of training images.
+        settings: the knobs of the catalogue for a number of training images and of multiply-adds an image.
     Raises:
         UnsupportedModelError: it can neither be rebuilt nor converted.
     """
@@ -71,27 +99,22 @@ def make(bench: Bench, path: str, settings: Callable[[int], Settings], request: 
         bench.user_model(path)
     except NotRebuiltError as error:
         return _by_converting(bench, path, str(error), request)
-    return _by_training(bench, path, settings(len(bench.data.x_train)), request)
+    return _by_training(bench, path, settings, request)
 
 
-def _by_converting(bench: Bench, path: str, reason: str, request: Asked) -> Made:
+def _by_converting(bench: Bench, path: str, reason: str, request: Asked) -> Making:
     source = converted.source(Path(path), bench.data, reason)
     writable_folder(request.output)
     fed = converted.fed(source, bench.data)
-    outcomes: dict[str, Outcome] = {}
-    skipped: dict[str, str] = {}
-    with tqdm(total=len(converted.FORMS), unit="form", leave=False, dynamic_ncols=True) as bar:
-        for form in converted.FORMS:
-            bar.set_description_str(form)
-            try:
-                outcomes[form] = converted.outcome(source, form, fed, seed=request.seed)
-            # the quantizer raises whatever comes up: a form less, with the reason
-            except Exception as error:
-                skipped[form] = " ".join(str(error).split()) or type(error).__name__
-            bar.update()
-    return Made(
-        outcomes=outcomes,
-        skipped=skipped,
+
+    def make(name: str) -> Outcome:
+        return converted.outcome(source, name, fed, seed=request.seed)
+
+    return Making(
+        stages=[converted.FORMS],
+        found=lambda names, until: _one_by_one(make, names, until),
+        stop=lambda: None,
+        skipped={},
         notes=source.notes,
         left_alone={},
         shared=(),
@@ -100,23 +123,51 @@ def _by_converting(bench: Bench, path: str, reason: str, request: Asked) -> Made
     )
 
 
-def _by_training(bench: Bench, path: str, settings: Settings, request: Asked) -> Made:
+def _by_training(bench: Bench, path: str, settings: Callable[[int, int], Settings], request: Asked) -> Making:
     fitted = bench.user_model(path)
     writable_folder(request.output)
     net = bench.trained(path, (), request.seed, _no_report)
-    recipes, skipped = applicable(net, forms(settings))
+    knobs = settings(len(bench.data.x_train), multiply_adds(net))
+    recipes, skipped = applicable(net, forms(knobs))
     recipes = {name: _for_runtime(recipe, request.runtime) for name, recipe in recipes.items()}
-    alone = {name: found for name, recipe in recipes.items() if (found := left_alone(net, recipe))}
-    outcomes, failures = _carry_out(bench, recipes, request)
-    return Made(
-        outcomes=outcomes,
-        skipped=skipped | failures,
+    study = Study(bench, recipes, [request.seed], n_workers=request.workers)
+
+    def make(name: str, until: float = math.inf) -> Outcome:
+        return _made_here(bench, recipes[name], request.seed, until)
+
+    def found(names: Sequence[str], until: float) -> Iterator[tuple[str, Found]]:
+        here = list(names) if request.workers == 0 else [name for name in names if name in FIRST]
+        there = [name for name in names if name not in here]
+        # the workers load TensorFlow while the first forms are made here
+        for name in there:
+            study.begin(name, request.seed)
+        yield from _one_by_one(lambda name: make(name, math.inf if name in FIRST else until), here, until)
+        for name in study.as_found(there, request.seed, until=until):
+            each = study.outcome(name, request.seed)
+            yield name, each.error if isinstance(each, Failure) else each
+
+    return Making(
+        stages=ordered(recipes, request.objective),
+        found=found,
+        stop=study.stop,
+        skipped=skipped,
         notes=fitted.notes,
-        left_alone=alone,
-        shared=[name for name in outcomes if recipes[name].shares_values],
+        left_alone={name: alone for name, recipe in recipes.items() if (alone := left_alone(net, recipe))},
+        shared=[name for name, recipe in recipes.items() if recipe.shares_values],
         parameters=int(net.count_params()),
         fed=bench.fed(path),
     )
+
+
+def ordered(recipes: Mapping[str, Recipe], objective: Objective) -> list[list[str]]:
+    """The forms without training, then those with, each in the order of their promise."""
+
+    def in_order(names: list[str], first: Sequence[str]) -> list[str]:
+        return sorted(names, key=lambda name: first.index(name) if name in first else len(first))
+
+    ready = [name for name, recipe in recipes.items() if not recipe.steps]
+    trained = [name for name, recipe in recipes.items() if recipe.steps]
+    return [in_order(ready, FIRST), in_order(trained, PROMISING[objective])]
 
 
 def _for_runtime(recipe: Recipe, runtime: str) -> Recipe:
@@ -130,33 +181,42 @@ def _no_report(key: str, title: str, done: float) -> None:
     """Progress that nobody watches."""
 
 
-def _carry_out(
-    bench: Bench, recipes: Mapping[str, Recipe], request: Asked
-) -> tuple[dict[str, Outcome], dict[str, str]]:
-    """Each recipe's outcome, or why there is none; side by side in processes, or one by one in this one."""
-    outcomes: dict[str, Outcome] = {}
-    failures: dict[str, str] = {}
-    if request.workers != 0:
-        study = Study(bench, recipes, [request.seed], n_workers=request.workers).start()
-        study.wait()
-        for name in recipes:
-            found = study.outcome(name, request.seed)
-            if isinstance(found, Failure):
-                failures[name] = found.error
-            else:
-                outcomes[name] = found
-        return outcomes, failures
-    epochs = sum(recipe.epochs for recipe in recipes.values())
-    with tqdm(total=epochs + len(recipes), unit="epoch", leave=False, dynamic_ncols=True) as bar:
-        for name, recipe in recipes.items():
-            before = bar.n
+class _TimeIsUp(Exception):
+    """Ends a training."""
+
+
+def _made_here(bench: Bench, recipe: Recipe, seed: int, until: float) -> Outcome:
+    """A recipe's outcome, in this process.
+
+    Raises:
+        _TimeIsUp: a training that is not through by then.
+    """
+
+    def report(key: str, title: str, done: float) -> None:
+        if time.monotonic() > until:
+            raise _TimeIsUp
+
+    try:
+        with quiet():
+            return bench.run(recipe, seed, report)
+    finally:
+        keras.backend.clear_session()
+
+
+def _one_by_one(
+    make: Callable[[str], Outcome], names: Sequence[str], until: float
+) -> Iterator[tuple[str, Found]]:
+    """Forms made in this process, the first two whatever the time."""
+    with tqdm(total=len(names), unit="form", leave=False, dynamic_ncols=True, disable=None) as bar:
+        for name in names:
+            if time.monotonic() > until and name not in (*FIRST, *names[:2]):
+                return
             bar.set_description_str(name)
             try:
-                with quiet():
-                    outcomes[name] = bench.run(recipe, request.seed, _no_report)
+                yield name, make(name)
+            except _TimeIsUp:
+                return
             # a form that a tool fails on is a form less, with the reason
             except Exception as error:
-                failures[name] = " ".join(str(error).split()) or type(error).__name__
-            bar.update(before + recipe.epochs + 1 - bar.n)
-            keras.backend.clear_session()
-    return outcomes, failures
+                yield name, " ".join(str(error).split()) or type(error).__name__
+            bar.update()

@@ -49,6 +49,18 @@ def parse_microseconds(text: str) -> float:
     return _above_zero(text, _parse(text, dict(MICROSECONDS), "250us"))
 
 
+def parse_minutes(text: str) -> float:
+    """A number of minutes: "10", "0.5".
+
+    Raises:
+        ValueError: anything else, or nothing at all.
+    """
+    found = re.fullmatch(r"\d+(?:\.\d+)?|\.\d+", text)
+    if found is None:
+        raise ValueError(f"{text!r} is no amount: allowed is a number of minutes, such as 10 or 0.5")
+    return _above_zero(text, float(text))
+
+
 def _above_zero(text: str, value: float) -> float:
     if value <= 0:
         raise ValueError(f"{text!r} is nothing: allowed is more than 0")

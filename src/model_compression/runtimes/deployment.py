@@ -45,11 +45,13 @@ class DeviceFile:
         validation_accuracy: fraction, of the file's record.
         original: the file that this one's look-up tables were made from, for LiteRT cannot run this one; None
             for a file that LiteRT runs itself.
+        coded_bytes: of its record; None to be worked out.
     """
 
     content: bytes
     validation_accuracy: float
     original: bytes | None = None
+    coded_bytes: int | None = None
 
 
 def with_tables(
@@ -64,7 +66,7 @@ def with_tables(
         found[name] = file
         tables = look_up_tables(file.content, store=store) if name in shared else None
         if tables is not None:
-            found[name + TABLES] = replace(file, content=tables, original=file.content)
+            found[name + TABLES] = replace(file, content=tables, original=file.content, coded_bytes=None)
     return found
 
 
@@ -144,7 +146,7 @@ def candidates(measured: pd.DataFrame, files: Mapping[str, DeviceFile]) -> list[
             validation_accuracy=files[row.recipe].validation_accuracy,
             baseline_accuracy=files[BASELINE].validation_accuracy,
             flash_bytes=row.flash_bytes,
-            zip_bytes=coding.zip_bytes(files[row.recipe].content),
+            coded_bytes=files[row.recipe].coded_bytes or len(coding.best_coded(files[row.recipe].content)[1]),
             arena_bytes=None if np.isnan(row.arena_bytes) else int(row.arena_bytes),
             latency_us=None if np.isnan(row.latency_us_median) else row.latency_us_median,
             runs_on_litert=row.runs_on_litert,

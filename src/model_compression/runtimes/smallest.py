@@ -1,11 +1,23 @@
 """The answer: which form is the smallest that keeps every limit. Pure logic over measured figures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 Runtime = Literal["litert", "tflm"]
 RUNTIMES: tuple[Runtime, ...] = ("litert", "tflm")
+Objective = Literal["flash", "download", "arena", "latency"]
+#: What has to be small, and the figure that says so; download counts the file under its best coder.
+OBJECTIVES: dict[Objective, str] = {
+    "flash": "flash_bytes",
+    "download": "coded_bytes",
+    "arena": "arena_bytes",
+    "latency": "latency_us",
+}
+#: What sums and differences of fractions may be off by.
+ROUNDING = 1e-9
+#: Latencies that differ by no more than this part of the least are equal; bytes are where they are the same.
+EQUAL_LATENCY = 0.05
 
 
 #: Each limit's words, how its figures are shown, and by what they are multiplied for it.
@@ -25,7 +37,7 @@ class Candidate:
         validation_accuracy: fraction, of validation images; the test set plays no part in choosing.
         baseline_accuracy: the same of the float net.
         flash_bytes: of the file, which is the model array on a device.
-        zip_bytes: of the file zipped: decides between forms of equal flash.
+        coded_bytes: of the file under the coder that makes it shortest, which is what a download takes.
         arena_bytes, latency_us: None where not measured; a form without a figure breaks a limit on it.
         runs_on_litert, runs_on_tflm: False also where a runtime computes wrongly. why_not: the reason.
     """
@@ -34,7 +46,7 @@ class Candidate:
     validation_accuracy: float
     baseline_accuracy: float
     flash_bytes: int
-    zip_bytes: int
+    coded_bytes: int
     arena_bytes: int | None = None
     latency_us: float | None = None
     runs_on_litert: bool = True
@@ -45,6 +57,11 @@ class Candidate:
     def drop(self) -> float:
         """How much accuracy it loses on validation images, a fraction; below 0 is a gain."""
         return self.baseline_accuracy - self.validation_accuracy
+
+    def size(self, objective: Objective) -> float:
+        """Bytes or microseconds by an objective; infinite where that was not measured."""
+        value = getattr(self, OBJECTIVES[objective])
+        return float("inf") if value is None else value
 
     def runs_on(self, runtime: Runtime) -> bool:
         """Whether the runtime runs it and computes it right."""
@@ -113,54 +130,79 @@ def smallest(
     max_arena: float | None = None,
     max_latency_us: float | None = None,
     runtime: Runtime = "litert",
+    objective: Objective = "flash",
+    noise: float = 0.0,
 ) -> Choice:
     """The smallest form within every limit, chosen on validation accuracy.
 
-    Fewest bytes of flash; among equals the fewest zipped, then the most accurate, then the first name. Where
-    nothing fits, the closest is the form with the fewest broken limits, and of those the one whose worst
-    excess is the least.
+    Among forms of equal size by the objective the most accurate; of those that are as accurate within noise
+    the one of fewest bytes, as it is, then coded. Where nothing fits, the closest is the form with the fewest
+    broken limits, and of those the one whose worst excess is the least.
 
     Args:
         forms: with different names.
         max_drop: most accuracy lost, a fraction; 0.005 is 0.5 percentage points. Below 0 asks for a gain.
         max_flash, max_arena: bytes; None for no limit. max_latency_us: microseconds an image.
         runtime: forms that do not run there are left out.
+        objective: of `OBJECTIVES`. noise: accuracies that differ by no more are equal, a fraction.
     Raises:
-        ValueError: a limit out of range, an unknown runtime, or two forms of one name.
+        ValueError: a limit out of range, an unknown runtime or objective, or two forms of one name.
     """
-    if runtime not in RUNTIMES:
-        raise ValueError(f"runtime is {runtime!r}; allowed: {', '.join(RUNTIMES)}")
-    if not -1 <= max_drop <= 1:
-        raise ValueError(f"max_drop is {max_drop!r}; allowed: -1 to 1 (0.005 is 0.5 percentage points)")
     sizes = {"max_flash": max_flash, "max_arena": max_arena, "max_latency_us": max_latency_us}
-    for name, limit in sizes.items():
-        if limit is not None and not 0 < limit < float("inf"):
-            raise ValueError(f"{name} is {limit!r}; allowed: above 0, or None")
+    _check(runtime, objective, max_drop, sizes)
     limits = {"max_drop": max_drop} | sizes
     given = list(forms)
     if len({form.name for form in given}) < len(given):
         raise ValueError("two forms have the same name; allowed: a name each")
-    runnable = [form for form in given if form.runs_on(runtime)]
+    broken = {form.name: _broken(form, limits) for form in given if form.runs_on(runtime)}
+    runnable = [form for form in given if form.name in broken]
     if not runnable:
         return Choice(form=None)
-
-    def broken(form: Candidate) -> tuple[Broken, ...]:
-        values = (form.drop, form.flash_bytes, form.arena_bytes, form.latency_us)
-        # differences of fractions are rounded: 0.98 - 0.975 must not exceed 0.005
-        return tuple(
-            Broken(limit=name, value=value, allowed=limit)
-            for (name, limit), value in zip(limits.items(), values, strict=True)
-            if limit is not None and (value is None or value > limit + 1e-9)
-        )
-
-    fitting = [form for form in runnable if not broken(form)]
+    fitting = [form for form in runnable if not broken[form.name]]
     if fitting:
-        return Choice(form=min(fitting, key=_size), fitting=len(fitting))
-    closest = min(
-        runnable, key=lambda form: (len(broken(form)), max(b.excess for b in broken(form)), _size(form))
+        return Choice(form=_best(fitting, objective, noise), fitting=len(fitting))
+
+    def distance(form: Candidate) -> tuple[object, ...]:
+        excess = max(each.excess for each in broken[form.name])
+        return len(broken[form.name]), excess, form.size(objective), *_order(form)
+
+    closest = min(runnable, key=distance)
+    return Choice(form=closest, broken=broken[closest.name])
+
+
+def _check(
+    runtime: Runtime, objective: Objective, max_drop: float, sizes: Mapping[str, float | None]
+) -> None:
+    if runtime not in RUNTIMES:
+        raise ValueError(f"runtime is {runtime!r}; allowed: {', '.join(RUNTIMES)}")
+    if objective not in OBJECTIVES:
+        raise ValueError(f"objective is {objective!r}; allowed: {', '.join(OBJECTIVES)}")
+    if not -1 <= max_drop <= 1:
+        raise ValueError(f"max_drop is {max_drop!r}; allowed: -1 to 1 (0.005 is 0.5 percentage points)")
+    for name, limit in sizes.items():
+        if limit is not None and not 0 < limit < float("inf"):
+            raise ValueError(f"{name} is {limit!r}; allowed: above 0, or None")
+
+
+def _broken(form: Candidate, limits: Mapping[str, float | None]) -> tuple[Broken, ...]:
+    """The limits that a form breaks."""
+    values = (form.drop, form.flash_bytes, form.arena_bytes, form.latency_us)
+    # differences of fractions are rounded: 0.98 - 0.975 must not exceed 0.005
+    return tuple(
+        Broken(limit=name, value=value, allowed=limit)
+        for (name, limit), value in zip(limits.items(), values, strict=True)
+        if limit is not None and (value is None or value > limit + ROUNDING)
     )
-    return Choice(form=closest, broken=broken(closest))
 
 
-def _size(form: Candidate) -> tuple[int, int, float, str]:
-    return form.flash_bytes, form.zip_bytes, -form.validation_accuracy, form.name
+def _best(fitting: list[Candidate], objective: Objective, noise: float) -> Candidate:
+    slack = EQUAL_LATENCY if objective == "latency" else 0.0
+    least = min(form.size(objective) for form in fitting)
+    equal = [form for form in fitting if form.size(objective) <= least * (1 + slack)]
+    most = max(form.validation_accuracy for form in equal)
+    return min((form for form in equal if form.validation_accuracy >= most - noise - ROUNDING), key=_order)
+
+
+def _order(form: Candidate) -> tuple[int, int, float, str]:
+    """Between forms of equal size by the objective, and of equal accuracy."""
+    return form.flash_bytes, form.coded_bytes, -form.validation_accuracy, form.name

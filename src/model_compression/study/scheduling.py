@@ -5,12 +5,13 @@ submitted, so an interrupted study goes on where it stopped; a worker that dies 
 only the task that it was at is run again.
 """
 
+import contextlib
 import functools
 import gc
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import dask
@@ -227,6 +228,32 @@ class Study:
             self._found[key] = self.bench.run(recipe, seed, lambda key, title, done: None)
         return self._found[key]
 
+    def as_found(self, names: Iterable[str], seed: int, *, until: float) -> Iterator[str]:
+        """Recipes by name, each as soon as it is carried out or has failed, with a bar and what is left.
+
+        Args:
+            until: of `time.monotonic`; what is not done by then is not named.
+        """
+        waiting = list(names)
+        with self._bar([(self.recipes[name], seed) for name in waiting]) as look:
+            while waiting and time.monotonic() < until:
+                found = [name for name in waiting if self.progress(name, seed) == 1]
+                yield from found
+                waiting = [name for name in waiting if name not in found]
+                look()
+                time.sleep(0 if found else TICK)
+
+    def stop(self) -> None:
+        """Leave undone what is not done, and end the cluster if it was started here."""
+        if self._client is None:
+            return
+        self._client.cancel(list(self._futures.values()), force=True)
+        if isinstance(self._client.cluster, LocalCluster):
+            self._client.cluster.close()
+            self._client.close()
+            connect.cache_clear()
+        self._client = None
+
     def wait(self, names: Iterable[str] | None = None, seeds: Iterable[int] | None = None) -> None:
         """Until the recipes with the seeds, all where none are named, are carried out or have failed."""
         recipes = [self.recipes[name] for name in (self.recipes if names is None else names)]
@@ -235,14 +262,25 @@ class Study:
         waiting = {key: self._futures[key] for key in keys if key in self._futures}
         if all(future.done() for future in waiting.values()):
             return
-        epochs = self._epochs(keys.values())
-        total = sum(epochs.values()) + EXPORT_EPOCHS * len(waiting)
+        with self._bar(list(keys.values())) as look:
+            while not all(future.done() for future in waiting.values()):
+                look()
+                time.sleep(TICK)
+
+    @contextlib.contextmanager
+    def _bar(self, wanted: Sequence[tuple[Recipe, int]]) -> Iterator[Callable[[], None]]:
+        """A bar over what these recipes and seeds still need, and what brings it up to date."""
+        futures = [self._futures[key] for pair in wanted if (key := self._key(*pair)) in self._futures]
+        epochs = self._epochs(wanted)
+        total = sum(epochs.values()) + EXPORT_EPOCHS * len(futures)
         form = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} epochs [{elapsed}<{remaining}]"
         with tqdm(total=total, bar_format=form, leave=False, dynamic_ncols=True, mininterval=1) as bar:
-            while not all(future.done() for future in waiting.values()):
+
+            def look() -> None:
                 bar.set_description_str(self._title or "starting", refresh=False)
-                bar.update(self._epochs_done(epochs, waiting.values()) - bar.n)
-                time.sleep(TICK)
+                bar.update(self._epochs_done(epochs, futures) - bar.n)
+
+            yield look
 
     def _epochs(self, wanted: Iterable[tuple[Recipe, int]]) -> dict[str, float]:
         """Epochs of each task that was submitted for these recipes and seeds, by its key."""
