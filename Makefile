@@ -1,5 +1,6 @@
 # Needs make, git and Python 3.11 to 3.13; everything else is fetched into .venv.
 # To choose the Python: make PYTHON=/path/to/python3.12 results
+# To try a study quickly: make pairs STUDY="--seeds 1 --train-images 2000"
 
 PY = .venv/bin/python
 NOTEBOOK = src/notebooks/quantization_and_pruning.ipynb
@@ -7,6 +8,8 @@ PARAMETERS =
 NETS =
 LAB =
 PAIRS =
+STUDY =
+COMMA = ,
 PEERS = peer-models
 
 help: ## list the targets
@@ -31,13 +34,13 @@ lab: env ## open the notebook in JupyterLab   (LAB=--allow-root, in a container)
 	$(PY) -m jupyter lab $(LAB) $(NOTEBOOK)
 
 study: env ## run the comparison of many seeds and nets   (NETS=lenet_5,lenet_300_100)
-	$(PY) -m model_compression.frontier.study $$(echo '$(NETS)' | awk '{ gsub(",", " ") } NF { print "--nets " $$0 }')
+	$(PY) -m model_compression.frontier.study $(or $(subst $(COMMA), ,$(NETS)),study) $(STUDY)
 
 pairs: env ## the same forms on five pairs of data and net   (PAIRS=mnist1d-cnn_1d)
-	$(PY) -m model_compression.frontier.pairs $$(echo '$(PAIRS)' | awk '{ gsub(",", " ") } NF { print "--pairs " $$0 }')
+	$(PY) -m model_compression.frontier.study $(or $(subst $(COMMA), ,$(PAIRS)),pairs) $(STUDY)
 
 rotated: env ## all forms once on a second test set that nothing was chosen on
-	$(PY) -m model_compression.frontier.rotated
+	$(PY) -m model_compression.frontier.study rotated $(STUDY)
 
 peers: env ## slim published .tflite files   (PEERS=folder)
 	$(PY) -m model_compression.own_model.peers "$(PEERS)"

@@ -39,11 +39,9 @@ def test_every_net_has_its_dense_control() -> None:
     assert {recipe.net for recipe in points if recipe.is_control} == {plan.net for plan in PLANS}
 
 
-def test_small_stands_for_all_small_nets() -> None:
-    assert plans.wanted("small_d4", ["small"])
-    assert not plans.wanted("lenet_5", ["small"])
-    assert plans.wanted("lenet_5", [])
-    assert all(name.startswith("small_") for name in plans.points(["small"]))
+def test_points_of_a_net_are_its_own() -> None:
+    assert {recipe.net for recipe in plans.points("lenet_5").values()} == {"lenet_5"}
+    assert len(plans.points("lenet_5")) == 3
 
 
 def test_names_of_plans_do_not_repeat() -> None:

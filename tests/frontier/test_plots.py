@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model_compression.evidence.tables import save_csv
+from model_compression.evidence.tables import png, save_csv
 from model_compression.frontier import plots as frontier_plots
 from model_compression.frontier import tables
-from model_compression.frontier.ideas import REFERENCE
+from model_compression.frontier.plans import REFERENCE
+from model_compression.frontier.transfer import PAIRS, Pair
 
 
 @pytest.fixture
@@ -30,8 +31,9 @@ def table() -> pd.DataFrame:
         error = float(row["error_pct"])
         row |= {"validation_error_pct": error, "error_low_pct": error - 0.2, "error_high_pct": error + 0.2}
         row |= {"flash_bytes": 3 * int(row["bytes"]), "augmentation": 0.5, "teachers": ""}
+        row |= {"graph_bytes": 300, "entropy_bytes": int(row["bytes"]) // 2}
     rows.append({**rows[0], "method": "dense", "bytes": 70_000, "counted_as": "control"})
-    return tables.merge(None, rows, [], [])
+    return tables.merge(pd.DataFrame(columns=tables.COLUMNS), rows, [])
 
 
 @pytest.fixture
@@ -144,22 +146,60 @@ def test_ideas_without_trials_still_draw() -> None:
     assert not axes.patches
 
 
-def anatomy_table() -> pd.DataFrame:
-    rows = [
-        {"net": "baseline", "method": "price-1", "bytes": 1900, "entropy_bytes": 1400, "graph_bytes": 340},
-        {"net": "lenet_5", "method": "price-1", "bytes": 4000, "entropy_bytes": 3000, "graph_bytes": 600},
-    ]
-    table = pd.DataFrame(rows)
-    return table.assign(rest_bytes=table.bytes - table.entropy_bytes - table.graph_bytes)
-
-
-def test_parts_of_a_file_add_up_to_its_bytes() -> None:
-    (axes,) = frontier_plots.anatomy(anatomy_table()).axes
+def test_parts_of_a_file_add_up_to_its_bytes(table: pd.DataFrame) -> None:
+    (axes,) = frontier_plots.anatomy(table).axes
     ends = sorted({round(bar.get_x() + bar.get_width()) for bar in axes.patches})
-    assert ends == [340, 600, 1900, 4000]
+    assert ends == [300, 900, 1900, 1950, 4000]
     (entropy,) = axes.collections
-    assert sorted(entropy.get_offsets()[:, 0]) == [1740, 3600]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["lenet_5\nprice-1", "baseline\nprice-1"]
+    assert sorted(entropy.get_offsets()[:, 0]) == [750, 1250, 1275, 2300]
+    assert axes.get_yticklabels()[0].get_text() == "lenet_5\nprice-0.05"
+
+
+def pair_rows(pair: Pair, change: float) -> pd.DataFrame:
+    made = [
+        {"recipe": "float32", "change_pp": np.nan, "verdict": ""},
+        {"recipe": "int8", "change_pp": change, "verdict": "worse" if change < -0.2 else "equivalent"},
+    ]
+    table = pd.DataFrame(made).assign(role="form", accuracy_mean=0.9, left_out="")
+    left = {"recipe": "int4_mixed", "role": "form", "left_out": "no layer takes it"}
+    return pd.concat([table, pd.DataFrame([left])], ignore_index=True).assign(
+        dataset=pair.dataset, net=pair.net
+    )
+
+
+def pairs_table() -> pd.DataFrame:
+    return pd.concat([pair_rows(PAIRS[0], -0.1), pair_rows(PAIRS[3], -1.0)], ignore_index=True)
+
+
+def test_picture_of_pairs_has_a_cell_with_change_and_verdict_for_each_form() -> None:
+    (axes,) = frontier_plots.pairs(pairs_table()).axes
+    words = [text.get_text() for text in axes.texts]
+    assert words == [
+        "float net", "-0.10 equivalent", "not taken", "float net", "-1.00 worse", "not taken",
+    ]  # fmt: skip
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        "baseline\nmnist",
+        "resnet_8\nfashion_mnist",
+    ]
+
+
+def rotated_table() -> pd.DataFrame:
+    table = pd.DataFrame(
+        [
+            {"kind": kind, "error_pct_here": 2.0, "error_pct_there": 2.1, "holds": said}
+            for kind, said in (("form", "yes"), ("form", "no"), ("plan", "yes"))
+        ]
+    )
+    for place in ("here", "there"):
+        error = table[f"error_pct_{place}"]
+        table[f"error_low_pct_{place}"], table[f"error_high_pct_{place}"] = error - 0.2, error + 0.2
+    return table
+
+
+def test_picture_of_the_second_test_set_counts_what_does_not_hold() -> None:
+    (axes,) = frontier_plots.rotated(rotated_table()).axes
+    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert words == ["equal", "forms: 1 of 2 do not hold", "plans: 0 of 1 do not hold"]
 
 
 def test_draw_writes_opaque_white_pictures_of_the_tables_that_are_there(
@@ -167,10 +207,11 @@ def test_draw_writes_opaque_white_pictures_of_the_tables_that_are_there(
 ) -> None:
     save_csv(table, tmp_path / "frontier.csv")
     save_csv(tables.literature(table), tmp_path / "literature.csv")
-    frontier_plots.draw(tmp_path)
-    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["frontier.png", "literature.png"]
+    drawn = {name for name in frontier_plots.PICTURES if frontier_plots.picture(name, tmp_path)}
+    assert drawn == {"frontier", "frontier-bytes", "literature"}
     save_csv(sweep_table, tmp_path / "sparsity-sweep.csv")
-    save_csv(anatomy_table(), tmp_path / "frontier-bytes.csv")
+    save_csv(pairs_table(), tmp_path / "pairs.csv")
+    save_csv(rotated_table(), tmp_path / "rotated.csv")
     save_csv(budget_table(), tmp_path / "pruning-budget.csv")
     save_csv(records_table(), tmp_path / "frontier-records.csv")
     frontier_plots.draw(tmp_path)
@@ -181,10 +222,5 @@ def test_draw_writes_opaque_white_pictures_of_the_tables_that_are_there(
         assert (picture[..., 3:] == 1).all()
 
 
-def test_same_table_same_picture(table: pd.DataFrame, tmp_path: Path) -> None:
-    pictures = []
-    for folder in ("one", "other"):
-        save_csv(table, tmp_path / folder / "frontier.csv")
-        frontier_plots.draw(tmp_path / folder)
-        pictures.append((tmp_path / folder / "frontier.png").read_bytes())
-    assert pictures[0] == pictures[1]
+def test_same_table_same_picture(table: pd.DataFrame) -> None:
+    assert png(frontier_plots.frontier(table)) == png(frontier_plots.frontier(table))

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from made import outcome
 
+from model_compression.evidence.tables import save_csv
 from model_compression.files import coding
 from model_compression.frontier import plans, records
 from model_compression.frontier.plans import SHORT, Plan
@@ -16,7 +17,7 @@ from model_compression.frontier.plans import SHORT, Plan
 PLAN = Plan(net="small_d4", price=0.1, temperature=2, teachers=SHORT)
 
 
-def row(plan: Plan = PLAN, seed: int = 7, stands: bool = True, idea: str = "") -> dict[str, object]:
+def row(plan: Plan = PLAN, seed: int = 7, stands: bool = True) -> dict[str, object]:
     predicted = np.tile(np.arange(10), 10)
     predicted[:3] = 9
     content = Path(__file__).parents[2] / "results" / "frontier" / "baseline-price-0.06.tflite.br"
@@ -27,7 +28,7 @@ def row(plan: Plan = PLAN, seed: int = 7, stands: bool = True, idea: str = "") -
         seed=seed,
         validation_accuracy=0.75,
     )
-    return records.row(plan.recipe, found, stands=stands, idea=idea)
+    return records.row(plan.recipe, found, stands=stands)
 
 
 def test_row_says_how_the_plan_was_trained_and_what_it_gave() -> None:
@@ -95,7 +96,7 @@ def test_same_plan_and_seed_are_replaced_and_other_seeds_stay(tmp_path: Path) ->
 
 def test_reading_and_adding_nothing_changes_no_byte(tmp_path: Path) -> None:
     path, known = tmp_path / "records.csv", [records.identity(PLAN.recipe)]
-    records.add(path, [row(), row(replace(PLAN, price=0.2), stands=False, idea="other")], known)
+    records.add(path, [row(), row(replace(PLAN, price=0.2), stands=False)], known)
     before = path.read_bytes()
     records.add(path, [], known)
     assert path.read_bytes() == before
@@ -114,5 +115,70 @@ def test_rows_of_earlier_versions_are_no_measured_rows() -> None:
 
 
 def test_since_is_known_of_every_plan_that_stands() -> None:
-    assert all(plans.since(plan.recipe) for plan in plans.PLANS)
-    assert plans.since(PLAN.recipe) == ""
+    for plan in plans.PLANS:
+        assert row(plan)["since"] == plan.since != ""
+        assert row(plan, stands=False)["since"] == ""
+    assert row(PLAN)["since"] == ""
+
+
+def test_row_of_a_trial_names_its_idea() -> None:
+    assert {str(row(plan)["idea"]) for plan in plans.TRIALS} == {plan.idea for plan in plans.TRIALS}
+    assert row(PLAN)["idea"] == ""
+
+
+def test_rows_like_the_new_ones_in_all_columns_named_are_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    assert records.replaced(path, pd.DataFrame([{"a": 1, "b": 1, "seed": 7}]), ["a"])["b"].tolist() == [1]
+    before = pd.DataFrame([{"a": 1, "b": 1, "seed": 3_677_149_159}, {"a": 1, "b": 2}, {"a": 2, "b": 1}])
+    save_csv(records.typed(before), path)
+    table = records.replaced(path, pd.DataFrame([{"a": 1, "b": 2, "seed": 5}]), ["a", "b"])
+    assert table[["a", "b"]].to_numpy().tolist() == [[1, 1], [2, 1], [1, 2]]
+    assert table["seed"].tolist() == [3_677_149_159, pd.NA, 5]
+
+
+# Trials
+
+
+def trial(idea: str, size: int, error: float, plan: str) -> dict[str, object]:
+    made = dict.fromkeys(records.COLUMNS, np.nan)
+    return made | {
+        "plan": plan,
+        "idea": idea,
+        "net": "n",
+        "method": plan,
+        "coded_bytes": size,
+        "flash_bytes": size,
+        "payload_bytes": size,
+        "validation_error_pct": error,
+        "figures": records.MEASURED,
+        "stands": False,
+    }
+
+
+REFERENCE = [trial(plans.REFERENCE, 1000, 2.0, "a"), trial(plans.REFERENCE, 4000, 1.0, "b")]
+
+
+def test_bytes_at_equal_error_follow_the_reference_s_line() -> None:
+    # a doubling of bytes takes the error down by the square root of two: 2,000 bytes for 1.414 %
+    table = pd.DataFrame([*REFERENCE, trial("x", 1000, 2**0.5, "c"), trial("y", 3000, 2**0.5, "d")])
+    found = records.at_equal_error(table).set_index("idea")
+    assert found.loc["x", "reference_bytes"] == pytest.approx(2000)
+    assert found.loc["x", "share"] == pytest.approx(0.5)
+    assert found.loc["y", "share"] == pytest.approx(1.5)
+
+
+def test_without_two_reference_points_nothing_is_said() -> None:
+    assert records.at_equal_error(pd.DataFrame([REFERENCE[0], trial("x", 1000, 1.0, "c")])).empty
+
+
+def test_plans_that_stand_are_no_trials() -> None:
+    standing = trial("", 10, 0.1, "s")
+    assert records.at_equal_error(pd.DataFrame([*REFERENCE, standing])).empty
+
+
+def test_trials_have_an_idea_and_a_name_of_their_own_and_do_not_stand() -> None:
+    names = [plan.recipe.name for plan in plans.TRIALS]
+    assert len(set(names)) == len(names)
+    assert all(plan.idea for plan in plans.TRIALS)
+    standing = {plan.recipe for plan in plans.PLANS}
+    assert not standing & {plan.recipe for plan in plans.TRIALS}

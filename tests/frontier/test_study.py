@@ -28,28 +28,41 @@ def recipe(net: str) -> Recipe:
     )
 
 
-def only(monkeypatch: pytest.MonkeyPatch, recipes: dict[str, Recipe]) -> None:
-    """Let these stand, and nothing else."""
-    monkeypatch.setattr(plans, "points", lambda nets=(): recipes)
-    monkeypatch.setattr(study, "chosen", lambda nets: {study.FRONTIER: recipes})
+def part(monkeypatch: pytest.MonkeyPatch, recipes: dict[str, Recipe]) -> study.Part:
+    """A part of these recipes, which stand, and nothing else does."""
+    monkeypatch.setattr(plans, "points", lambda net=None: recipes)
+    return study.Part(recipes=lambda data: recipes, write=study.write_frontier)
 
 
 def test_unknown_part_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        study.main(["--nets", "lenet_6"])
-    assert "nets are lenet_6; allowed: baseline, budget" in capsys.readouterr().err
+        study.main(["lenet_6"])
+    assert "no part is lenet_6; allowed: baseline, budget" in capsys.readouterr().err
 
 
-def test_parts_are_computed_apart_and_trials_only_when_asked_for() -> None:
-    assert set(study.chosen([])) == {study.FRONTIER, study.SWEEP, study.BUDGET}
-    assert set(study.chosen(["budget"])) == {study.BUDGET}
-    assert set(study.chosen(["trials", "small"])) == {study.TRIALS, study.FRONTIER}
-    assert all(name.startswith("small_") for name in study.chosen(["small"])[study.FRONTIER])
+def test_no_seed_at_all_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        study.main(["sweep", "--seeds", "0"])
+    assert "n_seeds is 0; allowed: whole numbers from 1" in capsys.readouterr().err
+
+
+def test_groups_stand_for_their_parts_and_trials_are_only_computed_when_asked_for() -> None:
+    assert study.chosen(["study"]) == [*study.NETS, "sweep", "budget"]
+    assert study.chosen(["trials", "small", "small_20p_40p_64p"])[-1] == "trials"
+    assert all(name.startswith("small_") for name in study.chosen(["small"]))
+    assert len(study.chosen(["pairs"])) == 5
+    assert {part for group in study.GROUPS.values() for part in group} == set(study.PARTS) - {"trials"}
+
+
+def test_every_part_has_recipes_that_its_data_and_net_can_have() -> None:
+    for name in ("baseline", "sweep", "budget", "trials", "rotated-forms", "rotated-plans"):
+        recipes = study.PARTS[name].recipes(None)  # type: ignore[arg-type]
+        assert all(recipe.name == each for each, recipe in recipes.items())
 
 
 def test_seeds_do_not_depend_on_their_number() -> None:
-    assert study.seeds(5)[:2] == study.seeds(2)
-    assert len(set(study.seeds(5))) == 5
+    assert study.seeds(0, 5)[:2] == study.seeds(0, 2)
+    assert len(set(study.seeds(0, 5))) == 5
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +79,12 @@ def tiny_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Bench, d
     return folder, bench, {point.name: point for point in (recipe("small_d4"), recipe("small_3s_3p"))}
 
 
-def test_a_run_writes_tables_pictures_and_files_that_decode_to_what_was_reported(
+def test_a_run_writes_tables_and_files_that_decode_to_what_was_reported(
     tiny_study: tuple[Path, Bench, dict[str, Recipe]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, bench, recipes = tiny_study
-    only(monkeypatch, recipes)
     results = folder / "results"
-    assert study.run(bench, [], n_seeds=2, results=results, n_workers=1) == []
+    assert study.run(part(monkeypatch, recipes), bench, n_seeds=2, results=results, n_workers=1) == []
     table = pd.read_csv(results / "frontier.csv")
     ours = table[table["counted_as"] == "measured"]
     assert set(ours["net"]) == {"small_d4", "small_3s_3p"}
@@ -86,17 +98,14 @@ def test_a_run_writes_tables_pictures_and_files_that_decode_to_what_was_reported
         wrong = running.predict(content, scale(bench.data.x_test)) != bench.data.y_test
         # the row holds the mean of the seeds; of the file, its own seed's
         assert 100 * wrong.mean() == pytest.approx(row.file_error_pct, rel=1e-5)
-        assert row.file_seed in study.seeds(2)
-    parts = pd.read_csv(results / "frontier-bytes.csv")
-    assert (parts["entropy_bytes"] + parts["graph_bytes"] + parts["rest_bytes"] == parts["bytes"]).all()
-    assert (parts["graph_bytes"] > 100).all()
-    kept = records.read(results / "frontier-records.csv")
+        assert row.file_seed in study.seeds(0, 2)
+    assert (ours["graph_bytes"] > 100).all()
+    assert (ours["payload_bytes"] < ours["bytes"]).all()
+    kept = records.read(results / "frontier-records.csv", records.COLUMNS)
     assert len(kept) == 4
     assert kept["stands"].all()
     means = kept.groupby("net")["test_error_pct"].mean()
     np.testing.assert_allclose(means[ours["net"]], ours["error_pct"], rtol=1e-5)
-    for name in ("frontier", "literature"):
-        assert (results / f"{name}.png").stat().st_size > 10_000
     assert not (results / "sparsity-sweep.csv").exists()
 
 
@@ -104,12 +113,11 @@ def test_a_second_run_gives_the_same_bytes_without_training(
     tiny_study: tuple[Path, Bench, dict[str, Recipe]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, bench, recipes = tiny_study
-    only(monkeypatch, recipes)
     monkeypatch.setattr(
         "model_compression.study.scheduling.connect", lambda workers: pytest.fail("nothing to compute")
     )
     again = folder / "again"
-    study.run(bench, [], n_seeds=2, results=again, n_workers=1)
+    study.run(part(monkeypatch, recipes), bench, n_seeds=2, results=again, n_workers=1)
     for path in (folder / "results").rglob("*.*"):
         if path.is_file():
             assert (again / path.relative_to(folder / "results")).read_bytes() == path.read_bytes()
@@ -119,7 +127,7 @@ def test_a_decoded_file_that_answers_otherwise_is_not_written(
     tiny_study: tuple[Path, Bench, dict[str, Recipe]], tmp_path: Path
 ) -> None:
     _, bench, recipes = tiny_study
-    found = bench.run(recipes["small_d4-price-0.1"], study.seeds(1)[0], lambda key, title, done: None)
+    found = bench.run(recipes["small_d4-price-0.1"], study.seeds(0, 1)[0], lambda key, title, done: None)
     wrong = replace(found, predictions=found.predictions + 1)
     with pytest.raises(RuntimeError, match="labels the test images otherwise than reported"):
         tables.write_file([wrong], "x.br", tmp_path, bench.data)
@@ -129,6 +137,6 @@ def test_a_decoded_file_that_answers_otherwise_is_not_written(
 def test_a_record_of_a_point_is_plain_json(tiny_study: tuple[Path, Bench, dict[str, Recipe]]) -> None:
     _, bench, recipes = tiny_study
     point = recipes["small_d4-price-0.1"]
-    files = bench.store.get(bench.record_key(point, study.seeds(1)[0]))
+    files = bench.store.get(bench.record_key(point, study.seeds(0, 1)[0]))
     assert files is not None
     assert json.loads(files["record.json"])["recipe"] == point.name

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 
 from ..runtimes.deployment import BASELINE
+from ..study.catalogue import control_of
 from ..study.outcomes import Outcome, Record
+from ..study.recipes import Recipe
 from . import statistics
 from .statistics import MARGIN, Comparison, Spread
 
@@ -27,6 +29,31 @@ class Form:
     control_name: str
     control: Sequence[Outcome]
     float_net: Sequence[Outcome]
+
+
+def beside_controls(outcomes: Mapping[str, Sequence[Outcome]], recipes: Mapping[str, Recipe]) -> list[Form]:
+    """Each .tflite form and control beside what it is compared with, and the float net.
+
+    Args:
+        outcomes: by name, one a seed; what is not among them is left out, as is what lacks its control.
+        recipes: all that there are.
+    """
+    forms = []
+    for name, found in outcomes.items():
+        control = control_of(recipes[name], recipes) or ""
+        if recipes[name].export.form == "h5" or control not in outcomes or BASELINE not in outcomes:
+            continue
+        forms.append(
+            Form(
+                name=name,
+                is_control=recipes[name].is_control,
+                outcomes=found,
+                control_name=control,
+                control=outcomes[control],
+                float_net=outcomes[BASELINE],
+            )
+        )
+    return forms
 
 
 def right(outcomes: Sequence[Outcome], labels: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ Plans are compared, kept and dropped by validation error alone; `results/frontie
 one that was ever computed, see `records`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ..files.conversion import ExportConfig
@@ -149,6 +148,38 @@ PLANS: tuple[Plan, ...] = (
 )
 
 
+#: The idea of the trials that all others are measured against.
+REFERENCE = "as the plans that stand"
+_SHORT = Plan(
+    net="small_12p_16p_16p",
+    price=0.3,
+    first=2,
+    tuned=12,
+    temperature=2,
+    teachers=SHORT,
+    orders=0,
+    idea=REFERENCE,
+)
+_AGAIN = replace(_SHORT, idea="one kernel applied again")
+_LEVELS = replace(_SHORT, idea="other levels")
+
+#: What was tried for fewer bytes, all trained alike, for less time than a plan that stands; see
+#: `records.at_equal_error`.
+TRIALS: tuple[Plan, ...] = (
+    _SHORT,
+    replace(_SHORT, price=0.6),
+    replace(_AGAIN, net="small_12p_16p_16x3p"),
+    replace(_AGAIN, net="small_16p_16x1p2p"),
+    replace(_AGAIN, net="small_16p_16x1p2p", price=0.5),
+    replace(_AGAIN, net="small_24p_24x1p2p", price=0.5),
+    replace(_SHORT, net="small_12p_16p_24_g", idea="a mean for the dense layer"),
+    replace(_SHORT, net="small_12s_16p_16p", idea="a stem with strides"),
+    replace(_LEVELS, levels=1, variant="levels-1"),
+    replace(_LEVELS, levels=7, variant="levels-7"),
+    replace(_SHORT, price=0.5, tuned=24, idea="twice the training", variant="long"),
+)
+
+
 def classic() -> Recipe:
     """What the usual tools give on the baseline: prune, cluster, int8."""
 
@@ -167,24 +198,14 @@ def classic() -> Recipe:
     )
 
 
-def points(nets: Sequence[str] = ()) -> dict[str, Recipe]:
+def points(net: str | None = None) -> dict[str, Recipe]:
     """The recipes that stand, by name, and each net's dense control; a net's plain training is shared.
 
     Args:
-        nets: only these; `small` stands for all small nets; empty for all.
+        net: only its own; None for all.
     """
     found = [plan.recipe for plan in PLANS] + [classic()] + [plan.control for plan in PLANS]
-    return {recipe.name: recipe for recipe in found if wanted(recipe.net, nets)}
-
-
-def since(recipe: Recipe) -> str:
-    """The version since which a recipe stands; empty where none is known."""
-    return {plan.recipe: plan.since for plan in PLANS}.get(recipe, "")
-
-
-def wanted(net: str, nets: Sequence[str]) -> bool:
-    """Whether a net is among `nets`, by its name or its family's."""
-    return not nets or net in nets or any(net.startswith(f"{name}_") for name in nets if name == "small")
+    return {recipe.name: recipe for recipe in found if net in (None, recipe.net)}
 
 
 def method(recipe: Recipe) -> str:

@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..evidence.plots import BLUE, GREEN, GREY, ORANGE, label_points, plain_ticks
-from ..evidence.tables import STYLE, WIDTH, save_figure, table_figure
-from .ideas import at_equal_error
-from .sweep_plots import COLOURS, budget, sparsity_sweep
+from ..evidence.plots import label_points, plain_ticks
+from ..evidence.style import BLUE, GREEN, GREY, ORANGE, PALETTE
+from ..evidence.tables import save_figure, table_figure
+from .records import at_equal_error
+from .sweep_plots import budget, page, pairs, reach, rotated, sparsity_sweep
 
 #: How a figure was counted -> marker and words.
 COUNTED = {
@@ -41,12 +41,13 @@ def frontier(table: pd.DataFrame) -> Figure:
         table: with the columns of `tables.COLUMNS`.
     """
     ours = table[table["counted_as"] == "measured"]
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 7.0))
-        axes = figure.subplots()
+    with page(7.0) as (figure, (axes,)):
         for counted, (marker, words) in COUNTED.items():
             for _, row in table[table["counted_as"] == counted].iterrows():
-                _mark(axes, row["bytes"], row["error_pct"], counted, net_colour(row["net"]))
+                colour = net_colour(row["net"])
+                inside = colour if counted in ("measured", "control") else "none"
+                look: Any = {"color": colour, "markerfacecolor": inside, "markersize": 6, "zorder": 3}
+                axes.plot(row["bytes"], row["error_pct"], marker, **look)
             axes.plot([], [], marker, color="#444444", markerfacecolor="none", label=words)
         for _, row in ours.iterrows():
             axes.plot(row["flash_bytes"], row["error_pct"], ".", color=net_colour(row["net"]), markersize=4)
@@ -56,12 +57,14 @@ def frontier(table: pd.DataFrame) -> Figure:
         for family, colour in NET_COLOURS.items():
             axes.scatter([], [], marker="s", color=colour, label=family.replace("small", "small nets"))
         axes.scatter([], [], marker="s", color=GREY, label="other nets")
+        seeds = " or ".join(str(int(count)) for count in sorted(set(ours["seeds"].dropna())))
         axes.set(
             xscale="log",
             yscale="log",
             xlabel="bytes",
             ylabel="test error on MNIST, %",
-            title=f"Bytes against error: {_seeds(ours)}bars of the 95 % interval over seeds and images",
+            title=f"Bytes against error: median bytes, mean error of {seeds or 'no'} seeds, bars of the 95 % "
+            "interval over seeds and images",
         )
         plain_ticks(axes)
         named = table[table["counted_as"] != "control"]
@@ -74,33 +77,14 @@ def frontier(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _seeds(ours: pd.DataFrame) -> str:
-    counts = sorted({int(count) for count in ours["seeds"].dropna()})
-    return f"median bytes, mean error of {' or '.join(map(str, counts))} seeds, " if counts else ""
-
-
-def _mark(axes: Axes, size: float, error: float, counted: str, colour: str) -> None:
-    """One point, filled where it is ours."""
-    inside = colour if counted in ("measured", "control") else "none"
-    axes.plot(size, error, COUNTED[counted][0], color=colour, markerfacecolor=inside, markersize=6, zorder=3)
-
-
 def _front(axes: Axes, ours: pd.DataFrame) -> None:
     """Intervals, and the steps of the front; which points make it is decided on validation error."""
-    error = ours["error_pct"].to_numpy(float)
-    reach = [error - ours["error_low_pct"].to_numpy(float), ours["error_high_pct"].to_numpy(float) - error]
-    axes.errorbar(ours["bytes"], error, yerr=reach, fmt="none", ecolor="#999999", capsize=2, zorder=2)
+    bars = reach(ours, "error_pct", "error_low_pct", "error_high_pct")
+    look: Any = {"fmt": "none", "ecolor": "#999999", "capsize": 2, "zorder": 2}
+    axes.errorbar(ours["bytes"], ours["error_pct"], yerr=bars, **look)
     front = ours[ours["file"].notna()].sort_values("bytes")
-    axes.step(
-        front["bytes"],
-        front["error_pct"],
-        where="post",
-        color="#555555",
-        linewidth=1.0,
-        alpha=0.6,
-        label="our Pareto front",
-        zorder=2,
-    )
+    line: Any = {"where": "post", "color": "#555555", "linewidth": 1.0, "alpha": 0.6, "zorder": 2}
+    axes.step(front["bytes"], front["error_pct"], label="our Pareto front", **line)
 
 
 def _short(net: str, method: str) -> str:
@@ -114,18 +98,22 @@ def literature(table: pd.DataFrame) -> Figure:
         table: what `tables.literature` gives.
     """
     ours = table["ours"].astype(bool)
+    taught = (table["teachers"].fillna("") != "").map({True: "taught", False: "labels"})
     view = pd.DataFrame(
         {
             "net": table["net"],
             "method": table["method"].where(~ours, "ours: " + table["method"]),
-            "error %": [_error(row) for row in table.itertuples()],
-            "bytes": [_number(value, "{:,.0f}") for value in table["bytes"]],
-            "times smaller": [_number(value, "{:.0f}") for value in table["ratio"]],
+            "error %": _text(table["error_pct"], "{:.2f}", "–")
+            + _text(table["error_low_pct"], " [{:.2f}, ")
+            + _text(table["error_high_pct"], "{:.2f}]"),
+            "bytes": _text(table["bytes"], "{:,.0f}"),
+            "times smaller": _text(table["ratio"], "{:.0f}", "–"),
             "counted as": table["counted_as"],
-            "augmented, taught": [_training(row) for row in table.itertuples()],
-            "on its net": _words(table["same_net"]),
-            "by any net": _words(table["any_net"]),
-            "counted alike": _words(table["like_any_net"]),
+            # the sources of the others are not asked
+            "augmented, taught": (_text(table["augmentation"], "{:g}, ") + taught).where(ours, ""),
+            "on its net": _text(table["same_net"], "{}"),
+            "by any net": _text(table["any_net"], "{}"),
+            "counted alike": _text(table["like_any_net"], "{}"),
         }
     )
     note = (
@@ -138,57 +126,33 @@ def literature(table: pd.DataFrame) -> Figure:
     return table_figure(view, "MNIST: published figures and ours", note=note)
 
 
-def _words(column: pd.Series) -> pd.Series:
-    """Empty where there is nothing, also where a table read from the disk has nothing but that."""
-    return column.astype(object).where(column.notna(), "")
-
-
-def _error(row: Any) -> str:
-    if pd.isna(row.error_low_pct):
-        return _number(row.error_pct, "{:.2f}")
-    return f"{row.error_pct:.2f} [{row.error_low_pct:.2f}, {row.error_high_pct:.2f}]"
-
-
-def _training(row: Any) -> str:
-    """How a net of ours was trained; the sources of the others are not asked."""
-    if not row.ours:
-        return ""
-    return f"{row.augmentation:g}, {'taught' if isinstance(row.teachers, str) and row.teachers else 'labels'}"
-
-
-def _number(value: float, form: str) -> str:
-    return "–" if pd.isna(value) else form.format(value)
+def _text(column: pd.Series, form: str, missing: str = "") -> pd.Series:
+    """Values as words, also where a table read from the disk has nothing in the column."""
+    return column.astype(object).map(form.format, na_action="ignore").fillna(missing)
 
 
 def anatomy(table: pd.DataFrame) -> Figure:
-    """Where the bytes of each coded file go: the graph, then the weights and biases, beside their entropy.
+    """Where the bytes of our coded files go: the graph, then the weights and biases, beside their entropy.
 
     Args:
-        table: rows as `frontier.anatomy` gives them.
+        table: with the columns of `tables.COLUMNS`.
     """
-    rows = table.sort_values("bytes", ascending=False)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 1.6 + 0.45 * len(rows)))
-        axes = figure.subplots()
-        places, graph, size = np.arange(len(rows)), rows["graph_bytes"].to_numpy(), rows["bytes"].to_numpy()
+    ours = table[table["counted_as"] == "measured"].dropna(subset="graph_bytes")
+    rows = ours.sort_values("bytes", ascending=False)
+    size, graph = rows["bytes"].to_numpy(float), rows["graph_bytes"].to_numpy(float)
+    entropy, places = graph + rows["entropy_bytes"].to_numpy(float), np.arange(len(rows))
+    with page(1.6 + 0.45 * len(rows)) as (figure, (axes,)):
         axes.barh(places, graph, color=ORANGE, label="the graph: the file with every constant zero")
         axes.barh(places, size - graph, left=graph, color=BLUE, label="weights and biases, coded")
-        axes.scatter(
-            graph + rows["entropy_bytes"],
-            places,
-            marker="|",
-            s=250,
-            color="black",
-            zorder=3,
-            label="order-0 entropy of the weights",
-        )
-        furthest = np.maximum(size, graph + rows["entropy_bytes"].to_numpy())
-        for place, end, row in zip(places, furthest, rows.itertuples(), strict=True):
-            axes.text(float(end), float(place), f"  {row.bytes:,}", va="center", fontsize=8)
+        look: Any = {"marker": "|", "s": 250, "color": "black", "zorder": 3}
+        axes.scatter(entropy, places, **look, label="order-0 entropy of the weights")
+        for place, end, bytes_ in zip(places, np.maximum(size, entropy), size, strict=True):
+            axes.text(end, float(place), f"  {bytes_:,.0f}", va="center", fontsize=8)
         axes.set_yticks(places, [f"{row.net}\n{row.method}" for row in rows.itertuples()], fontsize=8)
-        axes.set(xlabel="bytes of the coded file", xlim=(0, 1.15 * float(furthest.max())))
+        axes.set(xlabel="bytes of the coded file")
+        axes.margins(x=0.15)
+        axes.set_xlim(left=0)
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
-        figure.tight_layout()
     return figure
 
 
@@ -199,21 +163,16 @@ def ideas(records: pd.DataFrame) -> Figure:
         records: with the columns of `records.COLUMNS`.
     """
     rows = at_equal_error(records)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 1.4 + 0.3 * max(len(rows), 1)))
-        axes = figure.subplots()
-        colours = dict(zip(dict.fromkeys(rows["idea"]), COLOURS * len(rows), strict=False))
-        for idea, colour in colours.items():
-            bars = rows[rows["idea"] == idea]
+    with page(1.4 + 0.3 * max(len(rows), 1)) as (figure, (axes,)):
+        for colour, (idea, bars) in zip(PALETTE, rows.groupby("idea", sort=False), strict=False):
             axes.barh(bars.index, 100 * (bars["share"] - 1), color=colour, label=idea)
         for place, row in enumerate(rows.itertuples()):
             words = f"  {row.coded_bytes:,.0f} B, {row.validation_error_pct:.2f} %  "
             side = "left" if row.share > 1 else "right"
             axes.text(100 * (row.share - 1), place, words, va="center", ha=side, fontsize=7)
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_yticks(
-            range(len(rows)), [f"{row.net}, {row.method}" for row in rows.itertuples()], fontsize=7
-        )
+        names = [f"{row.net}, {row.method}" for row in rows.itertuples()]
+        axes.set_yticks(range(len(rows)), names, fontsize=7)
         axes.set(
             xlabel="bytes, % against the plans that stand at the same validation error, trained alike",
             title="What each idea gave",
@@ -221,24 +180,31 @@ def ideas(records: pd.DataFrame) -> Figure:
         axes.margins(x=0.35)
         if len(rows):
             axes.legend(fontsize=7)
-        figure.tight_layout()
     return figure
 
 
-#: Each picture by the CSV that it is drawn from.
+#: Each picture with the table that it is drawn from.
 PICTURES = {
-    "frontier": frontier,
-    "frontier-bytes": anatomy,
-    "frontier-records": ideas,
-    "literature": literature,
-    "pruning-budget": budget,
-    "sparsity-sweep": sparsity_sweep,
+    "frontier": ("frontier", frontier),
+    "frontier-bytes": ("frontier", anatomy),
+    "frontier-records": ("frontier-records", ideas),
+    "literature": ("literature", literature),
+    "pairs": ("pairs", pairs),
+    "pruning-budget": ("pruning-budget", budget),
+    "rotated": ("rotated", rotated),
+    "sparsity-sweep": ("sparsity-sweep", sparsity_sweep),
 }
+
+
+def picture(name: str, results: Path) -> Figure | None:
+    """One of `PICTURES`, drawn from the CSV in `results`; None where that is not there yet."""
+    table, drawn = PICTURES[name]
+    path = results / f"{table}.csv"
+    return drawn(pd.read_csv(path)) if path.exists() else None
 
 
 def draw(results: Path) -> None:
     """Every picture whose CSV lies in `results`, beside it."""
-    for name, picture in PICTURES.items():
-        path = results / f"{name}.csv"
-        if path.exists():
-            save_figure(picture(pd.read_csv(path)), path.with_suffix(".png"))
+    for name in PICTURES:
+        if figure := picture(name, results):
+            save_figure(figure, results / f"{name}.png")

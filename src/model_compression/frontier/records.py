@@ -5,7 +5,7 @@ drawn on validation error; test error is written of plans that stand, and of tho
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,18 @@ COLUMNS = [
 #: medians over the seeds: "as measured then" in the table of an earlier version, "as a referee measured", or
 #: "not measured", of a plan that stood in the code and has no row left.
 MEASURED = "measured"
-
-
-#: Columns of whole numbers, which may be missing.
-_WHOLE = dict.fromkeys(
-    ("levels", "seed", "seeds", "epochs", "coded_bytes", "flash_bytes", "payload_bytes", "graph_bytes",
-     "entropy_bytes", "nonzero_weights", "weights"),
-    "Int64",
-)  # fmt: skip
+#: The idea of a row of each trial, and the version since which each plan stands.
+_PLANS = {plan.recipe: plan for plan in (*plans.TRIALS, *plans.PLANS)}
+#: Columns of whole numbers that may be missing, and of words that may look like numbers, in all tables.
+_TYPES = {
+    **dict.fromkeys(
+        ("levels", "seed", "seeds", "epochs", "coded_bytes", "flash_bytes", "payload_bytes", "graph_bytes",
+         "entropy_bytes", "nonzero_weights", "weights", "file_seed", "file_bytes", "converted_bytes",
+         "zip_bytes", "best_coded_bytes", "unique_values", "macs", "test_images"),
+        "Int64",
+    ),
+    **dict.fromkeys(("plan", "idea", "teachers", "coder", "since", "until", "figures"), "str"),
+}  # fmt: skip
 
 
 def identity(recipe: Recipe) -> str:
@@ -65,11 +69,6 @@ def _told(value: Any) -> Any:
     return {"type": type(value).__name__, **kept}
 
 
-def augmentation(recipe: Recipe) -> float:
-    """How far a net's images are moved about in its last training."""
-    return recipe.steps[-1].train.augment
-
-
 def teachers(recipe: Recipe) -> str:
     """Who teaches a net, in words; empty for the labels."""
     teacher = recipe.steps[-1].teacher
@@ -77,6 +76,11 @@ def teachers(recipe: Recipe) -> str:
         return ""
     epochs = sum(step.train.epochs for step in teacher.steps)
     return f"{len(teacher.seeds)} x {teacher.net}, {epochs} epochs, T {teacher.distill.temperature:g}"
+
+
+def graph_bytes(content: bytes) -> int:
+    """Coded bytes of a file with every constant zeroed."""
+    return len(coding.best_coded(zeroed(content))[1])
 
 
 def payload_bytes(content: bytes) -> int:
@@ -87,21 +91,21 @@ def payload_bytes(content: bytes) -> int:
     return len(coding.best_coded(b"".join(constants))[1])
 
 
-def row(recipe: Recipe, outcome: Outcome, *, stands: bool, idea: str = "") -> dict[str, object]:
+def row(recipe: Recipe, outcome: Outcome, *, stands: bool) -> dict[str, object]:
     """One line of the records; the test error only of a plan that stands."""
-    record = outcome.record
+    record, plan = outcome.record, _PLANS.get(recipe)
     rates = [step.technique for step in recipe.steps if isinstance(step.technique, RateConfig)]
     return {
         "plan": identity(recipe),
         "net": recipe.net,
         "method": plans.method(recipe),
-        "idea": idea,
+        "idea": plan.idea if plan else "",
         "price": rates[-1].price if rates else np.nan,
         "levels": rates[-1].levels if rates else np.nan,
         "seed": record.seed,
         "seeds": 1,
         "epochs": recipe.epochs,
-        "augmentation": augmentation(recipe),
+        "augmentation": recipe.steps[-1].train.augment,
         "teachers": teachers(recipe),
         "validation_error_pct": 100 * (1 - record.validation_accuracy),
         "test_error_pct": 100 * (1 - record.accuracy) if stands else np.nan,
@@ -109,26 +113,36 @@ def row(recipe: Recipe, outcome: Outcome, *, stands: bool, idea: str = "") -> di
         "coder": record.best_coder,
         "flash_bytes": record.file_bytes,
         "payload_bytes": payload_bytes(outcome.content),
-        "graph_bytes": len(coding.best_coded(zeroed(outcome.content))[1]),
+        "graph_bytes": graph_bytes(outcome.content),
         "entropy_bytes": round(record.entropy_bytes),
         "nonzero_weights": record.nonzero_weights,
         "weights": record.weights,
         "stands": stands,
-        "since": plans.since(recipe) if stands else "",
+        "since": plan.since if plan and stands else "",
         "until": "",
         "figures": MEASURED,
     }
 
 
-def read(path: Path) -> pd.DataFrame:
-    """The records as they lie on the disk; none where there are none yet."""
-    words = ("plan", "idea", "teachers", "coder", "since", "until", "figures")
-    if not path.exists():
-        return pd.DataFrame(columns=COLUMNS)
-    return pd.read_csv(path, dtype={**_WHOLE, **dict.fromkeys(words, str)})
+def read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A table as it lies on the disk; one without rows where there is none yet."""
+    return pd.read_csv(path, dtype=_TYPES) if path.exists() else pd.DataFrame(columns=columns)
 
 
-def add(path: Path, rows: Sequence[Mapping[str, object]], standing: Iterable[str]) -> pd.DataFrame:
+def replaced(path: Path, rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """The table on the disk, with `rows` in place of those that are like one of them in all of `by`."""
+    before, keys = read(path, list(rows)), list(by)
+    now = set(rows[keys].itertuples(index=False, name=None))
+    kept = before[[key not in now for key in before[keys].itertuples(index=False, name=None)]]
+    return typed(pd.concat([part for part in (kept, rows) if len(part)] or [rows], ignore_index=True))
+
+
+def typed(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose whole numbers stay whole beside rows that have none."""
+    return table.astype({name: kind for name, kind in _TYPES.items() if name in table and kind != "str"})
+
+
+def add(path: Path, rows: Sequence[dict[str, object]], standing: Iterable[str]) -> pd.DataFrame:
     """Put rows into the records on the disk, by plan and seed, and mark which plans stand.
 
     Rows of other plans stay, whatever the plans are now.
@@ -136,13 +150,10 @@ def add(path: Path, rows: Sequence[Mapping[str, object]], standing: Iterable[str
     Args:
         standing: the identities of the plans that stand.
     """
-    before = read(path)
-    keys = {(row["plan"], row["seed"]) for row in rows}
-    kept = [key not in keys for key in zip(before["plan"], before["seed"], strict=True)]
-    table = pd.DataFrame([*before[kept].to_dict("records"), *rows], columns=COLUMNS).astype(_WHOLE)
+    table = replaced(path, pd.DataFrame(rows, columns=COLUMNS), ("plan", "seed"))
     table["stands"] = table["plan"].isin(set(standing))
     save_csv(table, path)
-    return read(path)
+    return read(path, COLUMNS)
 
 
 def by_plan(table: pd.DataFrame) -> pd.DataFrame:
@@ -153,3 +164,28 @@ def by_plan(table: pd.DataFrame) -> pd.DataFrame:
     sizes = groups[["coded_bytes", "flash_bytes", "payload_bytes"]].quantile(0.5, interpolation="lower")
     first = groups[["net", "method", "idea", "stands", "teachers", "epochs"]].first()
     return first.join([means, sizes, groups.size().rename("seeds")]).reset_index()
+
+
+def at_equal_error(table: pd.DataFrame) -> pd.DataFrame:
+    """Each trial's bytes over what the reference would need for the same validation error.
+
+    The reference is a straight line through its trials, logarithm of error against logarithm of bytes.
+
+    Args:
+        table: the records, see `COLUMNS`.
+    Returns:
+        One row a trial of the other ideas: idea, net, method, seeds, validation_error_pct, coded_bytes,
+        reference_bytes, share (below 1 where the idea saves bytes). None where the reference has fewer than
+        two trials of different bytes.
+    """
+    trials = by_plan(table[table["idea"].notna() & (table["idea"] != "")])
+    reference = trials["idea"] == plans.REFERENCE
+    size = trials["coded_bytes"].astype(float)
+    error = np.log(trials["validation_error_pct"].astype(float))
+    columns = ["idea", "net", "method", "seeds", "validation_error_pct", "coded_bytes"]
+    if size[reference].nunique() < 2:
+        return pd.DataFrame(columns=[*columns, "reference_bytes", "share"])
+    slope, start = np.polyfit(np.log(size[reference]), error[reference], 1)
+    needed = np.exp((error - start) / slope)
+    found = trials[columns].assign(reference_bytes=needed, share=size / needed)
+    return found[~reference].sort_values(["idea", "share"], ignore_index=True)

@@ -1,175 +1,182 @@
-"""The frontier, the literature and the sweeps: `python -m model_compression.frontier.study`.
+"""The studies beside the notebook, in parts: `python -m model_compression.frontier.study PART...`.
 
-Computes on Dask what the store lacks, so that an interrupted study goes on where it stopped; then
-writes the tables and the coded files of our front, and draws the pictures from the tables.
+Computes on Dask what the store lacks, so that an interrupted part goes on where it stopped; then writes the
+part's tables and files, and draws the pictures from the tables.
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
+from ..data.datasets import Dataset
 from ..evidence.tables import save_csv
-from ..study.catalogue import Settings
 from ..study.experiment import Bench
-from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
 from ..study.scheduling import Study
-from . import budget, ideas, plans, records, sweep, tables
-from . import plots as frontier_plots
-
-#: The first seed of every study; the others follow from it.
-FIRST_SEED = 0
-FRONTIER, SWEEP, BUDGET, TRIALS = "frontier", "sweep", "budget", "trials"
-#: What a part becomes, and where.
-TABLES: dict[str, Callable[[Mapping[str, Sequence[Outcome]], np.ndarray], pd.DataFrame]] = {
-    SWEEP: sweep.table,
-    BUDGET: budget.table,
-}
-FILES = {SWEEP: "sparsity-sweep", BUDGET: "pruning-budget"}
+from . import plans, plots, records, sweep, tables, transfer
 
 
-def seeds(count: int) -> list[int]:
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What can be computed apart.
+
+    Attributes:
+        recipes: by name, in the order in which they are wanted.
+        write: puts what a study found into the tables of a folder of results.
+        first_seed: the others follow from it. n_seeds: how many, where the command names no number.
+    """
+
+    recipes: Callable[[Dataset], Mapping[str, Recipe]]
+    write: Callable[[Study, Path], None]
+    dataset: str = "mnist"
+    first_seed: int = 0
+    n_seeds: int = 5
+
+
+def seeds(first: int, count: int) -> list[int]:
     """The first `count` seeds, the same ones whatever the count."""
-    knobs = Settings(
-        seed=FIRST_SEED,
-        n_seeds=count,
-        epochs=1,
-        fine_tune_epochs=1,
-        batch_size=128,
-        learning_rate=1e-3,
-        initial_sparsity=0.0,
-        final_sparsity=0.5,
-    )
-    return knobs.seeds
+    return replace(transfer.settings(sweep.NET), seed=first, n_seeds=count).seeds
 
 
-def parts() -> dict[str, Mapping[str, Recipe]]:
-    """What can be asked for beside the frontier's nets: the recipes by name, of each part."""
-    return {
-        SWEEP: {case.recipe.name: case.recipe for case in sweep.cases()},
-        BUDGET: {case.recipe.name: case.recipe for case in budget.cases()},
-        TRIALS: {plan.recipe.name: plan.recipe for plan in ideas.TRIALS},
-    }
-
-
-def chosen(nets: Sequence[str]) -> dict[str, dict[str, Recipe]]:
-    """The recipes asked for, by part and name; those of the frontier's nets under "frontier".
-
-    Args:
-        nets: names of nets or `small`, for the frontier; names of `parts`; empty for all but the trials.
-    Raises:
-        ValueError: a part that there is not.
-    """
-    others = parts()
-    known = {plan.net for plan in plans.PLANS} | {"small", *others}
-    unknown = sorted(set(nets) - known)
-    if unknown:
-        raise ValueError(f"nets are {', '.join(unknown)}; allowed: {', '.join(sorted(known))}")
-    asked = [net for net in nets if net not in others]
-    found = {name: dict(others[name]) for name in others if name in nets or (not nets and name != TRIALS)}
-    return {FRONTIER: plans.points(asked), **found} if asked or not nets else found
-
-
-def run(
-    bench: Bench, nets: Sequence[str], *, n_seeds: int, results: Path, n_workers: int | None = None
-) -> list[str]:
-    """Compute the parts asked for, write what they change under `results`, and say what failed.
-
-    A recipe's records are written as soon as it is carried out with all seeds.
-
-    Args:
-        nets: see `chosen`. n_seeds: at least 1.
-    """
-    asked = chosen(nets)
-    recipes = {name: recipe for found in asked.values() for name, recipe in found.items()}
-    study = Study(bench, recipes, seeds(n_seeds), n_workers=n_workers).start()
-    for part, found in asked.items():
-        outcomes = {}
-        for name, recipe in found.items():
-            outcomes[name] = study.outcomes(name)
-            if part in (FRONTIER, TRIALS):
-                _write_records(recipe, outcomes[name], results, stands=part == FRONTIER)
-        reached = {name: each for name, each in outcomes.items() if each}
-        if part == FRONTIER and reached:
-            _write_frontier(found, reached, nets, bench, results)
-        elif reached and part in TABLES:
-            save_csv(TABLES[part](reached, bench.data.y_test), results / f"{FILES[part]}.csv")
-    frontier_plots.draw(results)
-    return [f"{failure.recipe}, seed {failure.seed}: {failure.error}" for failure in study.failures]
+def write_frontier(study: Study, results: Path) -> None:
+    """Put a net's plans into the records, the frontier and the literature; write the files of the front."""
+    path, folder, standing = results / "frontier.csv", results / "frontier", _standing()
+    write_records(study, results, standing)
+    found = {name: each for name in study.recipes if (each := study.outcomes(name))}
+    rows = [
+        tables.our_row(study.recipes[name], each, study.bench.data.y_test) for name, each in found.items()
+    ]
+    table = tables.merge(records.read(path, tables.COLUMNS), rows, standing)
+    files = set(table["file"].dropna())
+    for each, row in zip(found.values(), rows, strict=True):
+        if row["file"] in files:
+            tables.write_file(each, str(row["file"]), folder, study.bench.data)
+    for old in folder.glob("*"):
+        if old.name not in files:
+            old.unlink()
+    save_csv(table, path)
+    save_csv(tables.literature(table), results / "literature.csv")
 
 
 def _standing() -> list[str]:
     return [records.identity(recipe) for recipe in plans.points().values()]
 
 
-def _write_records(recipe: Recipe, outcomes: Sequence[Outcome], results: Path, *, stands: bool) -> None:
-    idea = {plan.recipe: plan.idea for plan in ideas.TRIALS}.get(recipe, "")
-    rows = [records.row(recipe, outcome, stands=stands, idea=idea) for outcome in outcomes]
-    if rows:
-        records.add(results / "frontier-records.csv", rows, _standing())
+def write_records(study: Study, results: Path, standing: Iterable[str] | None = None) -> None:
+    """Put plans into the records, each as soon as it is carried out with all seeds."""
+    known = set(_standing() if standing is None else standing)
+    for name, recipe in study.recipes.items():
+        stands = records.identity(recipe) in known
+        rows = [records.row(recipe, outcome, stands=stands) for outcome in study.outcomes(name)]
+        if rows:
+            records.add(results / "frontier-records.csv", rows, known)
 
 
-def _write_frontier(
-    recipes: Mapping[str, Recipe],
-    outcomes: Mapping[str, Sequence[Outcome]],
-    nets: Sequence[str],
-    bench: Bench,
-    results: Path,
-) -> None:
-    path, folder = results / "frontier.csv", results / "frontier"
-    before = pd.read_csv(path) if path.exists() else None
-    rows = [tables.our_row(recipes[name], found, bench.data.y_test) for name, found in outcomes.items()]
-    table = tables.merge(before, rows, nets, _standing())
-    files = set(table["file"].dropna())
-    for found, row in zip(outcomes.values(), rows, strict=True):
-        if row["file"] in files:
-            tables.write_file(found, str(row["file"]), folder, bench.data)
-    for old in folder.glob("*") if folder.exists() else ():
-        if old.name not in files:
-            old.unlink()
-    save_csv(table, path)
-    parts_of = [
-        tables.anatomy(recipes[name], found)
-        for name, found in outcomes.items()
-        if not recipes[name].is_control
-    ]
-    save_csv(_merged(results / "frontier-bytes.csv", parts_of, nets), results / "frontier-bytes.csv")
-    save_csv(tables.literature(table), results / "literature.csv")
+def _swept(cases: Sequence[sweep.Case], name: str) -> Part:
+    def write(study: Study, results: Path) -> None:
+        found = {recipe: study.outcomes(recipe) for recipe in study.recipes}
+        save_csv(sweep.table(cases, found, study.bench.data.y_test), results / f"{name}.csv")
+
+    return Part(recipes=lambda data: {case.recipe.name: case.recipe for case in cases}, write=write)
 
 
-def _merged(path: Path, rows: list[dict[str, object]], nets: Sequence[str]) -> pd.DataFrame:
-    """A table by net with `rows` in place of those of the same nets, and of plans that no longer stand."""
-    table = pd.DataFrame(rows)
-    if path.exists():
-        kept = tables.remaining(pd.read_csv(path), nets, _standing())
-        table = pd.concat([kept, table]) if len(kept) else table
-    return table.sort_values(["net", "bytes"], ignore_index=True)
+def _pair(pair: transfer.Pair) -> Part:
+    return Part(
+        dataset=pair.dataset,
+        recipes=lambda data: transfer.recipes_of(pair, data)[0],
+        write=functools.partial(transfer.write_pair, pair),
+        first_seed=transfer.FIRST_SEED,
+        n_seeds=3,
+    )
+
+
+def _net(net: str) -> Part:
+    return Part(recipes=lambda data: plans.points(net), write=write_frontier)
+
+
+NETS = tuple(dict.fromkeys(plan.net for plan in plans.PLANS))
+PARTS: dict[str, Part] = {
+    **{net: _net(net) for net in NETS},
+    "sweep": _swept(sweep.cases(), "sparsity-sweep"),
+    "budget": _swept(sweep.budget_cases(), "pruning-budget"),
+    "trials": Part(
+        recipes=lambda data: {plan.recipe.name: plan.recipe for plan in plans.TRIALS}, write=write_records
+    ),
+    **{pair.name: _pair(pair) for pair in transfer.PAIRS},
+    "rotated-forms": Part(
+        dataset="mnist_rotated",
+        recipes=lambda data: transfer.all_notebook_forms(),
+        write=transfer.write_rotated_forms,
+        first_seed=transfer.FIRST_SEED,
+    ),
+    "rotated-plans": Part(
+        dataset="mnist_rotated", recipes=lambda data: plans.points(), write=transfer.write_rotated_plans
+    ),
+}
+#: Names for several parts.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "small": tuple(net for net in NETS if net.startswith("small_")),
+    "study": (*NETS, "sweep", "budget"),
+    "pairs": tuple(pair.name for pair in transfer.PAIRS),
+    "rotated": ("rotated-forms", "rotated-plans"),
+}
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """The parts that are asked for, each once, in the order of `PARTS`.
+
+    Raises:
+        ValueError: a name that there is not.
+    """
+    if unknown := sorted(set(names) - {*PARTS, *GROUPS}):
+        raise ValueError(f"no part is {', '.join(unknown)}; allowed: {', '.join(sorted({*PARTS, *GROUPS}))}")
+    asked = {part for name in names for part in GROUPS.get(name, (name,))}
+    return [part for part in PARTS if part in asked]
+
+
+def run(
+    part: Part, bench: Bench, *, results: Path, n_seeds: int | None = None, n_workers: int | None = None
+) -> list[str]:
+    """Compute a part, write what it changes under `results`, and say what failed.
+
+    Args:
+        n_seeds: at least 1; None for the part's own.
+    """
+    wanted = seeds(part.first_seed, part.n_seeds if n_seeds is None else n_seeds)
+    study = Study(bench, part.recipes(bench.data), wanted, n_workers=n_workers).start()
+    part.write(study, results)
+    return [f"{failure.recipe}, seed {failure.seed}: {failure.error}" for failure in study.failures]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m model_compression.frontier.study", description=__doc__)
-    parser.add_argument("--nets", nargs="*", default=[], metavar="NAME", help="parts to compute; all without")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("parts", nargs="+", metavar="PART", help=f"of {', '.join((*GROUPS, *PARTS))}")
+    parser.add_argument("--seeds", type=int, default=None, help="5 without, 3 for pairs")
+    parser.add_argument("--train-images", type=int, default=None, help="the first so many; all without")
     parser.add_argument("--workers", type=int, default=None, help="processes; one a core without")
     parser.add_argument("--cache-dir", default="cache")
     parser.add_argument("--data-dir", default="data")
     parser.add_argument("--results-dir", type=Path, default=Path("results"))
-    options = parser.parse_args(arguments)
-    bench = Bench(dataset="mnist", cache_dir=options.cache_dir, data_dir=options.data_dir)
+    given = parser.parse_args(arguments)
+    failures = []
     try:
-        failures = run(
-            bench,
-            options.nets,
-            n_seeds=options.seeds,
-            results=options.results_dir,
-            n_workers=options.workers,
-        )
+        for name in chosen(given.parts):
+            bench = Bench(
+                dataset=PARTS[name].dataset,
+                cache_dir=given.cache_dir,
+                data_dir=given.data_dir,
+                train_images=given.train_images,
+            )
+            failed = run(
+                PARTS[name], bench, results=given.results_dir, n_seeds=given.seeds, n_workers=given.workers
+            )
+            failures += [f"{name}: {failure}" for failure in failed]
     except ValueError as error:
         parser.error(str(error))
+    plots.draw(given.results_dir)
     for failure in failures:
         print(f"failed: {failure}")
     return 1 if failures else 0

@@ -1,7 +1,9 @@
-"""How far can a net be pruned? Error against sparsity, by strategy and by schedule, on the baseline.
+"""How far can a net be pruned, and what does it cost? Two studies on the baseline, in the notebook's regime.
 
-Every recipe starts from the same trained net and trains on for as long as the dense control, in the regime
-of the notebook.
+The sweep: error against sparsity, by strategy and by schedule. The budget: loss against equal training, by
+sparsity and by the epochs that pruning is given, since what costs most of a point after two epochs may cost
+nothing after many. Every recipe starts from the same trained net and trains on for as long as its dense
+control.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..evidence.statistics import estimate
+from ..evidence.forms import right, verdicts
+from ..evidence.statistics import compare
 from ..files.conversion import ExportConfig
 from ..nets.training import TrainConfig
 from ..study.outcomes import Outcome
@@ -18,6 +21,7 @@ from ..study.recipes import Recipe, Step
 from ..techniques.allocation import STRATEGIES
 from ..techniques.masking import MaskConfig
 from ..techniques.pruning import PruneConfig
+from .tables import errors, median_outcome
 
 NET = "baseline"
 SPARSITIES = (0.5, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
@@ -26,6 +30,10 @@ FIRST_EPOCHS, EPOCHS = 6, 2
 LEARNING_RATE = 5e-3
 #: The strategy under which schedules are compared; strategies are compared at "polynomial 3".
 COMMON_STRATEGY = "lamp"
+#: The budget's sparsities, epochs and strategies: as the tutorials do, and as the sweep finds best.
+BUDGET_SPARSITIES = (0.5, 0.8, 0.9, 0.95)
+BUDGET_EPOCHS = (2, 4, 8, 16)
+BUDGET_STRATEGIES = ("uniform", "lamp")
 EXPORT = ExportConfig(form="packed_int8")
 #: Strategies that are there to compare others with.
 CONTROLS = ("dense", "random_mask", "random_mask_by_layer")
@@ -46,17 +54,17 @@ class Case:
         return self.recipe.epochs - FIRST_EPOCHS
 
 
-def train(epochs: int) -> TrainConfig:
-    """The notebook's training, so many epochs of it."""
-    return TrainConfig(epochs=epochs, learning_rate=LEARNING_RATE)
+def _train(epochs: int, technique: MaskConfig | PruneConfig | None = None) -> Step:
+    """So many epochs of the notebook's training."""
+    return Step(train=TrainConfig(epochs=epochs, learning_rate=LEARNING_RATE), technique=technique)
 
 
-_FIRST = Step(train=train(FIRST_EPOCHS))
+_FIRST = _train(FIRST_EPOCHS)
 
 
-def _pruned(sparsity: float, strategy: str, schedule: str, power: float = 3.0) -> Step:
+def _pruned(sparsity: float, strategy: str, schedule: str, power: float = 3.0, epochs: int = EPOCHS) -> Step:
     prune = PruneConfig(final_sparsity=sparsity, allocation=strategy, schedule=schedule, power=power)
-    return Step(train=train(EPOCHS), technique=prune)
+    return _train(epochs, prune)
 
 
 def _iterative(sparsity: float) -> tuple[Step, ...]:
@@ -65,16 +73,10 @@ def _iterative(sparsity: float) -> tuple[Step, ...]:
     Source: Renda, Frankle & Carbin 2020, arXiv:2003.02389.
     """
     shares = [1 - (1 - sparsity) ** (done / EPOCHS) for done in range(1, EPOCHS + 1)]
-    return tuple(
-        Step(
-            train=train(1),
-            technique=PruneConfig(final_sparsity=share, allocation=COMMON_STRATEGY, schedule="one_shot"),
-        )
-        for share in shares
-    )
+    return tuple(_pruned(share, COMMON_STRATEGY, "one_shot", epochs=1) for share in shares)
 
 
-def case(strategy: str, schedule: str, sparsity: float, *steps: Step) -> Case:
+def _case(strategy: str, schedule: str, sparsity: float, *steps: Step) -> Case:
     """What follows the trained net, and where it stands."""
     words = "-".join(part.replace(" ", "_") for part in (strategy, schedule))
     epochs = sum(step.train.epochs for step in steps)
@@ -94,53 +96,67 @@ def cases() -> list[Case]:
     `random_mask` drops the same share of each kernel; `random_mask_by_layer` as much of each as
     `COMMON_STRATEGY` does, so that only which weights go is left to chance.
     """
-    found = [case("dense", "none", 0.0, Step(train=train(EPOCHS)))]
+    found = [_case("dense", "none", 0.0, _train(EPOCHS))]
     for sparsity in SPARSITIES:
         like = (_FIRST, _pruned(sparsity, COMMON_STRATEGY, "one_shot"))
         for name, mask in (
             ("random_mask", MaskConfig(random_sparsity=sparsity)),
             ("random_mask_by_layer", MaskConfig(like=like, shuffled=True)),
         ):
-            found.append(case(name, "one_shot", sparsity, Step(train=train(EPOCHS), technique=mask)))
+            found.append(_case(name, "one_shot", sparsity, _train(EPOCHS, mask)))
         for strategy in STRATEGIES:
-            found.append(case(strategy, "polynomial 3", sparsity, _pruned(sparsity, strategy, "polynomial")))
+            found.append(_case(strategy, "polynomial 3", sparsity, _pruned(sparsity, strategy, "polynomial")))
         for schedule, steps in (
             ("polynomial 1", (_pruned(sparsity, COMMON_STRATEGY, "polynomial", 1.0),)),
             ("constant", (_pruned(sparsity, COMMON_STRATEGY, "constant"),)),
             ("one_shot", (_pruned(sparsity, COMMON_STRATEGY, "one_shot"),)),
             ("iterative", _iterative(sparsity)),
         ):
-            found.append(case(COMMON_STRATEGY, schedule, sparsity, *steps))
+            found.append(_case(COMMON_STRATEGY, schedule, sparsity, *steps))
     return found
 
 
-def table(outcomes: Mapping[str, Sequence[Outcome]], labels: np.ndarray) -> pd.DataFrame:
-    """One row a case: the test error in % with its interval, see `statistics`; the median seed's bytes.
+def budget_cases() -> list[Case]:
+    """Each budget's dense control, then every sparsity under every strategy."""
+    found = []
+    for epochs in BUDGET_EPOCHS:
+        found.append(_case("dense", "none", 0.0, _train(epochs)))
+        for sparsity in BUDGET_SPARSITIES:
+            for strategy in BUDGET_STRATEGIES:
+                step = _pruned(sparsity, strategy, "polynomial", epochs=epochs)
+                found.append(_case(strategy, "polynomial 3", sparsity, step))
+    return found
+
+
+def table(
+    cases: Sequence[Case], outcomes: Mapping[str, Sequence[Outcome]], labels: np.ndarray
+) -> pd.DataFrame:
+    """One row a case: the test error with its interval, median bytes, change against equal training.
+
+    The change is none of the dense controls', and of cases whose control is not there; see `verdicts`.
 
     Args:
         outcomes: by recipe name, one a seed. labels: of the test images, (n,).
     """
-    rows = []
-    for each in cases():
-        found = outcomes.get(each.recipe.name, [])
+    dense = {each.epochs: outcomes.get(each.recipe.name, []) for each in cases if each.strategy == "dense"}
+    rows, changes, family = [], [], []
+    for each in cases:
+        found, control = outcomes.get(each.recipe.name, []), dense[each.epochs]
         if not found:
             continue
-        wrong = np.stack([outcome.predictions != labels for outcome in found])
-        errors, mean = 100 * wrong.mean(axis=1), estimate(wrong)
-        sizes = sorted(outcome.record.best_coded_bytes for outcome in found)
-        record = found[0].record
+        record = median_outcome(found).record
         rows.append(
             {
                 "strategy": each.strategy,
                 "schedule": each.schedule,
                 "sparsity": each.sparsity,
+                "epochs": each.epochs,
                 "measured_sparsity": 1 - record.nonzero_weights / record.weights,
-                "error_pct": 100 * mean.mean,
-                "error_sd_pct": float(np.std(errors, ddof=1)) if len(errors) > 1 else np.nan,
-                "error_low_pct": max(100 * mean.low, 0.0),
-                "error_high_pct": 100 * mean.high,
-                "best_coded_bytes": sizes[(len(sizes) - 1) // 2],
-                "seeds": len(errors),
+                **errors(found, labels),
+                "best_coded_bytes": record.best_coded_bytes,
             }
         )
-    return pd.DataFrame(rows)
+        compared = each.strategy != "dense" and len(found) == len(control)
+        changes.append(compare(right(found, labels), right(control, labels)) if compared else None)
+        family.append(not each.recipe.is_control)
+    return pd.concat([pd.DataFrame(rows), verdicts(changes, family)], axis=1)

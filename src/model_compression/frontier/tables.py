@@ -10,25 +10,28 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..data.datasets import Dataset, scale
+from ..evidence.forms import right
 from ..evidence.plots import pareto
 from ..evidence.statistics import estimate
 from ..files import coding, running
-from ..files.graph import zeroed
 from ..store import writable_folder, write_atomically
 from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
 from . import records
-from .plans import method, wanted
-from .published import COUNTS, FLOAT_BYTES, PARAMETERS, PUBLISHED
+from .published import COUNTS, FLOAT_BYTES, PARAMETERS, published
 
+#: Of these, `records.row` has the ones of `_OF_RECORD` too.
 COLUMNS = [
-    "plan", "net", "method", "bytes", "flash_bytes", "payload_bytes", "validation_error_pct", "error_pct",
-    "error_sd_pct", "error_low_pct", "error_high_pct", "seeds", "epochs", "augmentation", "teachers",
-    "counted_as", "file", "file_seed", "file_error_pct", "source",
+    "plan", "net", "method", "bytes", "flash_bytes", "payload_bytes", "graph_bytes", "entropy_bytes",
+    "validation_error_pct", "error_pct", "error_sd_pct", "error_low_pct", "error_high_pct", "seeds", "epochs",
+    "augmentation", "teachers", "counted_as", "file", "file_seed", "file_error_pct", "source",
 ]  # fmt: skip
+_OF_RECORD = (
+    "plan", "net", "method", "flash_bytes", "payload_bytes", "graph_bytes", "entropy_bytes", "epochs",
+    "augmentation", "teachers",
+)  # fmt: skip
 #: What the rows that were computed here say of their source.
 OURS = "this study"
 #: How our rows are counted: whole coded files, and the dense nets trained and taught alike.
@@ -41,71 +44,67 @@ def median_outcome(outcomes: Sequence[Outcome]) -> Outcome:
     return sorted(outcomes, key=lambda outcome: outcome.record.best_coded_bytes)[(len(outcomes) - 1) // 2]
 
 
-def our_row(recipe: Recipe, outcomes: Sequence[Outcome], labels: np.ndarray) -> dict[str, object]:
-    """One line of the frontier: the median seed's bytes, and the mean error with its interval.
+def errors(outcomes: Sequence[Outcome], labels: np.ndarray) -> dict[str, float]:
+    """The seeds' mean test error in %, their spread, and the interval.
 
     The interval holds both seeds and test images as drawn at random, see `statistics`.
 
     Args:
         labels: of the test images, (n,).
     """
-    wrong = np.stack([outcome.predictions != labels for outcome in outcomes])
-    errors = 100 * wrong.mean(axis=1)
-    found, median = estimate(wrong), median_outcome(outcomes)
+    wrong = ~right(outcomes, labels)
+    each, mean = 100 * wrong.mean(axis=1), estimate(wrong)
     return {
-        "plan": records.identity(recipe),
-        "net": recipe.net,
-        "method": method(recipe),
-        "bytes": median.record.best_coded_bytes,
-        "flash_bytes": median.record.file_bytes,
-        "payload_bytes": records.payload_bytes(median.content),
-        "validation_error_pct": 100
-        * (1 - np.mean([outcome.record.validation_accuracy for outcome in outcomes])),
-        "error_pct": float(errors.mean()),
-        "error_sd_pct": float(errors.std(ddof=1)) if len(errors) > 1 else np.nan,
-        "error_low_pct": max(100 * found.low, 0.0),
-        "error_high_pct": 100 * found.high,
-        "seeds": len(outcomes),
-        "epochs": recipe.epochs,
-        "augmentation": records.augmentation(recipe),
-        "teachers": records.teachers(recipe),
+        "error_pct": float(each.mean()),
+        "error_sd_pct": float(each.std(ddof=1)) if len(each) > 1 else np.nan,
+        "error_low_pct": max(100 * mean.low, 0.0),
+        "error_high_pct": 100 * mean.high,
+        "seeds": len(each),
+    }
+
+
+def our_row(recipe: Recipe, outcomes: Sequence[Outcome], labels: np.ndarray) -> dict[str, object]:
+    """One line of the frontier: the median seed's bytes, and the seeds' errors.
+
+    `entropy_bytes` is the order-0 entropy of the weights, a floor for a coder without memory; `graph_bytes`
+    the coded file with every constant zeroed.
+
+    Args:
+        labels: of the test images, (n,).
+    """
+    median = records.row(recipe, median_outcome(outcomes), stands=True)
+    validation = [outcome.record.validation_accuracy for outcome in outcomes]
+    return {
+        **{column: median[column] for column in _OF_RECORD},
+        "bytes": median["coded_bytes"],
+        "validation_error_pct": 100 * (1 - np.mean(validation)),
+        **errors(outcomes, labels),
         "counted_as": CONTROL if recipe.is_control else FILE,
-        "file": f"{recipe.file_name}.{median.record.best_coder}",
-        "file_seed": median.record.seed,
-        "file_error_pct": 100 * (1 - median.record.accuracy),
+        "file": f"{recipe.file_name}.{median['coder']}",
+        "file_seed": median["seed"],
+        "file_error_pct": median["test_error_pct"],
         "source": OURS,
     }
 
 
 def merge(
-    before: pd.DataFrame | None,
-    rows: Sequence[Mapping[str, object]],
-    nets: Sequence[str],
-    standing: Sequence[str],
+    before: pd.DataFrame, rows: Sequence[Mapping[str, object]], standing: Sequence[str]
 ) -> pd.DataFrame:
     """Our rows, new ones in place of those of the same nets, followed by the published ones.
 
     `file` stays with the points of our front only.
 
     Args:
+        before: of an earlier run, see `records.read`.
         standing: identities of today's plans: rows of others go, whatever they are called.
     """
     ours = pd.DataFrame(rows, columns=COLUMNS)
-    kept = None if before is None else remaining(before, nets, standing)
-    ours = ours if kept is None or kept.empty else pd.concat([kept, ours], ignore_index=True)
+    kept = before[before["plan"].isin(standing) & ~before["net"].isin(ours["net"])]
+    ours = pd.concat([kept, ours], ignore_index=True) if len(kept) else ours
     ours = ours.sort_values(["counted_as", "net", "bytes"], ascending=[False, True, True], ignore_index=True)
     ours["file"] = ours["file"].where(on_front(ours), other=pd.NA)
-    theirs = [{**vars(point), "bytes": point.bytes} for point in PUBLISHED if point.error_pct is not None]
-    # whole numbers stay whole beside rows that have none
-    whole = dict.fromkeys(("flash_bytes", "payload_bytes", "seeds", "epochs", "file_seed"), "Int64")
-    return pd.concat([ours, pd.DataFrame(theirs)], ignore_index=True)[COLUMNS].astype(whole)
-
-
-def remaining(before: pd.DataFrame, nets: Sequence[str], standing: Sequence[str]) -> pd.DataFrame:
-    """The rows of an earlier run that today's do not replace: of other nets, and of plans that stand."""
-    if "plan" not in before:
-        return before[:0]
-    return before[before["plan"].isin(standing) & ~before["net"].map(lambda net: wanted(str(net), nets))]
+    theirs = published().dropna(subset="error_pct")
+    return records.typed(pd.concat([ours, theirs], ignore_index=True)[COLUMNS])
 
 
 def on_front(table: pd.DataFrame) -> np.ndarray:
@@ -133,24 +132,6 @@ def reached(ours: pd.DataFrame, size: float, error_pct: float, column: str = "by
     return NOISE if (small["error_low_pct"] <= error_pct).any() else MISSED
 
 
-def bounded(table: pd.DataFrame, *, images: int) -> pd.DataFrame:
-    """Rows that were measured before intervals took the images in, with an interval that is never too narrow.
-
-    The variance of the seeds' mean and that of the images are added up, as if every seed erred on the same
-    images; Student's t with the seeds' degrees of freedom.
-    Args:
-        table: with `error_pct`, `error_sd_pct` and `seeds`. images: of the test set.
-    """
-    share, seeds = table["error_pct"].astype(float) / 100, table["seeds"].astype(float)
-    variance = table["error_sd_pct"].astype(float) ** 2 / seeds + 100**2 * share * (1 - share) / images
-    half = stats.t.ppf(0.975, seeds - 1) * np.sqrt(variance)
-    low, high = (table["error_pct"] - half).clip(lower=0), table["error_pct"] + half
-    return table.assign(
-        error_low_pct=table["error_low_pct"].astype(float).fillna(low),
-        error_high_pct=table["error_high_pct"].astype(float).fillna(high),
-    )
-
-
 def literature(frontier: pd.DataFrame) -> pd.DataFrame:
     """Per net, every published figure with its count, and ours beside them.
 
@@ -159,7 +140,7 @@ def literature(frontier: pd.DataFrame) -> pd.DataFrame:
     `like_any_net` whether ours do counted as it is: in flash, or weights and biases alone.
     """
     ours = frontier[frontier["counted_as"] == FILE]
-    theirs = pd.DataFrame([{**vars(point), "bytes": point.bytes} for point in PUBLISHED])
+    theirs = published()
     for prefix, like in (("", False), ("like_", True)):
         theirs[f"{prefix}any_net"] = [_verdict(ours, point, like) for point in theirs.itertuples()]
         theirs[f"{prefix}same_net"] = [
@@ -214,30 +195,6 @@ def unreached(table: pd.DataFrame) -> str:
 def _point(row: object) -> str:
     size, error, net = row.bytes, row.error_pct, row.net  # type: ignore[attr-defined]
     return f"ours with {size:,.0f} bytes at {error:.2f} % ({net})"
-
-
-def anatomy(recipe: Recipe, outcomes: Sequence[Outcome]) -> dict[str, object]:
-    """Where the bytes of the median seed's coded file go.
-
-    `entropy_bytes` is the order-0 entropy of the weights, a floor for a coder without memory;
-    `graph_bytes` the coded file with every constant zeroed; `rest_bytes` is what remains: biases, and
-    what the coder needs above the entropy.
-    """
-    outcome = median_outcome(outcomes)
-    size, entropy = outcome.record.best_coded_bytes, round(outcome.record.entropy_bytes)
-    graph = len(coding.best_coded(zeroed(outcome.content))[1])
-    return {
-        "plan": records.identity(recipe),
-        "net": recipe.net,
-        "method": method(recipe),
-        "bytes": size,
-        "entropy_bytes": entropy,
-        "graph_bytes": graph,
-        "rest_bytes": size - entropy - graph,
-        "above_entropy": size / entropy,
-        "nonzero_weights": outcome.record.nonzero_weights,
-        "weights": outcome.record.weights,
-    }
 
 
 def write_file(outcomes: Sequence[Outcome], name: str, folder: Path, dataset: Dataset) -> None:

@@ -56,8 +56,8 @@ class Gallery:
 
     def show_study(self, name: str) -> Image | None:
         """The picture of a table that `make study` left, drawn anew; None before it has run."""
-        path = REPOSITORY / "results" / f"{name}.csv"
-        if not path.exists():
-            print(f"results/{name}.csv is not there yet: run make study")
+        figure = frontier_plots.picture(name, REPOSITORY / "results")
+        if figure is None:
+            print(f"{name} is not there yet: run make study")
             return None
-        return self.show_figure(frontier_plots.PICTURES[name](pd.read_csv(path)), name)
+        return self.show_figure(figure, name)

@@ -15,12 +15,12 @@ from ..files.graph import account, read_graph
 from ..frontier import tables as frontier_tables
 from ..nets.layers import kernels
 from ..runtimes import deployment
-from ..runtimes.deployment import BASELINE, DeviceFile
+from ..runtimes.deployment import DeviceFile
 from ..runtimes.smallest import Runtime, smallest
 from ..saved_models.files import is_path
 from ..store import writable_folder, write_atomically
 from ..study.applicable import applicable
-from ..study.catalogue import PUBLISHED, Settings, catalogue, control_of
+from ..study.catalogue import PUBLISHED, Settings, catalogue
 from ..study.experiment import Bench
 from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
@@ -168,23 +168,7 @@ class Workbook(Gallery):
 
     def compared(self) -> list[Form]:
         """Each form and control over all seeds, beside what it is compared with."""
-        every = self.over_seeds(*self.recipes)
-        found = []
-        for name, outcomes in every.items():
-            control = control_of(self.recipes[name], self.recipes)
-            if name.endswith("_h5") or control not in every or BASELINE not in every:
-                continue
-            found.append(
-                Form(
-                    name=name,
-                    is_control=self.recipes[name].is_control,
-                    outcomes=outcomes,
-                    control_name=control,
-                    control=every[control],
-                    float_net=every[BASELINE],
-                )
-            )
-        return found
+        return forms.beside_controls(self.over_seeds(*self.recipes), self.recipes)
 
     def all_forms(self, margin: float) -> pd.DataFrame:
         """One row a form and control, over all seeds; see `forms.all_forms`."""

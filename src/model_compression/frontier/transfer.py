@@ -1,0 +1,184 @@
+"""What holds elsewhere: the same forms on five pairs of data and net, and on other test images.
+
+On `mnist_rotated` nothing was chosen: all forms of the notebook and the plans of the frontier that stand are
+computed once there, and set beside what stands in the results.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ..data.datasets import Dataset
+from ..evidence.forms import all_forms, beside_controls
+from ..evidence.tables import save_csv
+from ..nets import named
+from ..runtimes.deployment import BASELINE
+from ..study.applicable import applicable
+from ..study.catalogue import Settings, catalogue, control_of, forms
+from ..study.outcomes import Outcome
+from ..study.recipes import Recipe
+from ..study.scheduling import Study
+from . import records, tables
+
+#: The first seed of the forms, as in the notebook.
+FIRST_SEED = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Data and the net that learns them."""
+
+    dataset: str
+    net: str
+
+    @property
+    def name(self) -> str:
+        """As the command calls it."""
+        return f"{self.dataset}-{self.net}"
+
+
+PAIRS = (
+    Pair(dataset="mnist", net="baseline"),
+    Pair(dataset="fashion_mnist", net="baseline"),
+    Pair(dataset="fashion_mnist", net="ds_cnn"),
+    Pair(dataset="fashion_mnist", net="resnet_8"),
+    Pair(dataset="mnist1d", net="cnn_1d"),
+)
+#: Of the catalogue; what a net cannot take is left out there, with the reason.
+FORMS = (
+    "float16", "post_training_quantized", "int8", "int16x8", "int4_weight_only", "int4_mixed",
+    "quantization_aware_trained", "quantization_aware_int4", "pruned_half", "pruned_quantized",
+    "pruned_uniform", "pruned_quantization_aware", "pruned_2_by_4", "clustered_16", "clustered_8",
+    "pruned_clustered",
+)  # fmt: skip
+
+
+def settings(net: str) -> Settings:
+    """The notebook's parameters, for another net."""
+    return Settings(
+        seed=FIRST_SEED,
+        n_seeds=1,
+        epochs=6,
+        fine_tune_epochs=2,
+        batch_size=128,
+        learning_rate=5e-3,
+        initial_sparsity=0.5,
+        final_sparsity=0.8,
+        net=net,
+    )
+
+
+def with_controls(recipes: Mapping[str, Recipe], wanted: Sequence[str]) -> dict[str, Recipe]:
+    """The recipes of these names, and the float nets that they are compared with."""
+    names = {BASELINE: None}
+    for name in wanted:
+        names |= dict.fromkeys((name, str(control_of(recipes[name], recipes))))
+    return {name: recipes[name] for name in names}
+
+
+def recipes_of(pair: Pair, data: Dataset) -> tuple[dict[str, Recipe], dict[str, str]]:
+    """The forms that a pair's net can take, with their controls; why it cannot take the others."""
+    net = named.build(pair.net, input_shape=data.input_shape, classes=data.classes, seed=FIRST_SEED)
+    return applicable(net, with_controls(catalogue(settings(pair.net)), FORMS))
+
+
+def write_pair(pair: Pair, study: Study, results: Path) -> None:
+    """Put a pair's rows, see `all_forms`, into `pairs.csv`; `left_out` says why there are no figures."""
+    _, reasons = recipes_of(pair, study.bench.data)
+    left_out = pd.DataFrame({"recipe": list(reasons), "left_out": list(reasons.values()), "role": "form"})
+    rows = [all_forms(beside_controls(_whole(study), study.recipes), study.bench.data.y_test), left_out]
+    table = pd.concat([each for each in rows if len(each)], ignore_index=True)
+    put_pair(results / "pairs.csv", table.assign(dataset=pair.dataset, net=pair.net), pair)
+
+
+def put_pair(path: Path, rows: pd.DataFrame, pair: Pair) -> pd.DataFrame:
+    """The table on the disk with a pair's rows in place of those it had, the pairs in their order."""
+    table = records.replaced(path, rows, ("dataset", "net"))
+    places = {each.name: place for place, each in enumerate(PAIRS)}
+    order = (table["dataset"] + "-" + table["net"]).map(places)
+    table = table.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+    save_csv(table, path)
+    return table
+
+
+def _whole(study: Study) -> dict[str, list[Outcome]]:
+    """Outcomes by recipe; what failed with a seed is left out, and stands in the study's failures."""
+    found = {name: study.outcomes(name) for name in study.recipes}
+    return {name: each for name, each in found.items() if len(each) == len(study.seeds)}
+
+
+def all_notebook_forms() -> dict[str, Recipe]:
+    """The files of the notebook on the baseline, with their controls."""
+    knobs = settings("baseline")
+    return with_controls(catalogue(knobs), list(forms(knobs)))
+
+
+def of_forms(table: pd.DataFrame) -> pd.DataFrame:
+    """Errors, changes and verdicts of the rows of `all_forms`."""
+    return pd.DataFrame(
+        {
+            "name": table["recipe"],
+            "error_pct": 100 * (1 - table["accuracy_mean"]),
+            "error_low_pct": 100 * (1 - table["accuracy_ci_high"]),
+            "error_high_pct": 100 * (1 - table["accuracy_ci_low"]),
+            "change_pp": table["change_pp"],
+            "verdict": table["verdict"].astype(object).fillna(""),
+        }
+    )
+
+
+def of_plans(table: pd.DataFrame) -> pd.DataFrame:
+    """Errors and bytes of the rows of the frontier."""
+    ours = table[table["source"] == tables.OURS]
+    columns = ["error_pct", "error_low_pct", "error_high_pct", "bytes"]
+    return ours[columns].assign(name=ours["net"] + "-" + ours["method"])
+
+
+def write_rotated_forms(study: Study, results: Path) -> None:
+    """Set all forms beside the rows of `all-forms.csv`, in `rotated.csv`."""
+    there = all_forms(beside_controls(_whole(study), study.recipes), study.bench.data.y_test)
+    here = pd.read_csv(results / "all-forms.csv")
+    put_rotated(results / "rotated.csv", "form", of_forms(here), of_forms(there))
+
+
+def write_rotated_plans(study: Study, results: Path) -> None:
+    """Set the plans that stand beside their rows of `frontier.csv`, in `rotated.csv`."""
+    labels = study.bench.data.y_test
+    found = {name: study.outcomes(name) for name in study.recipes}
+    rows = [tables.our_row(study.recipes[name], each, labels) for name, each in found.items() if each]
+    here = pd.read_csv(results / "frontier.csv")
+    there = of_plans(pd.DataFrame(rows, columns=tables.COLUMNS))
+    put_rotated(results / "rotated.csv", "plan", of_plans(here), there)
+
+
+def put_rotated(path: Path, kind: str, here: pd.DataFrame, there: pd.DataFrame) -> None:
+    """The table on the disk, with the rows of this kind, here and there, in place of those it had.
+
+    Raises:
+        ValueError: nothing of what was computed there has a row here.
+    """
+    both = here.merge(there, on="name", suffixes=("_here", "_there"))
+    if both.empty:
+        raise ValueError(f"no {kind} has a row to stand beside: compute the results on mnist first")
+    rows = both.assign(kind=kind, holds=[holds(row) for row in both.to_dict("records")])
+    save_csv(records.replaced(path, rows, ["kind"]).sort_values("kind", kind="stable"), path)
+
+
+def holds(row: Mapping[str, object]) -> str:
+    """Whether what was said here is said there too: "yes", "no", "open", or empty where nothing was.
+
+    A form's conclusion holds where both verdicts are the same; one of "undecided" is no contradiction, and
+    is left open. A plan holds where the two intervals overlap.
+    """
+    if "verdict_here" not in row:
+        low, high = (row[f"error_{end}_pct_there"] for end in ("low", "high"))
+        overlap = low <= row["error_high_pct_here"] and row["error_low_pct_here"] <= high  # type: ignore[operator]
+        return "yes" if overlap else "no"
+    said = [row["verdict_here"], row["verdict_there"]]
+    if "" in said:
+        return ""
+    if "undecided" in said:
+        return "open"
+    return "yes" if said[0] == said[1] else "no"

@@ -1,0 +1,105 @@
+"""Other data and nets, and other test images: which forms there are, and their tables."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from model_compression.frontier import tables, transfer
+from model_compression.frontier.transfer import PAIRS, Pair
+from model_compression.study.catalogue import catalogue, control_of
+
+
+def test_five_pairs_of_at_least_twelve_forms_each_with_its_control() -> None:
+    assert len({pair.name for pair in PAIRS}) == len(PAIRS) == 5
+    assert len(transfer.FORMS) >= 12
+    recipes = catalogue(transfer.settings("resnet_8"))
+    found = transfer.with_controls(recipes, transfer.FORMS)
+    assert set(transfer.FORMS) <= set(found)
+    for name in transfer.FORMS:
+        assert control_of(recipes[name], found) in found
+    float_net = next(iter(found.values()))
+    assert (float_net.export.form, len(float_net.steps)) == ("float32", 1)
+
+
+def rows(pair: Pair, change: float) -> pd.DataFrame:
+    made = [{"recipe": "float32", "zip_bytes": 1_234_567}, {"recipe": "int8", "change_pp": change}]
+    return pd.DataFrame(made).assign(dataset=pair.dataset, net=pair.net)
+
+
+def test_part_computed_again_replaces_its_rows_alone_and_pairs_keep_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    transfer.put_pair(path, rows(PAIRS[2], -1.0), PAIRS[2])
+    transfer.put_pair(path, rows(PAIRS[0], -0.1), PAIRS[0])
+    table = transfer.put_pair(path, rows(PAIRS[2], -2.0), PAIRS[2])
+    assert list(table["net"]) == ["baseline"] * 2 + ["ds_cnn"] * 2
+    assert list(table["change_pp"].dropna()) == [-0.1, -2.0]
+    assert "1234567" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "said"),
+    [
+        ("worse", "worse", "yes"),
+        ("worse", "equivalent", "no"),
+        ("worse", "undecided", "open"),
+        ("undecided", "undecided", "open"),
+        ("", "worse", ""),
+    ],
+)
+def test_conclusion_holds_when_the_same_is_said_and_undecided_leaves_it_open(
+    here: str, there: str, said: str
+) -> None:
+    assert transfer.holds({"verdict_here": here, "verdict_there": there}) == said
+
+
+@pytest.mark.parametrize(("low", "high", "said"), [(0.5, 0.9, "no"), (0.5, 1.0, "yes"), (2.1, 3.0, "no")])
+def test_plan_holds_where_the_intervals_overlap(low: float, high: float, said: str) -> None:
+    row = {"error_low_pct_here": 1.0, "error_high_pct_here": 2.0}
+    assert transfer.holds({**row, "error_low_pct_there": low, "error_high_pct_there": high}) == said
+
+
+def measured(**errors: float) -> pd.DataFrame:
+    made = [
+        {"name": name, "error_pct": error, "error_low_pct": error - 0.1, "error_high_pct": error + 0.1}
+        for name, error in errors.items()
+    ]
+    return pd.DataFrame(made)
+
+
+def test_kinds_stand_in_one_table_and_only_what_has_a_row_here(tmp_path: Path) -> None:
+    path = tmp_path / "rotated.csv"
+    transfer.put_rotated(path, "plan", measured(a=1.0, b=2.0), measured(a=1.1, c=3.0))
+    words = {"verdict": "worse"}
+    transfer.put_rotated(path, "form", measured(d=1.0).assign(**words), measured(d=5.0).assign(**words))
+    table = pd.read_csv(path)
+    assert table[["kind", "name", "holds"]].to_numpy().tolist() == [
+        ["form", "d", "yes"],
+        ["plan", "a", "yes"],
+    ]
+    with pytest.raises(ValueError, match="no plan has a row to stand beside: compute the results on mnist"):
+        transfer.put_rotated(path, "plan", measured(a=1.0), measured(c=3.0))
+
+
+def test_missing_verdict_is_none(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "recipe": ["int8"],
+            "accuracy_mean": 0.9,
+            "accuracy_ci_low": 0.8,
+            "accuracy_ci_high": 0.95,
+            "change_pp": np.nan,
+            "verdict": np.nan,
+        }
+    )
+    (row,) = transfer.of_forms(table).to_dict("records")
+    assert row["verdict"] == ""
+    ends = [row[f"error_{end}pct"] for end in ("low_", "", "high_")]
+    assert ends == pytest.approx([5, 10, 20])
+
+
+def test_plans_are_our_rows_alone() -> None:
+    made = {"net": ["n", "m"], "method": "price-1", "source": [tables.OURS, "a paper"]}
+    table = pd.DataFrame(made).reindex(columns=tables.COLUMNS)
+    assert transfer.of_plans(table)["name"].tolist() == ["n-price-1"]
