@@ -90,7 +90,7 @@ def named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     images = np.arange(40, dtype=np.uint8).reshape(40, 1, 1)
     arrays = {"x_train": images, "y_train": labels, "x_test": images[30:], "y_test": labels[30:]}
     source = sources.Source(title="a table", fetch=lambda: arrays)
-    dataset = sources.NamedDataset(title="Tiny", variable="TINY_NPZ", md5={}, sources=(source,))
+    dataset = sources.NamedDataset(title="Tiny", md5={}, sources=(source,))
     monkeypatch.setitem(sources.NAMED, "tiny", dataset)
     return "tiny"
 
@@ -133,13 +133,6 @@ def test_validation_beyond_the_bounds_names_them(named: str, tmp_path: Path, cou
 def test_validation_that_is_no_whole_number_is_refused(named: str, tmp_path: Path, count: object) -> None:
     with pytest.raises(ValueError, match=r"^validation_images is .*: allowed are whole numbers from 1$"):
         load_dataset(named, data_dir=tmp_path, validation_images=count)  # type: ignore[arg-type]
-
-
-def test_progress_hears_of_each_source_once_and_not_of_the_cache(named: str, tmp_path: Path) -> None:
-    heard: list[str] = []
-    for _ in range(2):
-        load_dataset(named, data_dir=tmp_path, validation_images=10, progress=heard.append)
-    assert heard == ["Tiny: a table"]
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
@@ -231,23 +224,6 @@ def test_few_validation_images_are_a_warning(save: Save) -> None:
         "only 4 validation images choose the form, each with 25.0 % of the vote: "
         "more of them, as x_val and y_val, choose better"
     )
-
-
-def test_user_training_images_can_be_held_out_instead(save: Save) -> None:
-    dataset = load_dataset(save(user_arrays(per_class=30)), validation_from="train")
-    assert np.bincount(dataset.y_val).tolist() == [3, 3, 3]
-    np.testing.assert_array_equal(dataset.x_test, user_arrays(per_class=30)["x_test"])
-    assert dataset.notes == ()
-
-
-def test_named_test_images_can_be_held_out_for_a_model_that_saw_the_others(
-    named: str, tmp_path: Path
-) -> None:
-    dataset = load_dataset(named, data_dir=tmp_path, validation_images=5, validation_from="test")
-    assert (len(dataset.x_train), len(dataset.x_val), len(dataset.x_test)) == (40, 5, 5)
-    message = "validation_images is 6: allowed are 2 (one of each class) to 5 (half of the test images)"
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        load_dataset(named, data_dir=tmp_path, validation_images=6, validation_from="test")
 
 
 def test_user_file_sorted_by_class_still_gives_every_class_to_take(save: Save) -> None:

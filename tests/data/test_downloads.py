@@ -52,20 +52,6 @@ def test_variable_that_names_no_file_is_a_fault(monkeypatch: pytest.MonkeyPatch,
         downloads.named_by("TINY_NPZ")
 
 
-# What Keras downloaded
-
-
-def test_what_keras_downloaded_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    kept = tmp_path / ".keras" / "datasets"
-    with pytest.raises(SourceUnavailable, match=exactly(f"there is no {kept / 'tiny.npz'}")):
-        downloads.kept_by_keras("tiny.npz")
-    write_npz(kept / "tiny.npz", TINY)
-    assert_tiny(downloads.kept_by_keras("tiny.npz"))
-    write_idx_files(kept / "tiny")
-    assert_tiny(downloads.kept_by_keras("tiny"))
-
-
 # A mirror
 
 

@@ -163,7 +163,7 @@ def test_pickle_that_calls_anything_is_refused_before_it_does(tmp_path: Path) ->
 def test_pickle_may_rebuild_plain_arrays_only(tmp_path: Path) -> None:
     path = tmp_path / "mnist.pkl"
     path.write_bytes(b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\ndtype\n(K\0tU\x01btR.")
-    with path.open("rb") as file, pytest.raises(InvalidDataError, match=r"'numpy\.dtype'> is no plain array"):
+    with path.open("rb") as file, pytest.raises(InvalidDataError, match=r"^not the pickle of MNIST's arrays"):
         read_mnist_pickle(file)
 
 

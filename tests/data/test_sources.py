@@ -51,7 +51,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def register(*shelves: Shelf) -> None:
         sources = tuple(shelf.source for shelf in shelves)
-        dataset = NamedDataset(title="Tiny", variable="TINY_NPZ", md5=MD5, sources=sources)
+        dataset = NamedDataset(title="Tiny", md5=MD5, sources=sources)
         monkeypatch.setitem(NAMED, "tiny", dataset)
 
     return register
@@ -160,6 +160,7 @@ def test_when_every_source_fails_one_message_says_all(tiny: Callable[..., None],
     message = (
         "Tiny could not be had. Tried, in order:\n"
         f"  - the cache {cache}: not there yet\n"
+        "  - the file that TINY_NPZ names: TINY_NPZ is not set\n"
         "  - the moon: out of reach\n"
         "  - a shelf: it is torn\n"
         "What to do: run once more with a network; or put an .npz file with the arrays "
@@ -184,13 +185,13 @@ def test_folder_that_cannot_be_written_is_said_and_the_data_returned(
 
 
 def test_check_accepts_the_right_arrays_in_any_memory_layout() -> None:
-    dataset = NamedDataset(title="Tiny", variable="", md5=MD5, sources=())
+    dataset = NamedDataset(title="Tiny", md5=MD5, sources=())
     check_md5({name: np.asfortranarray(array) for name, array in TINY.items()}, dataset)
 
 
 @pytest.mark.parametrize("name", ARRAY_NAMES)
 def test_check_sees_one_changed_value_in_any_array(name: str) -> None:
-    dataset = NamedDataset(title="Tiny", variable="", md5=MD5, sources=())
+    dataset = NamedDataset(title="Tiny", md5=MD5, sources=())
     changed = TINY[name].copy()
     changed.flat[-1] += 1
     with pytest.raises(InvalidDataError, match=f"^{name} is not Tiny's: "):
@@ -198,7 +199,7 @@ def test_check_sees_one_changed_value_in_any_array(name: str) -> None:
 
 
 def test_check_sees_the_same_bytes_in_another_shape() -> None:
-    dataset = NamedDataset(title="Tiny", variable="", md5=MD5, sources=())
+    dataset = NamedDataset(title="Tiny", md5=MD5, sources=())
     with pytest.raises(InvalidDataError, match=r"^x_train is not Tiny's: "):
         check_md5({**TINY, "x_train": TINY["x_train"].reshape(6, 4, 1)}, dataset)
 
@@ -207,11 +208,11 @@ def test_check_takes_floats_as_the_format_has_them() -> None:
     floats = np.array([[0.5, -2]], np.float32)
     content = bytes([0, 0, 13, 2, 0, 0, 0, 1, 0, 0, 0, 2]) + bytes([0x3F, 0, 0, 0, 0xC0, 0, 0, 0])
     digest = hashlib.md5(content).hexdigest()
-    check_md5({"x_train": floats}, NamedDataset(title="", variable="", md5={"x_train": digest}, sources=()))
+    check_md5({"x_train": floats}, NamedDataset(title="", md5={"x_train": digest}, sources=()))
 
 
 def test_check_names_another_dtype() -> None:
-    dataset = NamedDataset(title="Tiny", variable="", md5=MD5, sources=())
+    dataset = NamedDataset(title="Tiny", md5=MD5, sources=())
     with pytest.raises(InvalidDataError, match=r"^y_train is int64: allowed is uint8$"):
         check_md5({**TINY, "y_train": TINY["y_train"].astype(np.int64)}, dataset)
 
@@ -220,12 +221,20 @@ def test_check_names_another_dtype() -> None:
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_every_named_dataset_has_its_own_variable_first_and_four_sums(name: str) -> None:
-    dataset = NAMED[name]
-    assert dataset.variable == f"{name.upper()}_NPZ"
-    assert dataset.sources[0].title == f"the file that {dataset.variable} names"
-    assert set(dataset.md5) == set(ARRAY_NAMES)
-    assert len(set(dataset.md5.values())) == 4
+def test_every_named_dataset_has_four_sums(name: str) -> None:
+    assert set(NAMED[name].md5) == set(ARRAY_NAMES)
+    assert len(set(NAMED[name].md5.values())) == 4
+
+
+def test_file_that_the_variable_names_comes_before_all_sources(
+    tiny: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = Shelf("a shelf", TINY)
+    tiny(shelf)
+    write_npz(tmp_path / "mine.npz", TINY)
+    monkeypatch.setenv("TINY_NPZ", str(tmp_path / "mine.npz"))
+    assert_tiny(fetch("tiny", tmp_path / "data"))
+    assert shelf.asked == 0
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])

@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from . import own
 from .answers import Answers
 from .dataset import Dataset, Kind, is_whole, kind_of, scale
-from .files import Arrays, InvalidDataError, Say
+from .files import Arrays, InvalidDataError
 from .sources import NAMED, DataUnavailableError, DataWarning, fetch
 
 __all__ = [
@@ -31,24 +31,20 @@ ROTATED, ROTATION_SEED = "_rotated", 21
 #: Fewer validation images than these are a warning: each is half a point of accuracy.
 FEW_IMAGES = 200
 
-#: Where validation images come from.
-_Origin: TypeAlias = Literal["train", "test", "val"]
-
 
 def load_dataset(
     name: str | Path,
     *,
     data_dir: str | Path = "data",
     validation_images: int = 5000,
-    validation_from: Literal["train", "test"] | None = None,
     values: bool = False,
-    progress: Say | None = None,
 ) -> Dataset:
     """A named dataset, or a user's own.
 
     Validation images are the head of a stratified order, drawn from a fixed seed (see stratified_order), of
-    the training images, or of the test images where those were a model's training set. So both parts hold
-    every class in proportion, and the same arguments give the same split on every machine and NumPy version.
+    the training images, or of a user's test images: what the user trained a model on is x_train. So both
+    parts hold every class in proportion, and the same arguments give the same split on every machine and
+    NumPy version.
 
     Args:
         name: "mnist", "fashion_mnist" or "mnist1d", one of these with "_rotated" (other test images, see
@@ -57,12 +53,8 @@ def load_dataset(
             one-hot, or what `Dataset` names besides. An output of several has its name at the end,
             y_train_<output>, and an input likewise.
         data_dir: folder in which named datasets are cached.
-        validation_images: how many to hold out; of the test images half of them at most.
-        validation_from: where from; None for the training images of a named dataset, and for the test
-            images of a user's file without x_val: x_train is what the user's model was trained on.
+        validation_images: how many to hold out, of a user's test images half at most.
         values: take a user's whole-number answers for values to predict, and not for labels.
-        progress: told of each source that is tried while a named dataset is fetched for the first time;
-            None shows a bar if there is a terminal to show it on.
     Raises:
         DataUnavailableError: no source of a named dataset worked.
         InvalidDataError: the user's file cannot be used; the message says why and what is allowed.
@@ -72,16 +64,15 @@ def load_dataset(
         raise ValueError(f"validation_images is {validation_images!r}: allowed are whole numbers from 1")
     base = str(name).removesuffix(ROTATED)
     if base in NAMED:
-        arrays = fetch(base, data_dir, progress=progress)
+        arrays = fetch(base, data_dir)
         if base != str(name):
             arrays = _rotated(arrays)
         labels = {key: array.astype(np.int64) for key, array in arrays.items() if key.startswith("y")}
         answers = Answers(task="classes", classes=int(labels["y_train"].max()) + 1, arrays=labels)
         inputs = {key: array for key, array in arrays.items() if key.startswith("x")}
         whole = own.Own(inputs={"": inputs}, outputs={"": answers}, notes=())
-        origin: _Origin = validation_from or "train"
-        _check_count(validation_images, answers, origin)
-        return _split(str(name), whole, origin, validation_images)
+        _check_count(validation_images, answers)
+        return _split(str(name), whole, "train", validation_images)
     path = Path(name).expanduser()
     if not path.exists():
         named = ", ".join(repr(known) for known in NAMED)
@@ -90,9 +81,16 @@ def load_dataset(
             "or the path of an .npz file"
         )
     whole = own.read(path, values=values)
-    given = any(key.startswith("x_val") for arrays in whole.inputs.values() for key in arrays)
-    origin = validation_from or ("val" if given else "test")
-    return _split(path.stem, whole, origin, _own_count(path, whole, origin, validation_images))
+    answers = next(iter(whole.outputs.values()))
+    given = _by_split(answers.arrays)
+    if "val" in given:
+        return _split(path.stem, whole, "val", len(given["val"]))
+    if len(given["test"]) < 2:
+        raise InvalidDataError(
+            f"{path}: x_test has one image: allowed are two or more, some of them to choose by, "
+            "or x_val and y_val beside it"
+        )
+    return _split(path.stem, whole, "test", min(validation_images, len(given["test"]) // 2))
 
 
 def _rotated(arrays: Arrays) -> Arrays:
@@ -139,32 +137,17 @@ def stratified_order(labels: np.ndarray, *, seed: int) -> np.ndarray:
 # Splits
 
 
-def _check_count(validation_images: int, answers: Answers, origin: _Origin) -> None:
-    available = len(answers.arrays[f"y_{origin}"])
+def _check_count(validation_images: int, answers: Answers) -> None:
+    available = len(answers.arrays["y_train"])
     # Up to one half, the stratified order leaves an image of each class (two or more) on both sides.
     if not answers.classes <= validation_images <= available // 2:
         raise ValueError(
             f"validation_images is {validation_images!r}: allowed are {answers.classes} (one of each class) "
-            f"to {available // 2} (half of the {origin}{'ing' * (origin == 'train')} images)"
+            f"to {available // 2} (half of the training images)"
         )
 
 
-def _own_count(path: Path, whole: own.Own, origin: _Origin, validation_images: int) -> int:
-    """A user's validation images: all that are given, else half of the test or a tenth of the training."""
-    answers = next(iter(whole.outputs.values()))
-    available = len(_by_split(answers.arrays)[origin])
-    if origin == "val":
-        return available
-    if available < 2:
-        raise InvalidDataError(
-            f"{path}: x_{origin} has one image: allowed are two or more, some of them to choose by, "
-            "or x_val and y_val beside it"
-        )
-    share = available // 2 if origin == "test" else max(available // 10, answers.classes)
-    return min(validation_images, share)
-
-
-def _split(name: str, whole: own.Own, origin: _Origin, count: int) -> Dataset:
+def _split(name: str, whole: own.Own, origin: str, count: int) -> Dataset:
     """The dataset with `count` validation images of `origin`, the training images in stratified order."""
     first = next(iter(whole.outputs.values()))
     answers = _by_split(first.arrays)

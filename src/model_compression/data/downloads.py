@@ -33,19 +33,11 @@ _TIMEOUT_S = (5, 30)
 
 
 def named_by(variable: str) -> Arrays:
-    """The file that an environment variable names."""
+    """The .npz file that an environment variable names."""
     named = os.environ.get(variable)
     if not named:
         raise SourceUnavailable(f"{variable} is not set")
     return read_npz(Path(named).expanduser())
-
-
-def kept_by_keras(path: str) -> Arrays:
-    """What Keras's own loader downloaded earlier: an .npz file, or a folder of IDX files."""
-    kept = Path("~/.keras/datasets").expanduser() / path
-    if not kept.exists():
-        raise SourceUnavailable(f"there is no {kept}")
-    return read_npz(kept) if kept.is_file() else _read_idx_files(kept)
 
 
 def _read_idx_files(folder: Path) -> Arrays:

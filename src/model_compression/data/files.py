@@ -170,10 +170,8 @@ def read_mnist_pickle(file: IO[bytes] | gzip.GzipFile) -> Arrays:
             "x_test": _pixels(x_test),
             "y_test": y_test.astype(np.uint8),
         }
-    except (
-        *(pickle.UnpicklingError, OSError, EOFError, zlib.error),
-        *(TypeError, ValueError, AttributeError),
-    ) as error:
+    # all that pickle, gzip and NumPy raise for a file that is cut short or holds something else
+    except (pickle.UnpicklingError, OSError, EOFError, zlib.error, TypeError, ValueError) as error:
         raise InvalidDataError(f"not the pickle of MNIST's arrays ({error})") from error
 
 
@@ -182,25 +180,14 @@ def _pixels(images: np.ndarray) -> np.ndarray:
     return np.rint(images * 256).astype(np.uint8).reshape(-1, 28, 28)
 
 
-def _array_shell(kind: type, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """What a pickled array starts as, before its state is set."""
-    if kind is not np.ndarray:
-        raise pickle.UnpicklingError(f"{kind} is no plain array")
-    return np.ndarray(shape, dtype if isinstance(dtype, str) else dtype.decode("ascii"))
-
-
 class _ArrayUnpickler(pickle.Unpickler):
     """Admits what NumPy arrays are rebuilt from, and nothing else that could be called."""
 
-    _admitted: Mapping[tuple[str, str], Any] = {
-        ("numpy.core.multiarray", "_reconstruct"): _array_shell,
-        ("numpy._core.multiarray", "_reconstruct"): _array_shell,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
-
     def find_class(self, module_name: str, global_name: str, /) -> Any:
-        try:
-            return self._admitted[module_name, global_name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}: refused") from None
+        module = module_name.replace("numpy.core", "numpy._core")  # as NumPy 2 calls it
+        if f"{module}.{global_name}" not in _OF_ARRAYS:
+            raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}: refused")
+        return super().find_class(module, global_name)
+
+
+_OF_ARRAYS = ("numpy._core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtype")

