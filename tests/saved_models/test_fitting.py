@@ -18,7 +18,6 @@ from keras_models import CLASSES, NETS, save_both, save_data
 from model_compression.data.datasets import Dataset, load_dataset
 from model_compression.files import matching
 from model_compression.saved_models import graphs
-from model_compression.saved_models.ending import without_ending
 from model_compression.saved_models.graphs import Net, NotRebuiltError, UnsupportedModelError
 
 with warnings.catch_warnings():
@@ -26,8 +25,8 @@ with warnings.catch_warnings():
     from model_compression.files import conversion, guard
     from model_compression.nets.keras2 import keras, tfmot
     from model_compression.quiet import quiet
+    from model_compression.saved_models import building, canonical, fitting, folding, loading, reader, taking
     from model_compression.saved_models import files as keras_files
-    from model_compression.saved_models import fitting, loading, reader, taking
     from model_compression.study import applicable
     from model_compression.study.catalogue import Settings, forms
     from model_compression.study.experiment import Bench
@@ -70,7 +69,7 @@ def test_every_format_of_both_keras_gives_the_same_net(name: str, saved: Path, d
     files += ["mobile_2"] if name == "mobile" else []
     images = data.x_val / np.float32(255)
     given = [
-        answers(fitting.to_keras(fitting.fit_to(fitting.load(saved / file), data).net), images)
+        answers(building.to_keras(fitting.fit_to(loading.load(saved / file), data).net), images)
         for file in files
     ]
     for others in given[1:]:
@@ -81,10 +80,10 @@ def test_every_format_of_both_keras_gives_the_same_net(name: str, saved: Path, d
 
 def test_model_gives_what_its_file_gave(saved: Path, data: Dataset) -> None:
     original = keras.models.load_model(saved / "mobile_2.keras", compile=False)
-    loaded = fitting.load(saved / "mobile_2.keras")
+    loaded = loading.load(saved / "mobile_2.keras")
     assert loaded.ending == "softmax"
     fitted = fitting.fit_to(loaded, data)
-    net = fitting.to_keras(fitted.net)
+    net = building.to_keras(fitted.net)
     ours = answers(taking.as_taken(net, fitted), fitted.fed(data).x_val)
     theirs = answers(original, data.x_val.astype(np.float32))
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
@@ -95,11 +94,11 @@ def test_model_gives_what_its_file_gave(saved: Path, data: Dataset) -> None:
 
 
 def test_pixels_are_scaled_as_validation_data_say(saved: Path, data: Dataset) -> None:
-    own = fitting.fit_to(fitting.load(saved / "mobile_2.h5"), data)
+    own = fitting.fit_to(loading.load(saved / "mobile_2.h5"), data)
     assert own.notes[0] == (
         "the model scales pixels itself (Rescaling): it and its files take them from 0 to 255"
     )
-    without = fitting.fit_to(fitting.load(saved / "residual_2.h5"), data)
+    without = fitting.fit_to(loading.load(saved / "residual_2.h5"), data)
     assert without.notes[0].startswith("the model takes pixels from 0 to 1, which it knows best")
 
 
@@ -113,13 +112,17 @@ def test_raw_pixels_are_found(data: Dataset) -> None:
     weights = np.zeros((3, CLASSES), np.float32)
     weights[0, 1] = 1
     model.set_weights([weights, np.array([100, 0, 0, 0], np.float32)])
-    wanted = fitting.UserModel(path=Path("x"), net=reader.read(model), keras_version="2", ending="linear")
+    wanted = loading.UserModel(net=reader.read(model), ending="linear")
     fitted = fitting.fit_to(wanted, bright)
     assert "the model takes pixels from 0 to 255" in fitted.notes[0]
     np.testing.assert_array_equal(fitted.fed(bright).x_val, bright.x_val.astype(np.float32))
 
 
 # Folding
+
+
+def _folded(model: keras.Model) -> keras.Model:
+    return building.to_keras(folding.fold(canonical.canonical(reader.read(model))))
 
 
 def _bn(seed: int) -> keras.layers.Layer:
@@ -192,7 +195,7 @@ def test_folding_changes_no_score(case: str) -> None:
     build, standing = FOLDED[case]
     model = build()
     before = [array.copy() for array in model.get_weights()]
-    folded = fitting.fold_batch_norm(model)
+    folded = _folded(model)
     images = np.random.default_rng(0).normal(size=(5, *model.input_shape[1:])).astype(np.float32)
     np.testing.assert_allclose(answers(folded, images), answers(model, images), rtol=1e-4, atol=1e-4)
     kinds = [type(layer).__name__ for layer in folded.layers]
@@ -205,17 +208,18 @@ def test_folding_changes_no_score(case: str) -> None:
 
 def test_what_cannot_be_folded_stands_frozen() -> None:
     model = _chain(layers.Dense(5, activation="relu"), _bn(1), layers.ReLU(), layers.Dense(2), shape=(7,))
-    folded = fitting.fold_batch_norm(model)
+    folded = _folded(model)
     images = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
     np.testing.assert_allclose(answers(folded, images), answers(model, images), rtol=1e-4, atol=1e-4)
-    (name,) = fitting.frozen_layers(folded)
+    (name,) = building.frozen_layers(folded)
     assert not folded.get_layer(name).trainable
 
 
 def test_net_survives_packing() -> None:
     net = reader.read(FOLDED["after a convolution"][0]())
     assert isinstance(net, Net)
-    copy = graphs.unpack(graphs.pack(net))
+    copy, said = graphs.unpack(graphs.pack(net, {"range": (1, 2)}))
+    assert said == {"range": [1, 2]}
     assert (copy.input, copy.input_shape, copy.output) == (net.input, net.input_shape, net.output)
     for ours, theirs in zip(copy.nodes, net.nodes, strict=True):
         assert (ours.name, ours.kind, ours.inputs, ours.shape) == (
@@ -234,7 +238,7 @@ def test_nested_and_shared_layers_are_followed() -> None:
     image = keras.Input((6, 6, 3))
     x = relu(layers.Conv2D(4, 1)(image))
     model = keras.Model(image, layers.Dense(2)(layers.Flatten()(relu(inner(x) + 1.0))))
-    folded = fitting.fold_batch_norm(model)
+    folded = _folded(model)
     images = np.random.default_rng(0).normal(size=(5, 6, 6, 3)).astype(np.float32)
     np.testing.assert_allclose(answers(folded, images), answers(model, images), rtol=1e-4, atol=1e-4)
     assert [layer.activation.__name__ for layer in folded.layers if hasattr(layer, "kernel")] == [
@@ -250,7 +254,7 @@ def test_ending_is_left_out_and_named() -> None:
         (layers.Softmax(), "softmax"),
         (layers.Activation("tanh"), "linear"),
     ):
-        net, found = without_ending(reader.read(_chain(layers.Dense(3), end, shape=(7,))))
+        net, found = loading.without_ending(reader.read(_chain(layers.Dense(3), end, shape=(7,))))
         assert (found, net.node(net.output).activation) == (
             ending,
             "tanh" if ending == "linear" else "linear",
@@ -261,7 +265,7 @@ def test_relu_is_fused_and_relu6_an_activation_so_that_tfmot_quantizes_the_kerne
     model = _chain(
         layers.Conv2D(4, 3), layers.ReLU(), layers.Conv2D(4, 3), _bn(1), layers.ReLU(6.0), layers.ReLU(3.0)
     )
-    folded = fitting.fold_batch_norm(model)
+    folded = _folded(model)
     said = [(type(layer).__name__, getattr(layer, "activation", None)) for layer in folded.layers[1:]]
     assert [(kind, getattr(function, "__name__", None)) for kind, function in said] == [
         ("Conv2D", "relu"),
@@ -336,7 +340,7 @@ def test_every_form_is_made_and_passes_the_guard(file: str, saved: Path, bench: 
 def test_guard_finds_a_changed_kernel_of_a_branched_net(saved: Path, bench: Bench) -> None:
     path = str(saved / "residual_2.h5")
     net = bench.trained(path, (), 0, lambda *progress: None)
-    wrong = fitting.to_keras(bench.user_model(path).net)
+    wrong = building.to_keras(bench.user_model(path).net)
     first = next(layer for layer in wrong.layers if layer.weights)
     kernel, bias = first.get_weights()
     first.set_weights([kernel[..., ::-1], bias])
@@ -383,7 +387,7 @@ def test_content_and_not_the_path_makes_the_key(saved: Path, bench: Bench, tmp_p
 
 def _refused(path: Path, message: str) -> None:
     with pytest.raises(UnsupportedModelError, match=exactly(message)):
-        fitting.load(path)
+        loading.load(path)
 
 
 def test_files_that_are_no_model(tmp_path: Path) -> None:
@@ -402,7 +406,7 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
     _refused(folder, f"{folder} is a folder without a saved_model.pb; {again}")
     (folder / "saved_model.pb").write_bytes(b"")
     with pytest.raises(NotRebuiltError, match="Keras 2 cannot load it"):
-        fitting.load(folder)
+        loading.load(folder)
 
 
 def test_weights_without_layers(saved: Path, tmp_path: Path) -> None:
@@ -418,7 +422,7 @@ def test_cut_short_files(saved: Path, tmp_path: Path) -> None:
         content = (saved / name).read_bytes()
         path.write_bytes(content[: len(content) // 2])
         with pytest.raises(UnsupportedModelError, match="save the whole model with"):
-            fitting.load(path)
+            loading.load(path)
 
 
 @pytest.mark.parametrize(
@@ -442,7 +446,7 @@ def test_layers_that_are_code_are_refused(name: str, message: str, saved: Path) 
 
 
 def test_functions_that_differ_between_the_two_keras_are_written_out(saved: Path) -> None:
-    kinds = [node.kind for node in fitting.load(saved / "hard_3.keras").net.nodes]
+    kinds = [node.kind for node in loading.load(saved / "hard_3.keras").net.nodes]
     assert kinds == ["Conv2D", "Affine", "Activation", "Affine", "Flatten", "Dense"]
 
 
@@ -450,7 +454,7 @@ def test_net_that_answers_otherwise_is_found(saved: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(loading, "canonical", lambda net: replace(net, nodes=(*map(_other, net.nodes),)))
     loading._load.cache_clear()
     with pytest.raises(NotRebuiltError, match=r"computes differently in Keras 2; its activations are linear"):
-        fitting.load(saved / "residual_2.h5")
+        loading.load(saved / "residual_2.h5")
     loading._load.cache_clear()
 
 
@@ -459,10 +463,10 @@ def _other(node: graphs.Node) -> graphs.Node:
 
 
 def test_operators_of_numbers_become_layers_and_others_are_named(saved: Path) -> None:
-    net = fitting.load(saved / "operators_3.keras").net
+    net = loading.load(saved / "operators_3.keras").net
     assert [node.kind for node in net.nodes][:2] == ["Rescaling", "Rescaling"]
     with pytest.raises(UnsupportedModelError, match="bare operator 'sin'; use a layer"):
-        fitting.load(saved / "bare_3.keras")
+        loading.load(saved / "bare_3.keras")
 
 
 def test_subclassed_models_are_refused(tmp_path: Path) -> None:
@@ -498,7 +502,7 @@ def test_wrapped_models_are_refused_with_the_line_that_strips_them(
         warnings.simplefilter("ignore")  # Keras calls .h5 outdated
         model.save(path)
     with pytest.raises(UnsupportedModelError, match=said):
-        fitting.load(path)
+        loading.load(path)
 
 
 def test_sequential_whose_config_is_a_list_is_read(tmp_path: Path) -> None:
@@ -513,7 +517,7 @@ def test_sequential_whose_config_is_a_list_is_read(tmp_path: Path) -> None:
         ]
         config["config"][0]["config"]["batch_input_shape"] = [None, 6, 6, 3]
         file.attrs["model_config"] = json.dumps(config)
-    assert [node.kind for node in fitting.load(path).net.nodes] == ["Flatten", "Dense"]
+    assert [node.kind for node in loading.load(path).net.nodes] == ["Flatten", "Dense"]
 
 
 def test_several_inputs_are_refused(tmp_path: Path) -> None:
@@ -531,11 +535,11 @@ def test_output_that_is_an_image_is_refused(data: Dataset, tmp_path: Path) -> No
     path = tmp_path / "image.keras"
     _chain(layers.Conv2D(2, 3), shape=(12, 12, 3)).save(path)
     with pytest.raises(UnsupportedModelError, match="the model's output is 10 x 10 x 2 an image; allowed is"):
-        fitting.fit_to(fitting.load(path), data)
+        fitting.fit_to(loading.load(path), data)
 
 
 def test_images_and_classes_must_fit_the_model(saved: Path, data: Dataset) -> None:
-    model = fitting.load(saved / "residual_2.h5")
+    model = loading.load(saved / "residual_2.h5")
     grey = replace(data, **{f"x_{s}": getattr(data, f"x_{s}")[..., :1] for s in ("train", "val", "test")})
     message = (
         "the model takes images 12 x 12 x 3 and the data hold 12 x 12 x 1; "

@@ -18,7 +18,7 @@ with warnings.catch_warnings():
     from model_compression.nets import training
     from model_compression.nets.keras2 import keras
     from model_compression.quiet import quiet
-    from model_compression.saved_models import fitting, taking
+    from model_compression.saved_models import building, fitting, loading, taking
     from model_compression.techniques.quantization import QuantizeConfig
 
 layers = keras.layers
@@ -126,7 +126,7 @@ def _made(kind: str, folder: Path) -> tuple[keras.Model, fitting.Fitted, Dataset
         name=kind, x_train=images, y_train=labels, x_val=images, y_val=labels, x_test=images,
         y_test=labels, classes=classes,
     )  # fmt: skip
-    fitted = fitting.fit_to(fitting.load(folder / "own.keras"), data)
+    fitted = fitting.fit_to(loading.load(folder / "own.keras"), data)
     return model, fitted, data, images.astype(np.float32)
 
 
@@ -138,7 +138,7 @@ def _apart(ours: np.ndarray, theirs: np.ndarray) -> float:
 def test_model_and_files_agree_on_raw_inputs(kind: str, tmp_path: Path) -> None:
     model, fitted, data, raw = _made(kind, tmp_path)
     theirs = np.asarray(model(raw))
-    net = taking.as_taken(fitting.to_keras(fitted.net), fitted)
+    net = taking.as_taken(building.to_keras(fitted.net), fitted)
     np.testing.assert_allclose(net(raw), theirs, rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(fitted.fed(data).x_val, raw)
     assert np.abs(fitted.seen(data).x_val).max() <= 10
@@ -160,7 +160,7 @@ def test_model_and_files_agree_on_raw_inputs(kind: str, tmp_path: Path) -> None:
 def test_quantization_aware_net_takes_what_the_model_took(tmp_path: Path) -> None:
     model, fitted, data, raw = _made("chain, Rescaling to -1..1, padded, softmax", tmp_path)
     technique, seen = QuantizeConfig(), fitted.seen(data)
-    net = fitting.to_keras(fitted.net)
+    net = building.to_keras(fitted.net)
     config = training.TrainConfig(epochs=60, learning_rate=1e-6, batch_size=30)
     with quiet():
         wrapped = technique.wrap(net, steps=240, seed=0)
@@ -185,7 +185,7 @@ def test_net_that_reads_its_input_twice_is_trained_on_it_as_it_is(tmp_path: Path
         name="x", x_train=images, y_train=labels, x_val=images, y_val=labels, x_test=images,
         y_test=labels, classes=2,
     )  # fmt: skip
-    fitted = fitting.fit_to(fitting.load(tmp_path / "own.keras"), data)
+    fitted = fitting.fit_to(loading.load(tmp_path / "own.keras"), data)
     assert (fitted.factor, fitted.scaled) == (1.0, ())
-    small = fitting.fit_to(fitting.load(tmp_path / "own.keras"), replace(data, name="y"))
+    small = fitting.fit_to(loading.load(tmp_path / "own.keras"), replace(data, name="y"))
     assert fitting.unpack(fitting.pack(small)).range == fitted.range

@@ -13,8 +13,8 @@ from model_compression.nets.keras2 import keras
 from model_compression.nets.layers import clone, kernel, kernel_layers
 from model_compression.nets.named import build
 from model_compression.nets.narrowing import COUNTS, Channels
-from model_compression.nets.normalization import folded
 from model_compression.nets.training import TrainConfig
+from model_compression.saved_models.building import folded
 from model_compression.study.experiment import Bench
 from model_compression.study.recipes import Recipe, Step
 from model_compression.techniques.quantization import QuantizeConfig

@@ -1,1 +1,1 @@
-"""Nets by name, how they are trained, taught and freed of normalization, and the order of their channels."""
+"""Nets by name, how they are trained and taught, and the order of their channels."""

@@ -1,6 +1,6 @@
 """The nets, by name.
 
-Some are trained with batch normalization, which `normalization.folded` takes out afterwards.
+Some are trained with batch normalization, which `saved_models.building.folded` takes out afterwards.
 """
 
 import re

@@ -16,8 +16,8 @@ from ..quiet import quiet
 from ..runtimes.deployment import BASELINE
 from ..runtimes.smallest import Objective
 from ..saved_models import files as keras_files
-from ..saved_models import fitting
 from ..saved_models.graphs import NotRebuiltError
+from ..saved_models.loading import load
 from ..store import writable_folder
 from ..study.applicable import applicable, left_alone
 from ..study.catalogue import Settings, forms
@@ -95,7 +95,7 @@ def begin(bench: Bench, path: str, settings: Callable[[int, int], Settings], req
     if keras_files.is_tflite(Path(path)):
         return _by_converting(bench, path, "", request)
     try:
-        fitting.load(path)
+        load(path)
         bench.user_model(path)
     except NotRebuiltError as error:
         return _by_converting(bench, path, str(error), request)

@@ -1,14 +1,13 @@
 """Nodes become a functional model of Keras 2."""
 
-import functools
 import inspect
-from collections.abc import Iterator
 
 import numpy as np
 
 from ..nets.keras2 import keras
 from ..nets.layers import KERNEL_LAYERS, kernel_layers
 from . import canonical, folding, reader
+from .child import first_line
 from .graphs import AFFINE, Net, Node, NotRebuiltError
 
 
@@ -80,31 +79,26 @@ def _cannot_build(node: Node, error: Exception) -> NotRebuiltError:
     )
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, in a line of at most 200 characters."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-@functools.cache
-def _arguments(kind: type) -> frozenset[str]:
+def _arguments(kind: type) -> set[str]:
     """The names that a layer's constructor takes, those of the classes it builds on included."""
-
-    def names() -> Iterator[str]:
-        for each in kind.__mro__:
-            if "__init__" in vars(each):
-                yield from inspect.signature(vars(each)["__init__"]).parameters
-
-    return frozenset(names()) - {"self", "args", "kwargs"}
+    makers = [vars(each)["__init__"] for each in kind.__mro__ if "__init__" in vars(each)]
+    return {name for maker in makers for name in inspect.signature(maker).parameters} - _NO_ARGUMENTS
 
 
-def fold_batch_norm(model: keras.Model) -> keras.Model:
-    """The same function with batch normalization, Rescaling and Normalization folded into the kernels.
+#: What a constructor has besides.
+_NO_ARGUMENTS = {"self", "args", "kwargs"}
 
-    Exact up to the rounding of float32; see `folding.fold`. `model` stays as it was.
 
-    Raises:
-        NotRebuiltError: a model that `load` would not take either.
+def folded(model: keras.Model) -> keras.Model:
+    """The same function in inference with batch normalization folded into the kernels, see `folding.fold`.
+
+    Exact up to the rounding of float32; names stay.
+
+    Args:
+        model: it stays as it was, and is given back where it has no batch normalization.
     """
+    if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
+        return model
     return to_keras(folding.fold(canonical.canonical(reader.read(model))))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .graphs import AFFINE, Net, Node, affine, expanded, without
+from .graphs import AFFINE, Net, Node, affine, expanded, rewritten, without
 
 #: Functions that stay in the layer which they end: the converter and TFMOT take them there.
 _FUSED = ("linear", "relu", "softmax", "sigmoid")
@@ -27,19 +27,10 @@ _LEAKY_SLOPE = 0.2
 _KIN = {
     name + "1D": name + "2D"
     for name in (
-        "Conv",
-        "SeparableConv",
-        "DepthwiseConv",
-        "MaxPooling",
-        "AveragePooling",
-        "GlobalMaxPooling",
-        "GlobalAveragePooling",
-        "ZeroPadding",
-        "Cropping",
-        "UpSampling",
-        "SpatialDropout",
+        "Conv", "SeparableConv", "DepthwiseConv", "MaxPooling", "AveragePooling", "GlobalMaxPooling",
+        "GlobalAveragePooling", "ZeroPadding", "Cropping", "UpSampling", "SpatialDropout",
     )
-}
+}  # fmt: skip
 #: Layers that do the same to a tensor of height 1 as to one without a height.
 _ANY_RANK = (
     "Activation", "ReLU", "LeakyReLU", "ELU", "PReLU", "ThresholdedReLU", "Softmax", "Dropout",
@@ -50,17 +41,13 @@ _ANY_RANK = (
 
 def canonical(net: Net) -> Net:
     """The same function in the layers that the methods take."""
-    net = expanded(_without_idle(net), _function_as_layer)
+    net = expanded(rewritten(net, ("Identity", "Activation"), _without_idle), _function_as_layer)
     net = _two_dimensional(expanded(net, _bare_normalization))
     return expanded(expanded(net, _pointwise), _two_of_separable)
 
 
-def _without_idle(net: Net) -> Net:
-    for node in net.nodes:
-        idle = node.kind == "Identity" or (node.kind == "Activation" and node.activation == "linear")
-        if idle and node.name != net.output:
-            net = without(net, net.node(node.name))
-    return net
+def _without_idle(net: Net, node: Node) -> Net:
+    return without(net, node) if node.activation == "linear" and node.name != net.output else net
 
 
 # Functions
@@ -68,10 +55,13 @@ def _without_idle(net: Net) -> Net:
 
 def _function_as_layer(node: Node) -> list[Node]:
     function = _RENAMED.get(node.activation, node.activation)
+    if node.kind == "ReLU" and node.config.get("max_value") == 6 and not node.config.get("negative_slope"):
+        # which TFMOT knows as an Activation only
+        return [replace(node, kind="Activation", config={"activation": "relu6"})]
     if node.kind == "Activation":
         (source,) = node.inputs
         return function_nodes(node.name, function, source, node.shape)
-    if "activation" not in node.config or function in _FUSED or node.kind not in _WITH_FUNCTION:
+    if function in _FUSED or node.kind not in _WITH_FUNCTION:
         return [node]
     linear = replace(node, config={**node.config, "activation": "linear"})
     return [linear, *function_nodes(f"{node.name}_{function}", function, node.name, node.shape)]
@@ -206,13 +196,17 @@ def _pointwise(node: Node) -> list[Node]:
     if node.kind != "Dense" or len(node.shape) != 3:
         return [node]
     kernel, *bias = node.weights
+    return [_one_by_one(node, kernel[None, None], bias)]
+
+
+def _one_by_one(node: Node, kernel: np.ndarray, bias: Sequence[np.ndarray]) -> Node:
     config = {
         "filters": kernel.shape[-1],
         "kernel_size": (1, 1),
         "use_bias": bool(bias),
-        "activation": node.config.get("activation", "linear"),
+        "activation": node.activation,
     }
-    return [replace(node, kind="Conv2D", config=config, weights=(kernel[None, None], *bias))]
+    return replace(node, kind="Conv2D", config=config, weights=(kernel, *bias))
 
 
 def _two_of_separable(node: Node) -> list[Node]:
@@ -220,30 +214,15 @@ def _two_of_separable(node: Node) -> list[Node]:
     if node.kind != "SeparableConv2D":
         return [node]
     depthwise, pointwise, *bias = node.weights
-    shared = {k: node.config[k] for k in ("strides", "padding", "dilation_rate") if k in node.config}
-    multiplier = depthwise.shape[3]
-    first = Node(
+    config = {k: node.config[k] for k in ("strides", "padding", "dilation_rate") if k in node.config}
+    config |= {"kernel_size": depthwise.shape[:2], "depth_multiplier": depthwise.shape[3], "use_bias": False}
+    first = replace(
+        node,
         name=f"{node.name}_depthwise",
         kind="DepthwiseConv2D",
-        config={
-            "kernel_size": depthwise.shape[:2],
-            "depth_multiplier": multiplier,
-            "use_bias": False,
-            "activation": "linear",
-            **shared,
-        },
-        inputs=node.inputs,
+        config=config,
         weights=(depthwise,),
-        shape=(*node.shape[:2], depthwise.shape[2] * multiplier),
+        shape=(*node.shape[:2], depthwise.shape[2] * depthwise.shape[3]),
         layer=node.layer and f"{node.layer}_depthwise",
     )
-    config = {
-        "filters": pointwise.shape[-1],
-        "kernel_size": (1, 1),
-        "use_bias": bool(bias),
-        "activation": node.config.get("activation", "linear"),
-    }
-    return [
-        first,
-        replace(node, kind="Conv2D", config=config, inputs=(first.name,), weights=(pointwise, *bias)),
-    ]
+    return [first, _one_by_one(replace(node, inputs=(first.name,)), pointwise, bias)]

@@ -1,11 +1,10 @@
 """The second way in: a model that cannot be rebuilt is converted as it is, by its own Keras.
 
-`python -m model_compression.saved_models.converting MODEL FOLDER` is that process. It converts for one image
-a call, for which recurrent and attention layers become what every interpreter runs.
+It is converted for one image a call, for which recurrent and attention layers become what every interpreter
+runs.
 """
 
 import os
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 
 from . import child
 from .graphs import UnsupportedModelError
+from .reader import load_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +23,11 @@ class Converted:
     """.tflite files of a model.
 
     Attributes:
-        contents: their bytes by form. reasons: by form, why there is none.
+        contents: their bytes by form, of those that the converter could write.
         answers: what the model itself gives for the images it was asked about, (n, ...).
     """
 
     contents: Mapping[str, bytes]
-    reasons: Mapping[str, str]
     answers: np.ndarray
 
 
@@ -53,7 +52,6 @@ def convert(path: str, images: np.ndarray, forms: Sequence[str], *, legacy: bool
         child.call("converting", path, name, legacy=legacy)
         return Converted(
             contents={file.stem: file.read_bytes() for file in sorted(folder.glob("*.tflite"))},
-            reasons={file.stem: file.read_text() for file in sorted(folder.glob("*.reason"))},
             answers=np.load(folder / "answers.npy", allow_pickle=False),
         )
 
@@ -71,12 +69,7 @@ def _callable(path: str) -> tuple[Any, Any, list[tuple[tuple[int | None, ...], A
         ends = function.structured_input_signature[1]
         shapes = [(tuple(spec.shape[1:]), spec.dtype) for spec in ends.values()]
         return lambda *given: function(**dict(zip(ends, given, strict=True))), loaded, shapes
-    if os.environ.get("TF_USE_LEGACY_KERAS") == "1":
-        import tf_keras as keras
-    else:
-        import keras  # type: ignore[no-redef]
-    safe = {"safe_mode": True} if path.endswith(".keras") else {}
-    model = keras.models.load_model(path, compile=False, **safe)
+    model = load_model(path)
     shapes = [(tuple(tensor.shape[1:]), tf.as_dtype(tensor.dtype)) for tensor in model.inputs]
 
     def call(*given: Any) -> Any:
@@ -86,18 +79,19 @@ def _callable(path: str) -> tuple[Any, Any, list[tuple[tuple[int | None, ...], A
 
 
 def _has_layers(path: str) -> bool:
-    import tf_keras
-
     try:
-        return hasattr(tf_keras.models.load_model(path, compile=False), "inputs")
+        return hasattr(load_model(path), "inputs")
     # what it raises for a SavedModel without layers differs from version to version
     except Exception:
         return False
 
 
-def _convert(path: str, images: np.ndarray, forms: Sequence[str], folder: Path) -> None:
+def carry_out(path: str, folder: Path) -> None:
+    """Write the forms and FOLDER/answers.npy for FOLDER/images.npz."""
     import tensorflow as tf
 
+    with np.load(folder / "images.npz", allow_pickle=False) as arrays:
+        images, forms = arrays["images"], arrays["forms"].tolist()
     call, holder, ends = _callable(path)
     if len(ends) != 1:
         raise UnsupportedModelError(f"the model has {len(ends)} inputs; allowed is one")
@@ -122,11 +116,10 @@ def _convert(path: str, images: np.ndarray, forms: Sequence[str], folder: Path) 
             converter.inference_input_type = converter.inference_output_type = tf.int8
         try:
             (folder / f"{form}.tflite").write_bytes(converter.convert())
-        # a form less, with the reason, but the first is what all depends on
-        except Exception as error:
+        # a form less, but the first is what all depends on
+        except Exception:
             if form == "float32":
                 raise
-            (folder / f"{form}.reason").write_text(" ".join(str(error).split())[:300] or type(error).__name__)
 
 
 #: Images whose answers are compared.
@@ -136,20 +129,3 @@ ASKED = 32
 def _zip(shape: tuple[int | None, ...], given: tuple[int, ...]) -> list[tuple[int | None, int]]:
     """Each of a model's sizes with that of the images; where they have other axes, the model's alone."""
     return [(size, given[k] if len(given) == len(shape) else 1) for k, size in enumerate(shape)]
-
-
-def main(arguments: list[str]) -> int:
-    """Write the forms and FOLDER/answers.npy for FOLDER/images.npz, or FOLDER/error.txt."""
-    path, folder = arguments[0], Path(arguments[1])
-    try:
-        with np.load(folder / "images.npz", allow_pickle=False) as arrays:
-            _convert(path, arrays["images"], [str(form) for form in arrays["forms"]], folder)
-    # whatever Keras and the converter raise is an answer to the one who asked
-    except Exception as error:
-        (folder / "error.txt").write_text(" ".join(str(error).split())[:300] or type(error).__name__)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

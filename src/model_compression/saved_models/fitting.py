@@ -4,8 +4,6 @@ The file has to take what the model took. A net that takes numbers from 0 to 255
 trained on smaller ones, by a factor that its first kernels hold meanwhile; see `taking`.
 """
 
-import io
-import json
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,25 +11,11 @@ import numpy as np
 from ..data.datasets import Dataset
 from ..quiet import quiet
 from . import graphs
-from .building import fold_batch_norm, frozen_layers, to_keras
-from .files import digest, is_path
+from .building import to_keras
 from .folding import fold
 from .graphs import Net, UnsupportedModelError
-from .loading import UserModel, load
+from .loading import UserModel
 from .ranges import DECIDING_IMAGES, Range, choose, with_images
-
-__all__ = [
-    "Fitted",
-    "UnsupportedModelError",
-    "UserModel",
-    "digest",
-    "fit_to",
-    "fold_batch_norm",
-    "frozen_layers",
-    "is_path",
-    "load",
-    "to_keras",
-]
 
 #: Numbers up to this size are trained on as they are.
 LARGEST_TRAINED = 10.0
@@ -49,7 +33,6 @@ class Fitted:
             the net to take what the model took. carried: layers before them, which a factor passes through.
         ending: what makes the model's outputs of the net's scores: "softmax", "sigmoid" or "linear".
         notes: what was decided, a sentence each.
-        validation_accuracy: on the images that decided, a fraction.
     """
 
     net: Net
@@ -59,7 +42,6 @@ class Fitted:
     carried: tuple[str, ...]
     ending: str
     notes: tuple[str, ...]
-    validation_accuracy: float
 
     def fed(self, data: Dataset) -> Dataset:
         """The data as the model, and its files, take them: float32 images."""
@@ -72,22 +54,13 @@ class Fitted:
 
 def pack(fitted: Fitted) -> bytes:
     """An .npz file; `unpack` reads it."""
-    file = io.BytesIO()
     said = {name: value for name, value in vars(fitted).items() if name != "net"}
-    said["range"] = vars(fitted.range)
-    np.savez(
-        file,
-        allow_pickle=False,
-        net=np.frombuffer(graphs.pack(fitted.net), np.uint8),
-        said=np.frombuffer(json.dumps(said).encode(), np.uint8),
-    )
-    return file.getvalue()
+    return graphs.pack(fitted.net, said | {"range": vars(fitted.range)})
 
 
 def unpack(content: bytes) -> Fitted:
     """What `pack` wrote."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        net, said = graphs.unpack(arrays["net"].tobytes()), json.loads(arrays["said"].tobytes())
+    net, said = graphs.unpack(content)
     said |= {name: tuple(said[name]) for name in ("scaled", "carried", "notes")}
     found = said.pop("range")
     return Fitted(net=net, range=Range(**{**found, "shape": tuple(found["shape"])}), **said)
@@ -121,7 +94,6 @@ def fit_to(model: UserModel, data: Dataset) -> Fitted:
         carried=(),
         ending=model.ending,
         notes=(*chosen.notes, ENDING_NOTES[model.ending]),
-        validation_accuracy=chosen.accuracy,
     )
     return _trainable(fitted, data)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .graphs import AFFINE, KERNELS, Net, Node, UnsupportedModelError, changed, without
+from .graphs import AFFINE, KERNELS, Net, Node, UnsupportedModelError, changed, expanded, rewritten, without
 
 
 def fold(net: Net) -> Net:
@@ -24,73 +24,51 @@ def fold(net: Net) -> Net:
     Args:
         net: a canonical one.
     """
-    for node in net.nodes:
-        if node.kind in ("BatchNormalization", "Rescaling", "Normalization"):
-            net = changed(net, _as_affine(node))
-    for name in [node.name for node in net.nodes if node.kind == AFFINE]:
-        if _is_of_hard_sigmoid(net, net.node(name)):
-            net = changed(net, replace(net.node(name), kind="Rescaling"))
-    for name in [node.name for node in net.nodes if node.kind == AFFINE]:
-        net = _slide(net, net.node(name))
-    for name in [node.name for node in net.nodes if node.kind == AFFINE]:
-        net = _fold_back(net, net.node(name))
-    # from the back, so that a chain of two ends up in the kernel behind both
-    for name in [node.name for node in reversed(net.nodes) if node.kind == AFFINE]:
-        net = _fold_forward(net, net.node(name))
-    for node in net.nodes:
-        if node.kind == AFFINE:
-            net = changed(net, _standing(net, node))
-    for name in [node.name for node in net.nodes if node.kind in ("ReLU", "Activation")]:
-        net = _tidy_relu(net, net.node(name))
-    return net
+    net = rewritten(net, ("BatchNormalization", "Rescaling", "Normalization"), _as_affine)
+    for rule in (_spare_hard_sigmoid, _slide, _fold_back):
+        net = rewritten(net, [AFFINE], rule)
+    # from the end, so that a chain of two ends up in the kernel behind both
+    net = rewritten(net, [AFFINE], _fold_forward, from_the_end=True)
+    net = rewritten(net, [AFFINE], _stand)
+    return rewritten(net, ("ReLU", "Activation"), _fuse_relu)
 
 
-def _is_of_hard_sigmoid(net: Net, node: Node) -> bool:
-    """Whether a node is half of x * relu6(x + 3) / 6, or scales a ReLU6 by which something is multiplied."""
+def _spare_hard_sigmoid(net: Net, node: Node) -> Net:
+    """Numbers stay numbers in x * relu6(x + 3) / 6, and where a ReLU6 is scaled by which others are gated."""
     if any(array.size > 1 for array in node.weights):
-        return False
+        return net
     scale, offset = (float(array[0]) for array in node.weights)
-    (source,), readers = node.inputs, net.readers(node.name)
+    (source,), readers, before = node.inputs, net.readers(node.name), net.before(node)
     if (scale, offset) == (1.0, 3.0):
-        return len(net.readers(source)) > 1 and bool(readers) and all(_is_relu6(reader) for reader in readers)
-    before = next((other for other in net.nodes if other.name == source), None)
-    gates = bool(readers) and all(reader.kind == "Multiply" for reader in readers)
-    return not offset and gates and before is not None and _is_relu6(before)
+        spared = len(net.readers(source)) > 1 and all(reader.activation == "relu6" for reader in readers)
+    else:
+        gates = all(reader.kind == "Multiply" for reader in readers)
+        spared = not offset and gates and before is not None and before.activation == "relu6"
+    return changed(net, replace(node, kind="Rescaling")) if spared and readers else net
 
 
-def _is_relu6(node: Node) -> bool:
-    clips = node.config.get("max_value") == 6 and not node.config.get("negative_slope")
-    return (node.kind == "ReLU" and clips) or (node.kind == "Activation" and node.activation == "relu6")
-
-
-def _tidy_relu(net: Net, node: Node) -> Net:
-    """ReLU as a part of the layer before it, and ReLU6 as an Activation.
+def _fuse_relu(net: Net, node: Node) -> Net:
+    """ReLU as a part of the layer before it.
 
     TFMOT 0.8 takes a ReLU layer right behind a kernel for a reason not to quantize that kernel in training,
-    and so loses the zeros and the clusters that it should keep; and it knows ReLU6 as an Activation only.
+    and so loses the zeros and the clusters that it should keep.
     """
-    config = node.config
-    if node.kind == "ReLU":
-        if config.get("negative_slope") or config.get("threshold"):
-            return net
-        most = config.get("max_value")
-        activation = "relu" if most is None else "relu6" if most == 6 else None
-    else:
-        activation = config.get("activation")
-    (source,) = node.inputs
-    before = next((other for other in net.nodes if other.name == source), None)
-    if activation == "relu" and before and _is_linear(before) and len(net.readers(source)) == 1:
-        fused = replace(before, config={**before.config, "activation": "relu"})
-        return without(changed(net, fused), node)
-    if activation == "relu6":
-        return changed(net, replace(node, kind="Activation", config={"activation": "relu6"}))
-    return net
+    plain = node.activation == "relu" or (
+        node.kind == "ReLU"
+        and node.config.get("max_value") is None
+        and not (node.config.get("negative_slope") or node.config.get("threshold"))
+    )
+    before = net.before(node)
+    if not plain or before is None or not _is_linear(before) or len(net.readers(before.name)) > 1:
+        return net
+    return without(changed(net, replace(before, config={**before.config, "activation": "relu"})), node)
 
 
-def _as_affine(node: Node) -> Node:
+def _as_affine(net: Net, node: Node) -> Net:
     config = node.config
     if node.kind == "Rescaling":
-        scale, offset = (np.asarray(config.get(key, plain), np.float64) for key, plain in _RESCALING)
+        scale = np.asarray(config.get("scale", 1.0), np.float64)
+        offset = np.asarray(config.get("offset", 0.0), np.float64)
     elif node.kind == "Normalization":
         mean, variance = (array.astype(np.float64).reshape(-1) for array in node.weights)
         deviation = np.maximum(np.sqrt(variance), 1e-7)  # Keras's epsilon
@@ -108,10 +86,8 @@ def _as_affine(node: Node) -> Node:
         mean, variance = next(weights), next(weights)
         scale = gamma / np.sqrt(variance + config.get("epsilon", 1e-3))
         offset = beta - mean * scale
-    return replace(node, kind=AFFINE, config={}, weights=(np.atleast_1d(scale), np.atleast_1d(offset)))
-
-
-_RESCALING = (("scale", 1.0), ("offset", 0.0))
+    both = np.atleast_1d(scale), np.atleast_1d(offset)
+    return changed(net, replace(node, kind=AFFINE, config={}, weights=both))
 
 
 def _is_linear(node: Node) -> bool:
@@ -123,28 +99,27 @@ def _with_bias(node: Node, kernel: np.ndarray, bias: np.ndarray) -> Node:
     return replace(node, config={**node.config, "use_bias": True}, weights=weights)
 
 
-def _bias(node: Node, channels: int) -> np.ndarray:
-    return node.weights[1].astype(np.float64) if len(node.weights) > 1 else np.zeros(channels)
+def _bias(node: Node) -> np.ndarray:
+    """A kernel's bias, or the number 0."""
+    return np.asarray(node.weights[1] if len(node.weights) > 1 else 0.0, np.float64)
 
 
 def _fold_back(net: Net, node: Node) -> Net:
     """Into the kernel, or the other affine node, right before it, where only this node reads that."""
     scale, offset = node.weights
-    (source,) = node.inputs
-    if source == net.input or source == net.output or len(net.readers(source)) > 1:
+    before = net.before(node)
+    if before is None or before.name == net.output or len(net.readers(before.name)) > 1:
         return net
-    before = net.node(source)
     if before.kind == AFFINE:
         first_scale, first_offset = before.weights
         made = replace(before, weights=(first_scale * scale, first_offset * scale + offset))
     elif _is_linear(before):
         kernel = before.weights[0].astype(np.float64)
-        channels = before.shape[-1]
-        assert channels is not None
-        scale, offset = np.broadcast_to(scale, channels), np.broadcast_to(offset, channels)
+        depthwise = before.kind == "DepthwiseConv2D"
         # the two last axes of a depthwise kernel together count the output channels
-        factor = scale.reshape(kernel.shape[2:]) if before.kind == "DepthwiseConv2D" else scale
-        made = _with_bias(before, kernel * factor, _bias(before, channels) * scale + offset)
+        channels = kernel.shape[2:] if depthwise else kernel.shape[-1:]
+        scale, offset = (np.broadcast_to(w, int(np.prod(channels))) for w in node.weights)
+        made = _with_bias(before, kernel * scale.reshape(channels), _bias(before) * scale + offset)
     else:
         return net
     return without(changed(net, made), node)
@@ -152,45 +127,37 @@ def _fold_back(net: Net, node: Node) -> Net:
 
 def _slide(net: Net, node: Node) -> Net:
     """Behind the layers that only move numbers about, where it treats all numbers alike."""
-    while node.weights[0].size == node.weights[1].size == 1 and node.name != net.output:
-        (reader, *others) = net.readers(node.name)
-        moved = reader.kind in ("Reshape", "Flatten", "Permute")
-        # padding brings in zeros, which the offset would not have touched
-        moved |= reader.kind == "ZeroPadding2D" and not np.any(node.weights[1])
-        if others or not moved or reader.name == net.output:
-            break
-        (source,) = node.inputs
-        behind = replace(node, inputs=(reader.name,), shape=reader.shape)
-        nodes: list[Node] = []
-        for other in net.nodes:
-            if other is reader:
-                nodes += [replace(reader, inputs=(source,)), behind]
-            elif other is not node:
-                inputs = tuple(node.name if name == reader.name else name for name in other.inputs)
-                nodes.append(replace(other, inputs=inputs))
-        net, node = replace(net, nodes=tuple(nodes)), behind
-    return net
+    readers = net.readers(node.name)
+    if any(array.size > 1 for array in node.weights) or node.name == net.output or len(readers) > 1:
+        return net
+    (reader,) = readers
+    # padding brings in zeros, which the offset would not have touched
+    still = ("Reshape", "Flatten", "Permute") + ("ZeroPadding2D",) * (not np.any(node.weights[1]))
+    if reader.kind not in still or reader.name == net.output:
+        return net
+    behind = replace(node, inputs=(reader.name,), shape=reader.shape)
+    net = expanded(without(net, node), lambda each: [each, behind] if each.name == reader.name else [each])
+    return _slide(net, behind)
 
 
 def _fold_forward(net: Net, node: Node) -> Net:
     """Into every kernel that reads it, Dropout between them passed over, where all of them can take it."""
-    readers, waiting = [], net.readers(node.name)
+    kernels, waiting = [], net.readers(node.name)
     if node.name == net.output or not waiting:
         return net
     while waiting:
         reader = waiting.pop()
-        if (
-            reader.kind in ("Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianNoise")
-            and reader.name != net.output
-        ):
+        if reader.kind in _PASSED_OVER and reader.name != net.output:
             waiting += net.readers(reader.name)
         elif reader.kind in KERNELS and _takes_input_affine(reader, node):
-            readers.append(reader)
+            kernels.append(_absorbed(reader, node))
         else:
             return net
-    for reader in readers:
-        net = changed(net, _absorbed(reader, node))
-    return without(net, net.node(node.name))
+    return without(changed(net, *kernels), node)
+
+
+#: Layers that change nothing in inference.
+_PASSED_OVER = ("Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianNoise")
 
 
 def _takes_input_affine(reader: Node, node: Node) -> bool:
@@ -198,27 +165,20 @@ def _takes_input_affine(reader: Node, node: Node) -> bool:
     if reader.config.get("groups", 1) != 1 or reader.layer:
         return False
     # "same" pads with zeros, which the offset would not have touched
-    return (
-        reader.kind == "Dense"
-        or reader.config.get("padding", "valid") == "valid"
-        or not np.any(node.weights[1])
-    )
+    padded = reader.kind != "Dense" and reader.config.get("padding", "valid") != "valid"
+    return not padded or not np.any(node.weights[1])
 
 
 def _absorbed(reader: Node, node: Node) -> Node:
     kernel = reader.weights[0].astype(np.float64)
-    scale, offset = (np.broadcast_to(w, kernel.shape[-2]) for w in node.weights)
-    added = kernel * offset[:, None]
-    scaled = kernel * scale[:, None]
-    if reader.kind == "DepthwiseConv2D":
-        return _with_bias(
-            reader, scaled, _bias(reader, kernel[0, 0].size) + added.sum(axis=(0, 1)).reshape(-1)
-        )
-    moved = added.reshape(-1, kernel.shape[-1]).sum(axis=0)
-    return _with_bias(reader, scaled, _bias(reader, kernel.shape[-1]) + moved)
+    scale, offset = (np.broadcast_to(w, kernel.shape[-2])[:, None] for w in node.weights)
+    # a depthwise kernel adds over its places only, the others over the channels that they read too
+    summed = (0, 1) if reader.kind == "DepthwiseConv2D" else tuple(range(kernel.ndim - 1))
+    moved = (kernel * offset).sum(axis=summed).reshape(-1)
+    return _with_bias(reader, kernel * scale, _bias(reader) + moved)
 
 
-def _standing(net: Net, node: Node) -> Node:
+def _stand(net: Net, node: Node) -> Net:
     """An affine node that no kernel could take, as a layer of its own."""
     channels = node.shape[-1]
     if channels is None:
@@ -226,14 +186,11 @@ def _standing(net: Net, node: Node) -> Node:
     scale, offset = (np.broadcast_to(w, channels).astype(np.float32) for w in node.weights)
     if len(node.shape) == 3:
         config = {"kernel_size": (1, 1), "use_bias": True, "activation": "linear"}
-        kernel = scale.reshape(1, 1, channels, 1)
-        return replace(node, kind="DepthwiseConv2D", config=config, weights=(kernel, offset))
+        weights = scale.reshape(1, 1, channels, 1), offset
+        return changed(net, replace(node, kind="DepthwiseConv2D", config=config, weights=weights))
     # mean 0 and variance 1 - epsilon, so that gamma and beta are all that is left
-    epsilon = np.float32(1e-3)
-    mean, variance = np.zeros(channels, np.float32), np.full(channels, 1 - epsilon, np.float32)
-    return replace(
-        node,
-        kind="BatchNormalization",
-        config={"epsilon": 1e-3},
-        weights=(scale, offset, mean, variance),
+    config = {"epsilon": 1e-3}
+    plain = np.zeros(channels, np.float32), np.full(channels, 1 - np.float32(1e-3), np.float32)
+    return changed(
+        net, replace(node, kind="BatchNormalization", config=config, weights=(scale, offset, *plain))
     )

@@ -75,6 +75,11 @@ class Net:
                 return node
         raise KeyError(name)
 
+    def before(self, node: Node) -> Node | None:
+        """The node that a node of one input reads; None where that is the net's input."""
+        (source,) = node.inputs
+        return None if source == self.input else self.node(source)
+
     def shape_of(self, name: str) -> tuple[int | None, ...]:
         """What a node, or the input, gives."""
         return self.input_shape if name == self.input else self.node(name).shape
@@ -89,73 +94,55 @@ class Net:
         return self.node(self.output).shape
 
 
-def pack(net: Net) -> bytes:
-    """An .npz file with the net; `unpack` reads it."""
-    described = {
-        "input": net.input,
-        "input_shape": net.input_shape,
-        "output": net.output,
-        "nodes": [
-            {
-                "name": node.name,
-                "kind": node.kind,
-                "config": dict(node.config),
-                "inputs": node.inputs,
-                "shape": node.shape,
-                "layer": node.layer,
-                "weights": len(node.weights),
-            }
-            for node in net.nodes
-        ],
-    }
+def pack(net: Net, said: Mapping[str, Any] | None = None) -> bytes:
+    """An .npz file with the net, and what else is said of it; `unpack` reads both."""
+    nodes = [vars(node) | {"weights": len(node.weights)} for node in net.nodes]
     arrays = {f"{i}.{k}": array for i, node in enumerate(net.nodes) for k, array in enumerate(node.weights)}
+    text = json.dumps({"net": vars(net) | {"nodes": nodes}, "said": said or {}}, default=_plain)
     file = io.BytesIO()
-    text = np.frombuffer(json.dumps(described, default=_plain).encode(), np.uint8)
-    np.savez(file, allow_pickle=False, net=text, **arrays)
+    np.savez(file, allow_pickle=False, text=np.frombuffer(text.encode(), np.uint8), **arrays)
     return file.getvalue()
 
 
 def _plain(value: Any) -> Any:
-    """What JSON cannot hold of a Keras config: NumPy numbers, and lists that Keras wraps."""
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else list(value)
+    """What JSON cannot hold of a Keras config: NumPy numbers, and lists and dicts that Keras wraps."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return dict(value) if isinstance(value, Mapping) else list(value)
 
 
-def unpack(content: bytes) -> Net:
-    """The net of an .npz file that `pack` wrote."""
+def unpack(content: bytes) -> tuple[Net, dict[str, Any]]:
+    """The net of an .npz file that `pack` wrote, and what else was said."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        described = json.loads(arrays["net"].tobytes())
-        nodes = tuple(
-            Node(
-                name=each["name"],
-                kind=each["kind"],
-                config=each["config"],
-                inputs=tuple(each["inputs"]),
-                shape=tuple(each["shape"]),
-                layer=each["layer"],
-                weights=tuple(arrays[f"{i}.{k}"] for k in range(each["weights"])),
-            )
-            for i, each in enumerate(described["nodes"])
-        )
-    return Net(
-        input=described["input"],
-        input_shape=tuple(described["input_shape"]),
-        nodes=nodes,
-        output=described["output"],
-    )
+        found = json.loads(arrays["text"].tobytes())
+        for i, node in enumerate(found["net"]["nodes"]):
+            node |= {key: tuple(node[key]) for key in ("inputs", "shape")}
+            node["weights"] = tuple(arrays[f"{i}.{k}"] for k in range(node["weights"]))
+    nodes, shape = (tuple(Node(**node) for node in found["net"]["nodes"])), tuple(found["net"]["input_shape"])
+    return Net(**found["net"] | {"nodes": nodes, "input_shape": shape}), found["said"]
 
 
 # Changes of a net; each gives a new one
 
 
+def expanded(net: Net, rule: Callable[[Node], Sequence[Node]]) -> Net:
+    """The net with each node as the nodes that `rule` makes of it.
+
+    Readers read the last of them; where there is none, what the node read.
+    """
+    nodes: list[Node] = []
+    now = {net.input: net.input}
+    for node in net.nodes:
+        inputs = tuple(now[name] for name in node.inputs)
+        made = rule(replace(node, inputs=inputs))
+        nodes += made
+        now[node.name] = made[-1].name if made else inputs[0]
+    return replace(net, nodes=tuple(nodes), output=now[net.output])
+
+
 def without(net: Net, node: Node) -> Net:
     """The net without a node of one input, whose readers read that input instead."""
-    (source,) = node.inputs
-    nodes = (
-        replace(other, inputs=tuple(source if name == node.name else name for name in other.inputs))
-        for other in net.nodes
-        if other is not node
-    )
-    return replace(net, nodes=tuple(nodes), output=source if net.output == node.name else net.output)
+    return expanded(net, lambda each: [] if each.name == node.name else [each])
 
 
 def changed(net: Net, *nodes: Node) -> Net:
@@ -164,28 +151,17 @@ def changed(net: Net, *nodes: Node) -> Net:
     return replace(net, nodes=tuple(by_name.get(node.name, node) for node in net.nodes))
 
 
-def prepend(net: Net, node_of: Callable[[str], Node]) -> Net:
-    """The net behind one more node; `node_of` makes it from the name of the input."""
-    node = node_of(net.input)
-    nodes = (
-        replace(other, inputs=tuple(node.name if name == net.input else name for name in other.inputs))
-        for other in net.nodes
-    )
-    return replace(net, nodes=(node, *nodes))
+def rewritten(
+    net: Net, kinds: Sequence[str], rule: Callable[[Net, Node], Net], *, from_the_end: bool = False
+) -> Net:
+    """The net after `rule` has changed it at each node of some kinds, one after the other."""
+    names = [node.name for node in net.nodes if node.kind in kinds]
+    for name in reversed(names) if from_the_end else names:
+        net = rule(net, net.node(name))
+    return net
 
 
 def affine(name: str, source: str, scale: float, offset: float, shape: tuple[int | None, ...]) -> Node:
     """A node that computes scale * x + offset."""
     weights = (np.array([scale], np.float32), np.array([offset], np.float32))
     return Node(name=name, kind=AFFINE, inputs=(source,), weights=weights, shape=shape)
-
-
-def expanded(net: Net, rule: Callable[[Node], Sequence[Node]]) -> Net:
-    """The net with each node as the nodes that `rule` makes of it; the last of them is what readers read."""
-    nodes: list[Node] = []
-    now = {net.input: net.input}
-    for node in net.nodes:
-        made = rule(replace(node, inputs=tuple(now[name] for name in node.inputs)))
-        nodes += made
-        now[node.name] = made[-1].name
-    return replace(net, nodes=tuple(nodes), output=now[net.output])

@@ -6,19 +6,17 @@ What is built from the nodes has to answer what the file's own Keras answers.
 import functools
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from ..nets.keras2 import keras
 from ..quiet import quiet
 from . import child, graphs, reader
-from .building import first_line, to_keras
+from .building import to_keras
 from .canonical import canonical
-from .ending import without_ending
 from .files import SAVE_AGAIN, check_config, digest, identify
-from .graphs import Net, NotRebuiltError, UnsupportedModelError
+from .graphs import Net, NotRebuiltError, UnsupportedModelError, changed, without
 
 #: How far, relative to the largest, answers may lie apart that should be the same.
 TOLERANCE = 1e-4
@@ -32,13 +30,10 @@ class UserModel:
 
     Attributes:
         net: its nodes in canonical layers, nothing folded, unbounded scores at the end.
-        keras_version: of the file.
         ending: what makes its outputs of the scores: "softmax", "sigmoid" or "linear".
     """
 
-    path: Path
     net: Net
-    keras_version: str
     ending: str
 
 
@@ -53,20 +48,30 @@ def _load(path: str, content: str) -> UserModel:
     with quiet():
         built = to_keras(net).predict(reader.probes(net.input_shape), verbose=0)
     error = _relative_error(built, answers)
+    functions = sorted({node.activation for node in read.nodes})
     if not error <= (HALF_TOLERANCE if half else TOLERANCE):
         raise NotRebuiltError(
             f"{path}: rebuilt from its layers, the model gives other scores (error {error:.2g}): one of its "
-            "layers computes differently in Keras 2; " + _suspects(read)
+            f"layers computes differently in Keras 2; its activations are {', '.join(functions)}; relu and "
+            "relu6 are the same in both"
         )
     net, ending = without_ending(net)
-    return UserModel(path=Path(path), net=net, keras_version=version, ending=ending)
+    return UserModel(net=net, ending=ending)
 
 
-def _suspects(net: Net) -> str:
-    functions = {str(node.config["activation"]) for node in net.nodes if "activation" in node.config}
-    return (
-        f"its activations are {', '.join(sorted(functions)) or 'none'}; relu and relu6 are the same in both"
-    )
+#: Functions that keep the order of scores, and make probabilities of them.
+ENDINGS = ("softmax", "sigmoid")
+
+
+def without_ending(net: Net) -> tuple[Net, str]:
+    """The net with unbounded scores, and the function of `ENDINGS` that it ended with, or "linear"."""
+    last = net.node(net.output)
+    function = "softmax" if last.kind == "Softmax" else last.activation
+    if function not in ENDINGS or last.layer:
+        return net, "linear"
+    if last.kind in ("Softmax", "Activation"):
+        return without(net, last), function
+    return changed(net, replace(last, config={**last.config, "activation": "linear"})), function
 
 
 def _relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -87,13 +92,13 @@ def load(path: str | Path) -> UserModel:
 def _read_keras_2(path: str) -> tuple[Net, np.ndarray]:
     try:
         with quiet():
-            return reader.read_file(path, keras)
+            return reader.read_file(path)
     except UnsupportedModelError:
         raise
     # Keras raises whatever comes up in rebuilding its layers
     except Exception as error:
         raise NotRebuiltError(
-            f"{path}: Keras 2 cannot load it ({first_line(error)}); {SAVE_AGAIN}"
+            f"{path}: Keras 2 cannot load it ({child.first_line(error)}); {SAVE_AGAIN}"
         ) from error
 
 
@@ -101,4 +106,5 @@ def _read_keras_3(path: str) -> tuple[Net, np.ndarray]:
     with tempfile.TemporaryDirectory() as name:
         child.call("reader", path, name, legacy=False)
         answers = np.load(Path(name) / "answers.npy", allow_pickle=False)
-        return graphs.unpack((Path(name) / "net.npz").read_bytes()), answers
+        net, _ = graphs.unpack((Path(name) / "net.npz").read_bytes())
+        return net, answers

@@ -1,12 +1,9 @@
 """Reads a Keras model, of Keras 2 or Keras 3, as a `graphs.Net`.
 
-The two Keras cannot share a process once TensorFlow has chosen one, so a Keras 3 file is read by
-`python -m model_compression.saved_models.reader MODEL OUTPUT`, a process of its own, which also says what the
-model answers on a few inputs: what is built from the nodes has to answer the same.
+A Keras 3 file is read in a process of its own, see `child`, which also says what the model answers on a few
+inputs: what is built from the nodes has to answer the same.
 """
 
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -196,8 +193,8 @@ def _operation(
     if len(sources) == 1 and symbol in _FUNCTIONS and all(value in (0, -1) for value in others):
         function = "relu6_sigmoid" if symbol == "hard_sigmoid" else symbol
         return function_nodes(name, function, sources[0], shape)
-    if len(sources) == 1 and symbol in _MEANS and others[:1] in _SPACE and len(shape) == 1:
-        return [replace(end, kind=_MEANS[symbol] + _SPACE_NAMES[len(others[0])])]
+    if len(sources) == 1 and symbol in _MEANS and others[:1] in ([[1]], [[1, 2]]) and len(shape) == 1:
+        return [replace(end, kind=f"Global{_MEANS[symbol]}Pooling{len(others[0])}D")]
     config = _line(symbol, arguments)
     if len(sources) == 1 and config is not None:
         return [replace(end, kind="Rescaling", config=config)]
@@ -212,33 +209,31 @@ _FUNCTIONS = (
     "relu", "relu6", "sigmoid", "tanh", "softmax", "silu", "swish", "elu", "selu", "softplus", "leaky_relu",
     "hard_silu", "hard_swish", "hard_sigmoid",
 )  # fmt: skip
-#: Operators over all places, and the axes that are the places.
-_MEANS = {"mean": "GlobalAveragePooling", "reduce_mean": "GlobalAveragePooling", "max": "GlobalMaxPooling"}
-_MEANS |= {"reduce_max": "GlobalMaxPooling"}
-_SPACE = [[[1, 2]], [[1]]]
-_SPACE_NAMES = {1: "1D", 2: "2D"}
+#: Operators over all places, and the pooling that they are.
+_MEANS = {"mean": "Average", "reduce_mean": "Average", "max": "Max", "reduce_max": "Max"}
 
 
 def _is_axes(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(axis, int) for axis in value)
 
 
+#: Operators on a tensor and a number, by what both Keras call them.
+_LINES = {"add": np.add, "multiply": np.multiply, "mul": np.multiply, "sub": np.subtract}
+_LINES |= {"subtract": np.subtract, **dict.fromkeys(("truediv", "divide", "truedivide"), np.divide)}
+
+
 def _line(symbol: str, arguments: list[Any]) -> dict[str, float] | None:
     """Scale and offset of an operator on a tensor and a number; None for any other."""
-    numbers = [value for value in arguments if isinstance(value, int | float)]
-    if len(arguments) != 2 or len(numbers) != 1:
+    tensors = [not isinstance(value, int | float) for value in arguments]
+    if symbol not in _LINES or sorted(tensors) != [False, True]:
         return None
-    number, tensor_first = float(numbers[0]), not isinstance(arguments[0], int | float)
-    found = {
-        "add": (1.0, number),
-        "multiply": (number, 0.0),
-        "mul": (number, 0.0),
-        "sub": (1.0, -number) if tensor_first else (-1.0, number),
-        "subtract": (1.0, -number) if tensor_first else (-1.0, number),
-    }
-    if tensor_first and number:
-        found |= dict.fromkeys(("truediv", "divide", "truedivide"), (1 / number, 0.0))
-    return dict(zip(("scale", "offset"), found[symbol], strict=True)) if symbol in found else None
+    at = np.array([0.0, 1.0])
+    with np.errstate(all="ignore"):
+        low, high = _LINES[symbol](*(at if t else value for t, value in zip(tensors, arguments, strict=True)))
+    return {"scale": float(high - low), "offset": float(low)} if np.isfinite([low, high]).all() else None
+
+
+# Of files
 
 
 def probes(shape: tuple[int | None, ...]) -> np.ndarray:
@@ -249,14 +244,17 @@ def probes(shape: tuple[int | None, ...]) -> np.ndarray:
     return images
 
 
-def read_file(path: str, keras: Any) -> tuple[Net, np.ndarray]:
-    """The net of a saved model, and what the model answers to `probes`.
+def load_model(path: str) -> Any:
+    """A saved model, by the Keras of this process."""
+    import tensorflow as tf
 
-    Args:
-        keras: the Keras that saved it.
-    """
     safe = {"safe_mode": True} if path.endswith(".keras") else {}
-    model = keras.models.load_model(path, compile=False, **safe)
+    return tf.keras.models.load_model(path, compile=False, **safe)
+
+
+def read_file(path: str) -> tuple[Net, np.ndarray]:
+    """The net of a saved model, and what the model answers to `probes`."""
+    model = load_model(path)
     net = read(model)
     answers = model.predict(probes(net.input_shape), verbose=0)
     while isinstance(answers, dict | list):
@@ -264,22 +262,8 @@ def read_file(path: str, keras: Any) -> tuple[Net, np.ndarray]:
     return net, np.asarray(answers)
 
 
-def main(arguments: list[str]) -> int:
-    """Read a Keras 3 file; write OUTPUT/net.npz and OUTPUT/answers.npy, or OUTPUT/error.txt."""
-    import keras
-
-    path, folder = arguments[0], Path(arguments[1])
-    try:
-        net, answers = read_file(path, keras)
-        (folder / "net.npz").write_bytes(pack(net))
-        np.save(folder / "answers.npy", answers)
-    # whatever Keras raises for a file that it cannot read is an answer to the one who asked
-    except Exception as error:
-        (folder / "error.txt").write_text(" ".join(str(error).split()) or type(error).__name__)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    sys.exit(main(sys.argv[1:]))
+def carry_out(path: str, folder: Path) -> None:
+    """Write FOLDER/net.npz and FOLDER/answers.npy."""
+    net, answers = read_file(path)
+    (folder / "net.npz").write_bytes(pack(net))
+    np.save(folder / "answers.npy", answers)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ..nets.keras2 import keras
 from ..nets.layers import kernel_layers, kernel_size
-from ..saved_models.fitting import frozen_layers
+from ..saved_models.building import frozen_layers
 from .recipes import Recipe
 
 #: The converter's own limit, in TensorFlow's quantize_weights.

@@ -12,13 +12,13 @@ import numpy as np
 from .. import files as file_room
 from .. import saved_models
 from ..data.datasets import Dataset, load_dataset, scale
-from ..nets import augmentation, distillation, named, normalization, training
+from ..nets import augmentation, distillation, named, training
 from ..nets.keras2 import keras, quiet
 from ..nets.layers import clone
 from ..nets.narrowing import with_weights
-from ..nets.normalization import folded
 from ..saved_models import files as keras_files
-from ..saved_models import fitting, taking
+from ..saved_models import fitting, loading, taking
+from ..saved_models.building import folded, to_keras
 from ..store import Store, code_digest, make_key, versions
 from . import measuring
 from .outcomes import Outcome
@@ -92,7 +92,9 @@ class Bench:
         if not steps:
             return self._identity(net)
         step = steps[-1]
-        modules = [training, augmentation, normalization, *(step.technique.modules if step.technique else ())]
+        modules = [training, augmentation, *(step.technique.modules if step.technique else ())]
+        if "BatchNormalization" in self._identity(net):
+            modules.append(saved_models)  # which takes it out
         parents = [self.key(needed) for needed in Training(net=net, steps=steps, seed=seed).needs()]
         root = {} if len(steps) > 1 else {"data": self.data.fingerprint, "libraries": versions()}
         taught = {"temperature": step.teacher.distill.temperature} if step.teacher else {}
@@ -197,7 +199,7 @@ class Bench:
         key = self._identity(path)
         files = self.store.get(key)
         if files is None:
-            fitted = fitting.fit_to(fitting.load(path), self.data)
+            fitted = fitting.fit_to(loading.load(path), self.data)
             self.store.put(key, {"fitted.npz": fitting.pack(fitted)})
             return fitted
         return fitting.unpack(files["fitted.npz"])
@@ -207,7 +209,7 @@ class Bench:
             fitted = self.user_model(net)
             keras.backend.clear_session()
             keras.utils.set_random_seed(seed)
-            return fitting.to_keras(fitted.net)
+            return to_keras(fitted.net)
         return named.build(net, input_shape=self.data.input_shape, classes=self.data.classes, seed=seed)
 
     def _load(self, net: str, seed: int, packed: bytes) -> keras.Model:

@@ -12,7 +12,7 @@ import numpy as np
 from ..nets import narrowing
 from ..nets.keras2 import keras
 from ..nets.narrowing import COUNTS, Channels
-from ..nets.normalization import folded
+from ..saved_models.building import folded
 from .base import Technique
 
 ALLOCATIONS = ("uniform", "global")

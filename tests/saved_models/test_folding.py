@@ -1,12 +1,16 @@
+"""Batch normalization of the nets by name, and of nets in training, goes into the kernels."""
+
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import exactly
 
-from model_compression.nets import named
-from model_compression.nets.keras2 import keras
-from model_compression.nets.normalization import folded
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # TFMOT's, at its import
+    from model_compression.nets import named
+    from model_compression.nets.keras2 import keras
+    from model_compression.saved_models.building import folded
 
 GENERATOR = np.random.default_rng(0)
 layers = keras.layers
@@ -41,11 +45,10 @@ def test_net_by_name_computes_the_same_without_normalization(net: str) -> None:
     plain = folded(model)
     assert normalized(model)
     assert not normalized(plain)
-    assert type(plain) is type(model)
     assert_same_function(model, plain)
     for one, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert {layer.name for layer in plain.layers} < {layer.name for layer in model.layers}
+    assert {layer.name for layer in plain.layers[1:]} < {layer.name for layer in model.layers}
 
 
 def test_net_without_normalization_is_given_back() -> None:
@@ -86,8 +89,9 @@ def test_every_kernel_takes_its_normalization_and_a_plain_relu(parts: list[Any],
     model = chain(*parts)
     plain = folded(model)
     assert_same_function(model, plain)
-    assert plain.layers[0].get_config()["activation"] == activation
-    assert len(plain.layers) == (1 if activation == "relu" else 2)
+    _, kernel, *others = plain.layers
+    assert kernel.get_config()["activation"] == activation
+    assert len(others) == (0 if activation == "relu" else 1)
 
 
 def test_relu_beside_another_reader_stays() -> None:
@@ -99,20 +103,12 @@ def test_relu_beside_another_reader_stays() -> None:
     assert sum(isinstance(layer, layers.ReLU) for layer in plain.layers) == 1
 
 
-def test_normalization_that_cannot_be_folded_is_named() -> None:
-    image = keras.Input((4,))
-    read_twice = layers.Dense(4)(image)
-    twice = keras.Model(
-        image, layers.Add()([layers.BatchNormalization(name="twice")(read_twice), read_twice])
-    )
-    for model, name in (
-        (chain(layers.Conv2D(2, 2, activation="relu"), layers.BatchNormalization(name="behind")), "behind"),
-        (chain(layers.Flatten(), layers.BatchNormalization(name="first"), layers.Dense(2)), "first"),
-        (twice, "twice"),
-    ):
-        message = (
-            f"{name} cannot be folded: allowed is a convolution or Dense layer before it, without "
-            "activation, that nothing else reads"
-        )
-        with pytest.raises(ValueError, match=exactly(message)):
-            folded(model)
+def test_net_whose_normalization_stands_alone_is_folded_again_into_itself() -> None:
+    model = chain(layers.Dense(4, activation="relu"), layers.BatchNormalization(), layers.ReLU(), shape=(3,))
+    plain = folded(model)
+    assert_same_function(model, plain)
+    again = folded(plain)
+    assert [layer.name for layer in again.layers] == [layer.name for layer in plain.layers]
+    for one, other in zip(again.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+    assert normalized(again)
