@@ -9,12 +9,13 @@ import dataclasses
 import functools
 import hashlib
 import importlib.metadata
+import io
 import json
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -82,6 +83,20 @@ def make_key(**parts: Any) -> str:
     """SHA-256 of named parts, in hex: equal parts, equal key, in whatever order."""
     text = json.dumps(plain(parts), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def pack_arrays(arrays: Sequence[np.ndarray]) -> bytes:
+    """Arrays as an .npz file; `unpack_arrays` gives them back in their order."""
+    packed = io.BytesIO()
+    named: dict[str, Any] = {f"{index:03d}": array for index, array in enumerate(arrays)}
+    np.savez(packed, **named)
+    return packed.getvalue()
+
+
+def unpack_arrays(content: bytes) -> list[np.ndarray]:
+    """What `pack_arrays` packed."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return [arrays[name] for name in arrays.files]
 
 
 class Store:

@@ -1,6 +1,6 @@
 """Images moved about, so that a net sees none of them twice."""
 
-from .keras2 import keras, tf
+from .keras2 import tf
 
 #: Limits at strength 1: rotation and shear in radians, change of each side's length as a fraction,
 #: shift in pixels of an image 28 pixels wide.
@@ -77,16 +77,3 @@ def augment(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
         seed: int32 (2,); the same seed moves the images the same way.
     """
     return move(images, draw_moves(tf.shape(images)[0], strength, seed))
-
-
-def augment_batches(model: keras.Model, strength: float, seed: int) -> None:
-    """Make the steps of `model`'s next fit move their images; what it computes stays as it is."""
-    plain = model.train_step
-
-    def train_step(data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        images, labels = data
-        # 31 bits of the seed and the step number: every step of every run draws its own
-        step = tf.cast(model.optimizer.iterations, tf.int32)
-        return plain((augment(images, strength, tf.stack([seed & 0x7FFFFFFF, step])), labels))
-
-    model.train_step = train_step

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..checks import check, check_whole
 from .augmentation import check_images, draw_moves, move, view_seed
 from .keras2 import keras, tf
 
@@ -33,10 +34,8 @@ class DistillConfig:
     views: int
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < float("inf"):
-            raise ValueError(f"temperature is {self.temperature!r}; allowed: finite, above 0")
-        if isinstance(self.views, bool) or not isinstance(self.views, int) or self.views < 1:
-            raise ValueError(f"views is {self.views!r}; allowed: whole numbers from 1")
+        check(0 < self.temperature < float("inf"), "temperature", self.temperature, "finite, above 0")
+        check_whole("views", self.views, 1)
 
 
 def scores(

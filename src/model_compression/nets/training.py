@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..checks import check, check_whole
 from ..data.labels import labels_of
-from .augmentation import augment_batches, check_images, draw_moves, move, view_seed
+from .augmentation import augment, check_images, draw_moves, move, view_seed
 from .keras2 import keras, tf
 
 #: Batches that one call of the training function runs: 1.3 to 1.5 times as fast on a small net, but
@@ -41,15 +42,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; allowed: whole numbers from 1")
-        if not 0 < self.learning_rate < 1:
-            raise ValueError(f"learning_rate is {self.learning_rate!r}; allowed: above 0, below 1")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup is {self.warmup!r}; allowed: 0 up to but not including 1")
-        if not 0 <= self.augment <= 3:
-            raise ValueError(f"augment is {self.augment!r}; allowed: 0 to 3")
+            check_whole(name, getattr(self, name), 1)
+        check(0 < self.learning_rate < 1, "learning_rate", self.learning_rate, "above 0, below 1")
+        check(0 <= self.warmup < 1, "warmup", self.warmup, "0 up to but not including 1")
+        check(0 <= self.augment <= 3, "augment", self.augment, "0 to 3")
 
     def steps(self, images: int) -> int:
         """Optimizer steps that a fit on `images` images really takes."""
@@ -179,51 +175,49 @@ def _tensor(images: np.ndarray) -> tf.Tensor:
     return _last[1]
 
 
-def _batches(images: np.ndarray, labels: np.ndarray, config: TrainConfig) -> tf.data.Dataset:
-    """The batches, in the order, that Keras makes of arrays, but without tf.data's autotuning.
+def _batches(
+    images: np.ndarray, labels: np.ndarray, config: TrainConfig, lesson: Lesson | None, seed: int
+) -> tf.data.Dataset:
+    """The batches, in the order, that Keras makes of arrays; with a lesson, what the teacher saw and said.
 
-    The thread that tunes sleeps for ever longer, and the end of one fit in five waited seconds for it.
+    A view of the lesson an epoch, the first again after the last. Without tf.data's autotuning: the thread
+    that tunes sleeps for ever longer, and the end of one fit in five waited seconds for it.
     """
-    pixels, answers = _tensor(images), tf.constant(labels)
-    size, options = config.batch_size, tf.data.Options()
+    pixels, answers = _tensor(images), tf.constant(lesson.scores if lesson else labels)
+    count, size, options = len(images), config.batch_size, tf.data.Options()
     options.autotune.enabled = False
 
-    def shuffled(_: tf.Tensor) -> tf.Tensor:
-        return tf.random.shuffle(tf.range(len(images), dtype=tf.int64))
+    # the seed of a shuffle is the number of operations before it
+    def shuffled(epoch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        order = tf.random.shuffle(tf.range(count, dtype=tf.int64))
+        return answers, tf.zeros([6, 0]), order, epoch
 
-    def cut(order: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.Dataset.range(0, len(images), size).map(lambda start: order[start : start + size])
-
-    def gather(places: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.gather(pixels, places), tf.gather(answers, places)
-
-    epochs = tf.data.Dataset.range(1).repeat(config.epochs).map(shuffled)
-    return epochs.flat_map(cut).map(gather).prefetch(4).with_options(options)
-
-
-def _taught_batches(images: np.ndarray, lesson: Lesson, config: TrainConfig) -> tf.data.Dataset:
-    """Batches of what the teacher saw and its scores, a view an epoch, the first again after the last."""
-    pixels, scores = _tensor(images), tf.constant(lesson.scores)
-    size, options = config.batch_size, tf.data.Options()
-    options.autotune.enabled = False
-    count = len(images)
-
-    def drawn(view: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def shown(view: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        assert lesson is not None
         moves = draw_moves(count, lesson.strength, view_seed(view))
-        return scores[view], moves, tf.random.shuffle(tf.range(count, dtype=tf.int64))
+        return answers[view], moves, tf.random.shuffle(tf.range(count, dtype=tf.int64)), view
 
-    def cut(answers: tf.Tensor, moves: tf.Tensor, order: tf.Tensor) -> tf.data.Dataset:
+    def cut(said: tf.Tensor, moves: tf.Tensor, order: tf.Tensor, epoch: tf.Tensor) -> tf.data.Dataset:
         def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             places = order[start : start + size]
             seen = tf.gather(pixels, places)
-            if lesson.strength:
+            if lesson and lesson.strength:
                 seen = move(seen, tf.gather(moves, places, axis=1))
-            return seen, tf.gather(answers, places)
+            if config.augment and lesson is None:
+                # 31 bits of the seed and the step's number: every step of every run draws its own
+                step = tf.cast(epoch * -(-count // size) + start // size, tf.int32)
+                seen = augment(seen, config.augment, tf.stack([seed & 0x7FFFFFFF, step]))
+            return seen, tf.gather(said, places)
 
         return tf.data.Dataset.range(0, count, size).map(batch)
 
-    views = tf.data.Dataset.range(config.epochs).map(lambda epoch: epoch % len(lesson.scores))
-    return views.map(drawn).flat_map(cut).prefetch(4).with_options(options)
+    epochs = tf.data.Dataset.range(config.epochs)
+    if lesson:
+        views = len(lesson.scores)
+        drawn = epochs.map(lambda epoch: epoch % views).map(shown)
+    else:
+        drawn = epochs.map(shuffled)
+    return drawn.flat_map(cut).prefetch(4).with_options(options)
 
 
 class _ReportProgress(keras.callbacks.Callback):
@@ -270,12 +264,9 @@ def fit(
     kind = {"outputs": model.output_shape[-1], "ending": ending}
     loss = taught_loss(labels, lesson.temperature, **kind) if lesson else loss_of(labels, **kind)
     compile_model(model, config, len(images), loss)
-    if config.augment and lesson is None:
-        augment_batches(model, config.augment, seed)
     steps_per_epoch = config.steps(len(images)) // config.epochs
-    batches = _batches(images, labels, config) if lesson is None else _taught_batches(images, lesson, config)
     model.fit(
-        batches,
+        _batches(images, labels, config, lesson, seed),
         epochs=config.epochs,
         steps_per_epoch=steps_per_epoch,
         verbose=0,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..checks import check_whole
 from ..files.conversion import ExportConfig
 from ..nets.distillation import DistillConfig
 from ..nets.training import TrainConfig
@@ -87,16 +88,9 @@ class Settings:
     teacher_temperature: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed is {self.seed!r}; allowed: whole numbers from 0 to 2**32 - 1")
-        if isinstance(self.n_seeds, bool) or not isinstance(self.n_seeds, int) or self.n_seeds < 1:
-            raise ValueError(f"n_seeds is {self.n_seeds!r}; allowed: whole numbers from 1")
-        if (
-            isinstance(self.fine_tune_epochs, bool)
-            or not isinstance(self.fine_tune_epochs, int)
-            or self.fine_tune_epochs < 1
-        ):
-            raise ValueError(f"fine_tune_epochs is {self.fine_tune_epochs!r}; allowed: whole numbers from 1")
+        check_whole("seed", self.seed, 0, 2**32 - 1)
+        for name in ("n_seeds", "fine_tune_epochs"):
+            check_whole(name, getattr(self, name), 1)
         check_net(self.net)
         _ = self.first_fit, self.prune, self.tuning
 

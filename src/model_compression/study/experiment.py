@@ -1,7 +1,6 @@
 """A recipe goes in, a record comes out: the only place that chains techniques."""
 
 import functools
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from ..nets.narrowing import with_weights
 from ..saved_models import files as keras_files
 from ..saved_models import fitting, loading, taking
 from ..saved_models.building import folded, to_keras
-from ..store import Store, code_digest, make_key, versions
+from ..store import Store, code_digest, make_key, pack_arrays, unpack_arrays, versions
 from . import measuring
 from .outcomes import Outcome
 from .recipes import Recipe, Scoring, Step, Task, Training
@@ -38,14 +37,10 @@ def _scaled(dataset: Dataset, split: str) -> np.ndarray:
     return scale(getattr(dataset, f"x_{split}"))
 
 
-@functools.lru_cache(maxsize=1)
-def _seen(bench: "Bench", net: str) -> Dataset:
-    return bench.user_model(net).seen(bench.data)
-
-
-@functools.lru_cache(maxsize=1)
-def _fed(bench: "Bench", net: str) -> Dataset:
-    return bench.user_model(net).fed(bench.data)
+@functools.lru_cache(maxsize=2)
+def _taken(bench: "Bench", net: str, by: str) -> Dataset:
+    fitted = bench.user_model(net)
+    return fitted.seen(bench.data) if by == "net" else fitted.fed(bench.data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,13 +122,12 @@ class Bench:
 
     def scores(self, task: Scoring, report: Report) -> np.ndarray:
         """What a teacher says of the training images, from the store or computed now; see `Lesson`."""
-        key = self.key(task)
-        files = self.store.get(key)
-        if files is None:
-            teacher = task.teacher
-            title = f"{teacher.net}, scoring"
+        key, teacher = self.key(task), task.teacher
+
+        def make() -> dict[str, bytes]:
             nets = [self.trained(teacher.net, teacher.steps, seed, report) for seed in teacher.seeds]
             outputs, ending = nets[0].output_shape[-1], self._ending(teacher.net)
+            title = f"{Path(teacher.net).stem}, scoring"
             found = distillation.scores(
                 nets,
                 _scaled(self.seen(teacher.net), "train"),
@@ -142,11 +136,17 @@ class Bench:
                 exclusive=training.exclusive(self.data.y_train, outputs=outputs, ending=ending),
                 progress=lambda views: report(key, title, task.epochs * views / teacher.distill.views),
             )
-            packed = io.BytesIO()
-            np.save(packed, found)
-            self.store.put(key, {"scores.npy": packed.getvalue()})
-            return found
-        return np.load(io.BytesIO(files["scores.npy"]))
+            return {"scores.npz": pack_arrays([found])}
+
+        return unpack_arrays(self._kept(key, make)["scores.npz"])[0]
+
+    def _kept(self, key: str, make: Callable[[], dict[str, bytes]]) -> dict[str, bytes]:
+        """The files of a key, from the store or made now."""
+        files = self.store.get(key)
+        if files is None:
+            files = make()
+            self.store.put(key, files)
+        return files
 
     def _lesson(self, step: Step, report: Report) -> training.Lesson | None:
         if step.teacher is None:
@@ -167,19 +167,20 @@ class Bench:
         aware = step.technique is not None and step.technique.quantization_aware
         files = self.store.get(key)
         if files is not None and not aware:
-            return self._load(net, seed, files["weights.npz"])
+            return with_weights(folded(self._build(net, seed)), unpack_arrays(files["weights.npz"]))
         keras.backend.clear_session()
         parent = self.trained(net, steps[:-1], seed, report)
         others = step.technique.source_steps if step.technique else ()
         source = self.trained(net, others, seed, report) if others else None
         lesson = self._lesson(step, report)
-        title = f"{Path(net).stem}, {_title(step)}, seed {seed}"
+        label = step.technique.label if step.technique else "training"
+        title = f"{Path(net).stem}, {label}, seed {seed}"
         progress = functools.partial(report, key, title)
         model = self._run(net, parent, step, source, lesson, _seed_of(seed, len(steps)), progress)
         if not aware:
             # after the first step, all see plain kernels
             model = folded(model)
-            self.store.put(key, {"weights.npz": _pack(model)})
+            self.store.put(key, {"weights.npz": pack_arrays(model.get_weights())})
         return model
 
     def _identity(self, net: str) -> str:
@@ -196,13 +197,11 @@ class Bench:
         Raises:
             UnsupportedModelError: it cannot be taken, or not with these data.
         """
-        key = self._identity(path)
-        files = self.store.get(key)
-        if files is None:
-            fitted = fitting.fit_to(loading.load(path), self.data)
-            self.store.put(key, {"fitted.npz": fitting.pack(fitted)})
-            return fitted
-        return fitting.unpack(files["fitted.npz"])
+
+        def make() -> dict[str, bytes]:
+            return {"fitted.npz": fitting.pack(fitting.fit_to(loading.load(path), self.data))}
+
+        return fitting.unpack(self._kept(self._identity(path), make)["fitted.npz"])
 
     def _build(self, net: str, seed: int) -> keras.Model:
         if keras_files.is_path(net):
@@ -212,18 +211,13 @@ class Bench:
             return to_keras(fitted.net)
         return named.build(net, input_shape=self.data.input_shape, classes=self.data.classes, seed=seed)
 
-    def _load(self, net: str, seed: int, packed: bytes) -> keras.Model:
-        model = folded(self._build(net, seed))
-        with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-            return with_weights(model, [arrays[name] for name in arrays.files])
-
     def seen(self, net: str) -> Dataset:
         """The data as a net is trained on them; a saved model may take other numbers, see `fed`."""
-        return _seen(self, net) if keras_files.is_path(net) else self.data
+        return _taken(self, net, "net") if keras_files.is_path(net) else self.data
 
     def fed(self, net: str) -> Dataset:
         """The data as a net's files take them."""
-        return _fed(self, net) if keras_files.is_path(net) else self.data
+        return _taken(self, net, "file") if keras_files.is_path(net) else self.data
 
     def _ending(self, net: str) -> str:
         """The function behind a net's logits."""
@@ -273,16 +267,16 @@ class Bench:
             CorruptFileError: the file does not compute what its net computes.
         """
         key, suffix = self.record_key(recipe, seed), recipe.export.suffix
-        files = self.store.get(key)
-        if files is None:
+
+        def make() -> dict[str, bytes]:
             trained = self.as_file(recipe.net, self.trained(recipe.net, recipe.steps, seed, report))
             # as wide as the file, and without the wrappers of quantization-aware training
             steps = recipe.steps[:-1] if recipe.quantization_aware else recipe.steps
             net = self.as_file(recipe.net, folded(self.trained(recipe.net, steps, seed, report)))
             outcome = measuring.export(recipe, trained, net, self.fed(recipe.net), seed=seed, key=key)
-            files = measuring.pack(outcome, suffix)
-            self.store.put(key, files)
-        return measuring.unpack(files, suffix)
+            return measuring.pack(outcome, suffix)
+
+        return measuring.unpack(self._kept(key, make), suffix)
 
 
 @functools.cache
@@ -299,14 +293,3 @@ def _digest(*modules: ModuleType) -> str:
 def _seed_of(seed: int, depth: int) -> int:
     """Each step of a seed draws from a stream of its own, the same for a technique and its control."""
     return int(np.random.SeedSequence([seed, depth]).generate_state(1)[0])
-
-
-def _title(step: Step) -> str:
-    """What a progress bar calls a step."""
-    return step.technique.label if step.technique else "training"
-
-
-def _pack(model: keras.Model) -> bytes:
-    packed = io.BytesIO()
-    np.savez(packed, **{f"{index:03d}": weights for index, weights in enumerate(model.get_weights())})
-    return packed.getvalue()

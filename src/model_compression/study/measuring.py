@@ -1,6 +1,5 @@
 """What a trained net and a recipe give: the file, guarded, and its record."""
 
-import io
 import json
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +13,7 @@ from ..files.slimming import slim
 from ..nets import training
 from ..nets.keras2 import keras
 from ..nets.layers import kernel_layers
+from ..store import pack_arrays, unpack_arrays
 from ..techniques.base import Kept
 from .outcomes import Outcome, Record
 from .recipes import Recipe
@@ -77,24 +77,22 @@ def export(
 
 def pack(outcome: Outcome, suffix: str) -> dict[str, bytes]:
     """An outcome as files for the store."""
-    packed = io.BytesIO()
-    np.savez(packed, predictions=outcome.predictions, scores=outcome.scores)
     return {
         "record.json": json.dumps(asdict(outcome.record), indent=1).encode(),
-        "answers.npz": packed.getvalue(),
+        "answers.npz": pack_arrays([outcome.predictions, outcome.scores]),
         "model" + suffix: outcome.content,
     }
 
 
 def unpack(files: dict[str, bytes], suffix: str) -> Outcome:
     """An outcome from the files of `pack`."""
-    with np.load(io.BytesIO(files["answers.npz"])) as answers:
-        return Outcome(
-            record=Record(**json.loads(files["record.json"])),
-            content=files["model" + suffix],
-            predictions=answers["predictions"],
-            scores=answers["scores"],
-        )
+    predictions, scores = unpack_arrays(files["answers.npz"])
+    return Outcome(
+        record=Record(**json.loads(files["record.json"])),
+        content=files["model" + suffix],
+        predictions=predictions,
+        scores=scores,
+    )
 
 
 def sizes(content: bytes, graph: Graph) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from ..checks import check
+
 Kernels = Mapping[str, np.ndarray]
 #: Kernels, the zeros that they share, a seed -> zeros of each kernel, not yet bounded by its size.
 Strategy = Callable[[Kernels, int, int], Mapping[str, float]]
@@ -107,13 +109,12 @@ def allocate(kernels: Kernels, sparsity: float, strategy: str, *, seed: int) -> 
     Raises:
         ValueError: an unknown strategy, or a sparsity that leaves some kernel without a weight.
     """
-    if strategy not in STRATEGIES:
-        raise ValueError(f"allocation is {strategy!r}; allowed: {', '.join(STRATEGIES)}")
+    check(strategy in STRATEGIES, "allocation", strategy, ", ".join(STRATEGIES))
     sizes = {name: kernel.size for name, kernel in kernels.items()}
     total = sum(sizes.values())
     zeros = round(sparsity * total)
-    if not 0 <= zeros <= total - len(sizes):
-        raise ValueError(f"sparsity is {sparsity!r}; allowed: 0 or more, and a weight left in each kernel")
+    fits = 0 <= zeros <= total - len(sizes)
+    check(fits, "sparsity", sparsity, "0 or more, and a weight left in each kernel")
     wished = STRATEGIES[strategy](kernels, zeros, seed)
     counts = {name: min(int(wished[name]), sizes[name] - 1) for name in sizes}
     # the rounding's rest goes where most is missing, then where most room is
@@ -139,8 +140,7 @@ def magnitude_mask(weights: np.ndarray, sparsity: float) -> np.ndarray:
         ValueError: sparsity outside [0, 1].
     Source: Han et al. 2015, arXiv:1506.02626.
     """
-    if not 0 <= sparsity <= 1:
-        raise ValueError(f"sparsity is {sparsity!r}; allowed: 0 to 1")
+    check(0 <= sparsity <= 1, "sparsity", sparsity, "0 to 1")
     mask = np.ones(weights.size, dtype=bool)
     order = np.argsort(np.abs(weights), axis=None, kind="stable")
     mask[order[: round(sparsity * weights.size)]] = False

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..checks import check_whole
 from ..nets.keras2 import cluster_weights, keras, tfmot
 from ..nets.layers import clone
 from .base import Kept, Technique
@@ -30,14 +31,7 @@ class ClusterConfig(Technique):
     preserve_sparsity: bool = False
 
     def __post_init__(self) -> None:
-        if (
-            isinstance(self.clusters, bool)
-            or not isinstance(self.clusters, int)
-            or not self.fewest <= self.clusters <= 256
-        ):
-            raise ValueError(
-                f"clusters is {self.clusters!r}; allowed: whole numbers from {self.fewest} to 256"
-            )
+        check_whole("clusters", self.clusters, self.fewest, 256)
 
     @property
     def fewest(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import check
 from ..nets.keras2 import keras
 from ..nets.layers import clone, kernel_size, kernels
 from . import allocation
@@ -34,12 +35,10 @@ class MaskConfig(Technique):
     def __post_init__(self) -> None:
         if (self.random_sparsity is None) == (not self.like):
             raise ValueError("a mask is either random_sparsity or like: give exactly one of the two")
-        if self.random_sparsity is not None and not 0 <= self.random_sparsity < 1:
-            raise ValueError(
-                f"random_sparsity is {self.random_sparsity!r}; allowed: 0 up to but not including 1"
-            )
-        if self.shuffled and not self.like:
-            raise ValueError("shuffled is True; allowed: only with like, whose zeros are counted")
+        share = self.random_sparsity
+        check(share is None or 0 <= share < 1, "random_sparsity", share, "0 up to but not including 1")
+        counted = "only with like, whose zeros are counted"
+        check(bool(self.like) or not self.shuffled, "shuffled", self.shuffled, counted)
 
     @property
     def label(self) -> str:

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..checks import check
 from ..nets.keras2 import keras, tfmot
 from ..nets.layers import clone, kernel_size
 from . import allocation
@@ -55,21 +56,13 @@ class PruneConfig(Technique):
     def __post_init__(self) -> None:
         for name in ("final_sparsity", "initial_sparsity", "conv_sparsity"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise ValueError(f"{name} is {value!r}; allowed: 0 up to but not including 1")
-        if self.initial_sparsity > self.final_sparsity:
-            raise ValueError(
-                f"initial_sparsity is {self.initial_sparsity!r}; allowed: at most "
-                f"final_sparsity, which is {self.final_sparsity!r}"
-            )
-        if self.pattern not in PATTERNS:
-            raise ValueError(f"pattern is {self.pattern!r}; allowed: {', '.join(PATTERNS)}")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule is {self.schedule!r}; allowed: {', '.join(SCHEDULES)}")
-        if self.allocation not in allocation.STRATEGIES:
-            raise ValueError(
-                f"allocation is {self.allocation!r}; allowed: {', '.join(allocation.STRATEGIES)}"
-            )
+            check(value is None or 0 <= value < 1, name, value, "0 up to but not including 1")
+        first, last = self.initial_sparsity, self.final_sparsity
+        check(first <= last, "initial_sparsity", first, f"at most final_sparsity, which is {last!r}")
+        check(self.pattern in PATTERNS, "pattern", self.pattern, ", ".join(PATTERNS))
+        check(self.schedule in SCHEDULES, "schedule", self.schedule, ", ".join(SCHEDULES))
+        strategies = allocation.STRATEGIES
+        check(self.allocation in strategies, "allocation", self.allocation, ", ".join(strategies))
         if self.allocation != "uniform" and (
             self.pattern != "unstructured" or self.conv_sparsity is not None
         ):

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..checks import check
 from ..nets.keras2 import (
     cluster_utils,
     default_8bit_quantize_registry,
@@ -45,12 +46,9 @@ class QuantizeConfig(Technique):
     weight_bits: int = 8
 
     def __post_init__(self) -> None:
-        if self.preserve not in PRESERVES:
-            raise ValueError(f"preserve is {self.preserve!r}; allowed: {', '.join(PRESERVES)}")
-        if self.weight_bits not in WEIGHT_BITS:
-            raise ValueError(
-                f"weight_bits is {self.weight_bits!r}; allowed: 8 or 4 (all that a file can store)"
-            )
+        check(self.preserve in PRESERVES, "preserve", self.preserve, ", ".join(PRESERVES))
+        storable = "8 or 4 (all that a file can store)"
+        check(self.weight_bits in WEIGHT_BITS, "weight_bits", self.weight_bits, storable)
         if self.weight_bits != 8 and self.preserve != "nothing":
             raise ValueError(
                 f"weight_bits is {self.weight_bits!r} with preserve {self.preserve!r}; allowed: 8"

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..checks import check, check_whole
 from ..nets import channels
 from ..nets.keras2 import keras, tf
 from ..nets.recurrent import Recurrent
@@ -54,14 +55,12 @@ class RateConfig(Technique):
     first_nonzero: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.price < float("inf"):
-            raise ValueError(f"price is {self.price!r}; allowed: finite, 0 or more")
-        if isinstance(self.levels, bool) or not isinstance(self.levels, int) or not 1 <= self.levels <= 7:
-            raise ValueError(f"levels is {self.levels!r}; allowed: whole numbers from 1 to 7")
-        if not 0 < self.ramp <= 1:
-            raise ValueError(f"ramp is {self.ramp!r}; allowed: above 0, up to 1")
-        if self.first_nonzero is not None and not 0 < self.first_nonzero < float("inf"):
-            raise ValueError(f"first_nonzero is {self.first_nonzero!r}; allowed: None, or finite and above 0")
+        check(0 <= self.price < float("inf"), "price", self.price, "finite, 0 or more")
+        check_whole("levels", self.levels, 1, 7)
+        check(0 < self.ramp <= 1, "ramp", self.ramp, "above 0, up to 1")
+        first = self.first_nonzero
+        holds = first is None or 0 < first < float("inf")
+        check(holds, "first_nonzero", first, "None, or finite and above 0")
 
     leaves_zeros: ClassVar[bool] = True
 

@@ -6,6 +6,7 @@ Source: Tibshirani 1996 (the lasso); for nets Han et al. 2015, arXiv:1506.02626,
 import functools
 from dataclasses import dataclass
 
+from ..checks import check
 from ..nets.keras2 import keras, tf
 from ..nets.layers import clone, kernel, kernel_layers
 from .base import Technique
@@ -24,8 +25,7 @@ class ShrinkConfig(Technique):
     l1: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.l1 < float("inf"):
-            raise ValueError(f"l1 is {self.l1!r}; allowed: finite, above 0")
+        check(0 < self.l1 < float("inf"), "l1", self.l1, "finite, above 0")
 
     @property
     def label(self) -> str:

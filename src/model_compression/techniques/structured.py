@@ -9,6 +9,7 @@ from types import ModuleType
 
 import numpy as np
 
+from ..checks import check
 from ..nets import narrowing
 from ..nets.keras2 import keras
 from ..nets.narrowing import COUNTS, Channels
@@ -39,12 +40,10 @@ class StructuredConfig(Technique):
     norm: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 < self.keep < 1:
-            raise ValueError(f"keep is {self.keep!r}; allowed: above 0, below 1")
-        for name, allowed in (("of", tuple(COUNTS)), ("allocation", ALLOCATIONS), ("norm", (1, 2))):
-            if getattr(self, name) not in allowed:
-                said = ", ".join(map(str, allowed))
-                raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: {said}")
+        check(0 < self.keep < 1, "keep", self.keep, "above 0, below 1")
+        check(self.of in COUNTS, "of", self.of, ", ".join(COUNTS))
+        check(self.allocation in ALLOCATIONS, "allocation", self.allocation, ", ".join(ALLOCATIONS))
+        check(self.norm in (1, 2), "norm", self.norm, "1, 2")
 
     @property
     def label(self) -> str:
