@@ -26,7 +26,7 @@ from tqdm import tqdm
 from ..files import coding, running
 from ..store import Store, code_digest, make_key, versions
 from . import latency, micro, tflm, tflm_child
-from .latency import Kernels, LatencyReport
+from .latency import KERNELS, Kernels, LatencyReport
 from .micro import MicroError, MicroReport
 from .smallest import RUNTIMES, Candidate, Runtime
 
@@ -35,6 +35,21 @@ TABLES = "_tables"
 BASELINE = "non_quantized"
 #: Images a batch for the throughput.
 BATCH = 1000
+#: Each column of figures: what was asked, and its field of the report.
+COLUMNS = {
+    "latency_us_median": ("xnnpack", "latency_us_median"),
+    "latency_us_p90": ("xnnpack", "latency_us_p90"),
+    "plain_us_median": ("plain", "latency_us_median"),
+    "images_per_s": ("xnnpack", "images_per_s"),
+    "runs_on_litert": ("xnnpack", "runs_on_litert"),
+    "runs_on_plain": ("plain", "runs_on_litert"),
+    "runs_on_tflm": ("tflm", "runs_on_tflm"),
+    "tflm_agreement": ("tflm", "tflm_agreement"),
+    "xnnpack_agreement": ("tflm", "xnnpack_agreement"),
+    "arena_bytes": ("tflm", "arena_bytes"),
+    "flash_bytes": ("tflm", "flash_bytes"),
+    "latency_spread": ("xnnpack", "spread"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,44 +113,27 @@ def table(
     """
     if len(images) == 0:
         raise ValueError("there are no images to measure with")
-    on_tflm = {
-        name: MicroReport(runs_on_tflm=True, flash_bytes=len(file.content)) for name, file in files.items()
-    }
-    default = plain = {
-        name: LatencyReport(kernels="plain", runs_on_litert=file.original is None)
-        for name, file in files.items()
-    }
-    if "tflm" in runtimes:
-        on_tflm = _micro_reports(files, images, store, workers)
+    every = list(files.values())
+    unasked = [LatencyReport(kernels="plain", runs_on_litert=file.original is None) for file in every]
+    reports: dict[str, list[Any]] = {"xnnpack": unasked, "plain": unasked}
     if "litert" in runtimes:
-        default, plain = (_latencies(files, images, store, kernels) for kernels in ("xnnpack", "plain"))
-    rows = []
-    for name in files:
-        fast, slow, tiny = default[name], plain[name], on_tflm[name]
-        refused = {"LiteRT": fast.reason, "LiteRT without delegate": slow.reason, "TFLM": tiny.reason}
-        if fast.reason == slow.reason:
-            del refused["LiteRT without delegate"]
-        rows.append(
-            {
-                "recipe": name,
-                "latency_us_median": fast.latency_us_median,
-                "latency_us_p90": fast.latency_us_p90,
-                "plain_us_median": slow.latency_us_median,
-                "images_per_s": fast.images_per_s,
-                "runs_on_litert": fast.runs_on_litert,
-                "runs_on_plain": slow.runs_on_litert,
-                "runs_on_tflm": tiny.runs_on_tflm,
-                "tflm_agreement": tiny.tflm_agreement,
-                "xnnpack_agreement": tiny.xnnpack_agreement,
-                "arena_bytes": tiny.arena_bytes,
-                "flash_bytes": tiny.flash_bytes,
-                "latency_spread": fast.spread,
-                "reason": "; ".join(f"{runtime}: {reason}" for runtime, reason in refused.items() if reason),
-            }
-        )
-    measured = pd.DataFrame(rows)
-    figures = [name for name in measured if name.endswith(("_median", "_p90", "_s", "_agreement", "_spread"))]
-    return measured.astype({name: float for name in [*figures, "arena_bytes"]})
+        reports = {kernels: _latencies(every, images, store, kernels) for kernels in KERNELS}
+    reports["tflm"] = (
+        _micro_reports(every, images, store, workers)
+        if "tflm" in runtimes
+        else [MicroReport(runs_on_tflm=True, flash_bytes=len(file.content)) for file in every]
+    )
+    frames = {runtime: pd.DataFrame([asdict(each) for each in found]) for runtime, found in reports.items()}
+    columns = {name: frames[runtime][figure] for name, (runtime, figure) in COLUMNS.items()}
+    floats = {name: float for name in COLUMNS if not name.startswith("runs_on") and name != "flash_bytes"}
+    reasons = [_reason(*each) for each in zip(*(frame["reason"] for frame in frames.values()), strict=True)]
+    return pd.DataFrame({"recipe": list(files), **columns, "reason": reasons}).astype(floats)
+
+
+def _reason(fast: str, slow: str, tiny: str) -> str:
+    """What the runtimes object to; both kinds of kernels are heard once where they object alike."""
+    refused = {"LiteRT": fast, "LiteRT without delegate": "" if slow == fast else slow, "TFLM": tiny}
+    return "; ".join(f"{runtime}: {reason}" for runtime, reason in refused.items() if reason)
 
 
 def candidates(measured: pd.DataFrame, files: Mapping[str, DeviceFile]) -> list[Candidate]:
@@ -173,8 +171,8 @@ def look_up_tables(content: bytes, *, store: Store) -> bytes | None:
 
 
 def _micro_reports(
-    files: Mapping[str, DeviceFile], images: np.ndarray, store: Store, workers: int | None
-) -> dict[str, MicroReport]:
+    files: list[DeviceFile], images: np.ndarray, store: Store, workers: int | None
+) -> list[MicroReport]:
     """What TFLM does with each file."""
 
     def measure(missing: list[DeviceFile]) -> Iterator[MicroReport]:
@@ -192,7 +190,7 @@ def _micro_reports(
 
     code = _code(micro, tflm, tflm_child, running)
     found = _kept(store, files, measure, micro=_digest(images.tobytes()), code=code)
-    return {name: MicroReport(**report) for name, report in found.items()}
+    return [MicroReport(**report) for report in found]
 
 
 def _measure(images: np.ndarray, file: DeviceFile) -> MicroReport:
@@ -204,8 +202,8 @@ def _measure(images: np.ndarray, file: DeviceFile) -> MicroReport:
 
 
 def _latencies(
-    files: Mapping[str, DeviceFile], images: np.ndarray, store: Store, kernels: Kernels
-) -> dict[str, LatencyReport]:
+    files: list[DeviceFile], images: np.ndarray, store: Store, kernels: Kernels
+) -> list[LatencyReport]:
     """Each file's latency on this machine."""
 
     def measure(missing: list[DeviceFile]) -> Iterable[LatencyReport]:
@@ -215,36 +213,34 @@ def _latencies(
         return latency.measure_latencies(contents, images[:BATCH], kernels=kernels, batch=batch).values()
 
     found = _kept(store, files, measure, latency=kernels, machine=_machine(), code=_code(latency))
-    return {name: LatencyReport(**report) for name, report in found.items()}
+    return [LatencyReport(**report) for report in found]
 
 
 def _kept(
     store: Store,
-    files: Mapping[str, DeviceFile],
+    files: list[DeviceFile],
     measure: Callable[[list[DeviceFile]], Iterable[Any]],
     **parts: str,
-) -> dict[str, dict[str, Any]]:
+) -> list[dict[str, Any]]:
     """Each file's report as a dict, from the store or measured now; equal files are measured once.
 
     Args:
         measure: gives the reports of some files, in their order.
         parts: of the key, besides the file.
     """
-    keys = {
-        name: make_key(
-            file=_digest(file.content),
-            original=_digest(file.original or b""),
-            libraries=_versions(),
-            **parts,
+    libraries = _versions()
+    keys = [
+        make_key(
+            file=_digest(file.content), original=_digest(file.original or b""), libraries=libraries, **parts
         )
-        for name, file in files.items()
-    }
-    found = {key: entry for key in keys.values() if (entry := store.get(key)) is not None}
-    missing = {key: files[name] for name, key in keys.items() if key not in found}
+        for file in files
+    ]
+    found = {key: entry for key in keys if (entry := store.get(key)) is not None}
+    missing = {key: file for key, file in zip(keys, files, strict=True) if key not in found}
     for key, report in zip(missing, measure(list(missing.values())) if missing else (), strict=True):
         found[key] = {"report.json": json.dumps(asdict(report)).encode()}
         store.put(key, found[key])
-    return {name: json.loads(found[key]["report.json"]) for name, key in keys.items()}
+    return [json.loads(found[key]["report.json"]) for key in keys]
 
 
 def _digest(content: bytes) -> str:

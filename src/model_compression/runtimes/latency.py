@@ -5,7 +5,6 @@ dense kernel never are: they are multiplied like any other number.
 """
 
 import contextlib
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from ..files import running
 from ..quiet import quiet
 
 Kernels = Literal["xnnpack", "plain"]
+KERNELS: tuple[Kernels, ...] = ("xnnpack", "plain")
 
 #: Timed rounds, and how many of them count: the quietest, since other work on the machine only adds time.
 ROUNDS = 15
@@ -84,7 +84,7 @@ def measure_latencies(
     Raises:
         ValueError: unknown kernels, no images, or a batch below 1.
     """
-    if kernels not in ("xnnpack", "plain"):
+    if kernels not in KERNELS:
         raise ValueError(f"kernels is {kernels!r}: allowed are 'xnnpack' and 'plain'")
     if len(images) == 0:
         raise ValueError("there are no images to time with")
@@ -124,10 +124,6 @@ class _Loaded:
                 self.interpreter.resize_tensor_input(self.input["index"], [batch, *self.input["shape"][1:]])
             self.interpreter.allocate_tensors()
 
-    def outputs(self) -> int:
-        """Rows of the output, known for sure only after a run."""
-        return int(self.interpreter.get_output_details()[0]["shape"][0])
-
     def stored(self, real: np.ndarray) -> np.ndarray:
         """One image or a batch of them as the input tensor takes it."""
         values = real.reshape(self.batch, *self.input["shape"][1:])
@@ -155,32 +151,32 @@ class _Timer:
         self.loaded, self.clock = loaded, clock
         # made once: it takes longer than the run of a small net
         self.inputs = [loaded.stored(image) for image in real]
-        self.rounds: list[list[int]] = []
+        self.rounds: list[np.ndarray] = []
         self._run(MIN_RUNS_A_ROUND)  # the first runs pack weights and fill caches
-        typical = statistics.median(self._run(MIN_RUNS_A_ROUND))
+        typical = float(np.median(self._run(MIN_RUNS_A_ROUND)))
         self.runs = max(MIN_RUNS_A_ROUND, round(ROUND_SECONDS * 1e9 / max(typical, 1)))
 
-    def _run(self, runs: int) -> list[int]:
+    def _run(self, runs: int) -> np.ndarray:
         """Nanoseconds of each run."""
         times = []
         for i in range(runs):
             self.loaded.set(self.inputs[i % len(self.inputs)])
             times.append(self.loaded.time(self.clock))
-        return times
+        return np.array(times)
 
     def time_round(self) -> None:
         self.rounds.append(self._run(self.runs))
 
     def report(self, kernels: Kernels) -> LatencyReport:
-        quietest = sorted(self.rounds, key=statistics.median)[:QUIETEST]
-        medians = [statistics.median(times) for times in quietest]
+        quietest = np.stack(sorted(self.rounds, key=np.median)[:QUIETEST])
+        medians, highs = np.percentile(quietest, [50, 90], axis=1)
         return LatencyReport(
             kernels=kernels,
             runs_on_litert=True,
-            latency_us_median=statistics.median(medians) / 1e3,
-            latency_us_p90=statistics.median(float(np.percentile(times, 90)) for times in quietest) / 1e3,
-            spread=(medians[-1] - medians[0]) / statistics.median(medians),
-            runs=sum(map(len, quietest)),
+            latency_us_median=float(np.median(medians)) / 1e3,
+            latency_us_p90=float(np.median(highs)) / 1e3,
+            spread=float(np.ptp(medians) / np.median(medians)),
+            runs=quietest.size,
         )
 
 
@@ -188,10 +184,12 @@ def _throughput(loaded: _Loaded, real: np.ndarray, clock: Callable[[], int]) -> 
     """Images a second: the median of the quietest batches, after one of warm-up."""
     loaded.set(loaded.stored(np.resize(real, (loaded.batch, *real.shape[1:]))))
     loaded.time(clock)
-    if loaded.outputs() != loaded.batch:
-        raise LiteRTError(f"a batch of {loaded.batch} has {loaded.outputs()} outputs")
+    # the rows of the output are known for sure only after a run
+    outputs = int(loaded.interpreter.get_output_details()[0]["shape"][0])
+    if outputs != loaded.batch:
+        raise LiteRTError(f"a batch of {loaded.batch} has {outputs} outputs")
     times = sorted(loaded.time(clock) for _ in range(ROUNDS))[:QUIETEST]
-    return loaded.batch / (statistics.median(times) / 1e9)
+    return loaded.batch / (float(np.median(times)) / 1e9)
 
 
 @contextlib.contextmanager

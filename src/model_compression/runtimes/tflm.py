@@ -6,6 +6,7 @@ every file runs in a child, whose death is an answer like any other, and whose s
 Source: the `tflite-micro` wheel; its kernels are the reference ones, for this machine.
 """
 
+import bisect
 import os
 import re
 import signal
@@ -129,16 +130,13 @@ class Tflm:
             except MicroError:
                 return False
 
-        too_small, enough = 0, FIRST_ARENA_BYTES // ALIGNMENT
-        while enough * ALIGNMENT < MAX_ARENA_BYTES and not works(enough * ALIGNMENT):
-            too_small, enough = enough, enough * 2
-        while enough - too_small > 1:
-            middle = (too_small + enough) // 2
-            if works(middle * ALIGNMENT):
-                enough = middle
-            else:
-                too_small = middle
-        return enough * ALIGNMENT
+        enough = FIRST_ARENA_BYTES
+        while enough < MAX_ARENA_BYTES and not works(enough):
+            enough *= 2
+        sizes = range(0, enough + 1, ALIGNMENT)
+        # half of it did not do, unless it was the first that was tried
+        least = 1 if enough == FIRST_ARENA_BYTES else len(sizes) // 2 + 1
+        return sizes[bisect.bisect_left(sizes, True, least, len(sizes) - 1, key=works)]
 
 
 def random_inputs(ends: Ends, images: int) -> np.ndarray:
