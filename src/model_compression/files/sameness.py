@@ -1,7 +1,8 @@
-"""Whether two .tflite files give the same outputs, bit for bit: LiteRT with and without XNNPACK."""
+"""Whether two .tflite files give the same outputs, bit for bit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -98,29 +99,41 @@ def before_softmax(content: bytes) -> bytes | None:
     return None
 
 
-def compared(one: bytes, other: bytes, given: Sequence[Given]) -> list[Compared]:
-    """Both files on LiteRT: outputs, and what a last softmax reads."""
+#: What runs a file: all of its outputs for each of the inputs, as their bytes.
+Runtime = Callable[[bytes, Sequence[Given]], list[bytes]]
+LITERT: dict[str, Runtime] = {
+    "LiteRT": partial(outputs, delegate=False),
+    "LiteRT with XNNPACK": partial(outputs, delegate=True),
+}
+
+
+def compared(
+    one: bytes, other: bytes, given: Sequence[Given], runtimes: Mapping[str, Runtime] = LITERT
+) -> list[Compared]:
+    """Both files on each of the runtimes: outputs, and what a last softmax reads.
+
+    Args:
+        runtimes: by name; one that cannot run a file raises a `RuntimeError` or `ValueError`.
+    """
     places = {"outputs": (one, other)}
     cut = before_softmax(one), before_softmax(other)
     if cut[0] is not None and cut[1] is not None:
         places["before the softmax"] = cut[0], cut[1]
-    found = []
-    for runtime, delegate in (("LiteRT", False), ("LiteRT with XNNPACK", True)):
-        for place, pair in places.items():
-            reasons, results = [], []
-            for content in pair:
-                try:
-                    results.append(outputs(content, given, delegate=delegate))
-                    reasons.append("")
-                except (RuntimeError, ValueError) as error:
-                    reasons.append(" ".join(str(error).split()))
-            line = Compared(runtime=runtime, place=place)
-            if reasons[0]:
-                found.append(replace(line, reason=reasons[0]))
-            elif reasons[1]:
-                # the first ran
-                found.append(replace(line, inputs=len(given), differing=len(given), reason=reasons[1]))
-            else:
-                differing = sum(a != b for a, b in zip(*results, strict=True))
-                found.append(replace(line, inputs=len(given), differing=differing))
-    return found
+    return [
+        _compared(run, pair, given, Compared(runtime=name, place=place))
+        for name, run in runtimes.items()
+        for place, pair in places.items()
+    ]
+
+
+def _compared(run: Runtime, pair: tuple[bytes, bytes], given: Sequence[Given], line: Compared) -> Compared:
+    results: list[list[bytes]] = []
+    for content in pair:
+        try:
+            results.append(run(content, given))
+        except (RuntimeError, ValueError) as error:
+            # where the first ran, the other has to
+            lost = len(given) if results else 0
+            return replace(line, inputs=lost, differing=lost, reason=" ".join(str(error).split()))
+    differing = sum(a != b for a, b in zip(*results, strict=True))
+    return replace(line, inputs=len(given), differing=differing)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,8 @@ def run(
     if all(line.reason for line in proof):
         raise ValueError(f"LiteRT cannot run the file: {proof[0].reason}")
     with Tflm() as child:
-        proof += _on_micro(child, content, slimmed.content, drawn[:micro_inputs])
+        micro = {"TFLite Micro": partial(_on_micro, child)}
+        proof += sameness.compared(content, slimmed.content, drawn[:micro_inputs], micro)
         before = _figures(child, content, counts[0])
         after = _figures(child, slimmed.content, counts[1])
     return Report(slimmed=slimmed, before=before, after=after, proof=tuple(proof))
@@ -113,36 +115,12 @@ def _figures(child: Tflm, content: bytes, multiply_adds: int | None) -> Figures:
     )
 
 
-def _on_micro(child: Tflm, content: bytes, other: bytes, given: Sequence[Given]) -> list[Compared]:
-    """Both files on TFLite Micro, which takes one input and gives one output here."""
-    places = {"outputs": (content, other)}
-    cut = sameness.before_softmax(content), sameness.before_softmax(other)
-    if cut[0] is not None and cut[1] is not None:
-        places["before the softmax"] = cut[0], cut[1]
-    name, found = "TFLite Micro", []
-    for place, pair in places.items():
-        if any(len(arrays) != 1 for arrays in given):
-            return [
-                Compared(runtime=name, place=place, reason="only files with one input are compared there")
-            ]
-        images = np.concatenate([arrays[0] for arrays in given])
-        results: list[np.ndarray] = []
-        reason = ""
-        for each in pair:
-            try:
-                child.load(each, MAX_ARENA_BYTES)
-                results.append(child.run(images))
-            except MicroError as error:
-                reason = str(error)
-                break
-        if len(results) == 2:
-            differing = sum(a.tobytes() != b.tobytes() for a, b in zip(*results, strict=True))
-            found.append(Compared(runtime=name, place=place, inputs=len(given), differing=differing))
-        else:
-            # where the file as given runs, the slim one has to
-            lost = len(given) if results else 0
-            found.append(Compared(runtime=name, place=place, inputs=lost, differing=lost, reason=reason))
-    return found
+def _on_micro(child: Tflm, content: bytes, given: Sequence[Given]) -> list[bytes]:
+    """The outputs on TFLite Micro, which takes one input and gives one output here."""
+    if any(len(arrays) != 1 for arrays in given):
+        raise MicroError("only files with one input are compared there")
+    child.load(content, MAX_ARENA_BYTES)
+    return [output.tobytes() for output in child.run(np.concatenate([arrays[0] for arrays in given]))]
 
 
 def checked(path: Path, content: bytes) -> list[Given]:
