@@ -50,10 +50,10 @@ def test_no_table_of_options_holds_tables() -> None:
 # Reading and writing
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_what_is_written_is_read_again(shared: bool) -> None:
+@pytest.mark.parametrize(("shared", "coded"), [(True, False), (True, True), (False, False)])
+def test_what_is_written_is_read_again(shared: bool, coded: bool) -> None:
     content = small()
-    again = flatbuffer.write(flatbuffer.read(content), shared=shared)
+    again = flatbuffer.write(flatbuffer.read(content), shared=shared, coded=coded)
     assert tree(flatbuffer.read(again)) == tree(flatbuffer.read(content))
     # the library reads it too
     model = schema.ModelT.InitFromPackedBuf(bytearray(again))
@@ -96,6 +96,17 @@ def test_what_interpreters_read_in_place_is_aligned(kind: str) -> None:
         values = {"subgraphs": (Table(kind="SubGraph", values={"operators": tuple(found)}),)}
     content = flatbuffer.write(Table(kind="Model", values=values))
     assert [content.index(bytes([7, number + 1, 7])) % 16 for number in range(5)] == [0] * 5
+
+
+def test_constants_stand_last_in_a_file_that_is_going_to_be_coded() -> None:
+    constants = [bytes([7]) * size for size in (50, 9, 30)]
+    buffers = tuple(Table(kind="Buffer", values={"data": data}) for data in constants)
+    root = Table(kind="Model", values={"buffers": buffers, "description": b"said"})
+    content = flatbuffer.write(root, coded=True)
+    places = [content.index(struct.pack("<I", len(data)) + data) for data in sorted(constants, key=len)]
+    assert places == sorted(places)
+    assert content.index(b"said") < places[0]
+    assert tree(flatbuffer.read(content)) == tree(root)
 
 
 # Damage

@@ -6,7 +6,7 @@ import pytest
 from ai_edge_litert.tools import flatbuffer_utils
 from conftest import TINY_NET, Nets, exactly
 
-from model_compression.files import conversion, guard, running
+from model_compression.files import conversion, grid, guard, matching, running
 from model_compression.files.graph import Tensor, read_graph
 from model_compression.files.guard import RULES, CorruptFileError, Promise, check_file
 from model_compression.files.slimming import slim
@@ -90,8 +90,8 @@ def test_few_weights_stored_times_a_factor_lie_within_half_a_step(seed: int) -> 
         index=0, name="kernel", dtype="int8", bits=8, shape=kernel.shape, values=integers,
         scale=np.ones(1, np.float32), zero_point=np.zeros(1, np.int64), axis=0,
     )  # fmt: skip
-    factor = guard._factor(tensor, kernel)
-    assert np.abs(integers - factor * kernel).max() <= guard.ROUNDING
+    factor = grid.factor_of(tensor, kernel)
+    assert np.abs(integers - factor * kernel).max() <= grid.ROUNDING
 
 
 def test_every_form_has_a_rule() -> None:
@@ -201,7 +201,7 @@ def test_layer_that_is_called_twice_is_one_layer(form: str) -> None:
     content = conversion.export(model, export, representative=images)
     promise = Promise(rule=RULES[form], by_scores=True)
     check_file(content, model, promise, images=images, trained=model)
-    assert len(guard.match_kernels(read_graph(content), model)) == 2
+    assert len(matching.match_kernels(read_graph(content), model)) == 2
     kernel = kernel_index(content, CONV)
     wrong = edited(content, kernel, lambda tensor, buffer: setattr(buffer, "data", np.roll(buffer.data, 4)))
     with pytest.raises(CorruptFileError):
@@ -385,6 +385,6 @@ def test_kernel_layouts_go_there_and_back() -> None:
         (layers.DepthwiseConv2D(3), (3, 3, 6, 1), (1, 3, 3, 6)),
     ):
         kernel = np.arange(np.prod(shape)).reshape(shape)
-        there = guard.to_file_layout(kernel, layer)
+        there = matching.to_file_layout(kernel, layer)
         assert there.shape == in_file
-        np.testing.assert_array_equal(guard.to_keras_layout(there, layer, shape), kernel)
+        np.testing.assert_array_equal(matching.to_keras_layout(there, layer, shape), kernel)

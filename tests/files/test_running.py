@@ -71,9 +71,8 @@ def test_constant_is_found_behind_what_expands_it() -> None:
         tensors=(tensor(name="stored"), tensor(index=1, name="expanded", values=None), tensor(values=None)),
         operators=(Operator(name="DEQUANTIZE", inputs=(0,), outputs=(1,)),),
     )
-    assert graph.constant(1).name == "stored"
-    with pytest.raises(ValueError, match=exactly("tensor 'kernel' is computed, not stored")):
-        graph.constant(2)
+    assert graph.stored(1) is graph.tensors[0]
+    assert graph.stored(2) is graph.stored(-1) is None
 
 
 # Files

@@ -123,6 +123,23 @@ def test_filter_that_reads_constants_only_is_constant_too() -> None:
     assert widths(slim(content).content, "CONV_2D") == [2, 3, 3]
 
 
+@pytest.mark.parametrize("form", ["int8", "int16x8", "int4"])
+@pytest.mark.parametrize(("bias", "left"), [(-2.0, 5), (0.0, 6)])
+def test_channel_that_its_activation_always_cuts_off_goes_whatever_it_reads(
+    form: str, bias: float, left: int
+) -> None:
+    made = Made(form, (1, 6, 6, 2), seed=0)
+    hidden = made.conv(made.input, 6)
+    kernel, place = (made.tensors[index] for index in made.operators[-1].inputs[1:])
+    biases = place.numbers.copy()
+    # all weights times the whole range of what they read
+    biases[2] = bias * np.abs(kernel.numbers[2].astype(int)).sum() * (65536 if form == "int16x8" else 256)
+    made.tensors[place.index] = place.holding(biases)
+    content = made.content(made.conv(hidden, 3, activation=NONE))
+    same(content, slim(content).content)
+    assert widths(slim(content).content, "CONV_2D") == [left, 3]
+
+
 @pytest.mark.parametrize("form", EXACT)
 def test_flattened_channel_goes_with_all_its_places(form: str) -> None:
     made = Made(form, (1, 4, 4, 2), seed=0)

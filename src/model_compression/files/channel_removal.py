@@ -5,16 +5,14 @@ are the same without what is constant; those of floats, which depend on their or
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
-from .channelwise import BINARY, RESHAPING, channels, links
-from .constant_channels import bias, constants, integer, steady, weights, zero
+from .channelwise import BINARY, RESHAPING, Link, channels, links, told_shape
 from .flatbuffer import Table
-from .graph import KERNEL_OPERATORS, Graph, Operator, Tensor
+from .graph import KERNEL_OPERATORS, Graph, Operator, Tensor, added
+from .ranges import Ranges, integer, weights, zero
 
 #: What does to a float what it does wherever it stands; others compute ends of rows in ways of their own.
 FLOAT_OPERATORS = (
@@ -26,129 +24,102 @@ MOST_CHANNELS = 2**22
 MOST_MULTIPLIER = 256.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Removal:
-    """A graph without what says nothing, and how many channels of kernels that were."""
-
-    graph: Graph
-    channels: int
-
-
-def without_constant_channels(graph: Graph) -> Removal:
+def without_constant_channels(graph: Graph) -> Graph:
     """Remove channels until none is left that can go; each tensor keeps one."""
-    removed = 0
-    if (
-        sum(channels(graph.tensors[index]) for step in graph.operators for index in step.outputs)
-        > MOST_CHANNELS
-    ):
-        return Removal(graph=graph, channels=0)
-    while True:
-        step = _step(graph)
-        if step.graph is graph:
-            return Removal(graph=graph, channels=removed)
-        graph, removed = step.graph, removed + step.channels
+    while graph.channels <= MOST_CHANNELS:
+        ranges = Ranges(graph)
+        kept = _kept(graph, ranges)
+        if all(len(keep) == channels(graph.tensors[index]) for index, keep in kept.items()):
+            break
+        graph = _cut(ranges, kept)
+    return graph
 
 
-class _Groups:
-    """The channels of all computed tensors; those that can go only together are one group."""
+def _kept(graph: Graph, ranges: Ranges) -> dict[int, np.ndarray]:
+    """For each computed tensor the channels that stay: those that something needs, and all tied to them."""
+    computed = [graph.tensors[index] for operator in graph.operators for index in operator.outputs]
+    stays = {tensor.index: np.full(channels(tensor), not _simple(tensor)) for tensor in computed}
+    ties: list[tuple[np.ndarray, np.ndarray, Link]] = []
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        computed = [index for operator in graph.operators for index in operator.outputs]
-        self.starts, end = {}, 0
-        for index in dict.fromkeys(computed):
-            self.starts[index] = end
-            end += channels(graph.tensors[index])
-        self.stays = np.zeros(end, bool)
-        self.pairs: list[np.ndarray] = []
-
-    def span(self, index: int) -> slice:
-        start = self.starts[index]
-        return slice(start, start + channels(self.graph.tensors[index]))
-
-    def keep(self, indices: Iterable[int]) -> None:
+    def keep(indices: Iterable[int]) -> None:
         for index in indices:
-            if index in self.starts:
-                self.stays[self.span(index)] = True
+            if index in stays:
+                stays[index][:] = True
 
-    def tie(self, one: int, source: np.ndarray, other: int, target: np.ndarray) -> None:
-        self.pairs.append(np.stack([self.starts[one] + source, self.starts[other] + target]))
-
-    def kept(self) -> dict[int, np.ndarray]:
-        """For each computed tensor the channels that stay."""
-        size = len(self.stays)
-        edges = np.concatenate(self.pairs, axis=1) if self.pairs else np.zeros((2, 0), int)
-        matrix = coo_matrix((np.ones(edges.shape[1], bool), tuple(edges)), shape=(size, size))
-        count, labels = connected_components(matrix, directed=False)
-        staying = np.zeros(count, bool)
-        staying[labels[self.stays]] = True
-        for index in self.starts:
-            # a tensor without channels would be none
-            own = labels[self.span(index)]
-            if own.size and not staying[own].any():
-                staying[own[0]] = True
-        self._keep_pairs(labels, staying)
-        return {index: np.flatnonzero(staying[labels[self.span(index)]]) for index in self.starts}
-
-    def _keep_pairs(self, labels: np.ndarray, staying: np.ndarray) -> None:
-        """XNNPACK takes 4-bit kernels of an even number of inputs only: let that not change."""
-        before = -1
-        while before != staying.sum():
-            before = staying.sum()
-            for operator in self.graph.operators:
-                if operator.name not in KERNEL_OPERATORS or operator.inputs[0] not in self.starts:
-                    continue
-                own = labels[self.span(operator.inputs[0])]
-                if self.graph.tensors[operator.inputs[1]].bits >= 8 or own.size % 2:
-                    continue
-                for label in own:
-                    if staying[own].sum() % 2 == 0:
-                        break
-                    staying[label] = True
-
-
-def _step(graph: Graph) -> Removal:
-    known, groups = constants(graph), _Groups(graph)
-    groups.keep(graph.outputs)
-    groups.keep(index for index in groups.starts if not _simple(graph.tensors[index]))
+    keep(graph.outputs)
     for operator in graph.operators:
-        if len(operator.outputs) == 1 and operator.name in ("CONV_2D", "FULLY_CONNECTED"):
-            _mix(groups, operator, known)
-        elif not _carry(groups, operator):
-            groups.keep((*operator.inputs, *operator.outputs))
-    kept = groups.kept()
-    if all(len(kept[index]) == channels(graph.tensors[index]) for index in kept):
-        return Removal(graph=graph, channels=0)
-    return _cut(graph, kept, known)
+        source = operator.inputs[0] if operator.inputs else -1
+        if operator.name in ("CONV_2D", "FULLY_CONNECTED"):
+            needed = _needed(ranges, operator)
+            if needed is None:
+                keep((*operator.inputs, *operator.outputs))
+            elif source in stays:
+                stays[source] |= needed
+            continue
+        through = _carried(graph, operator)
+        if through is None or any(link.tensor not in stays for link in through):
+            keep((*operator.inputs, *operator.outputs))
+        else:
+            ties += [(stays[link.tensor], stays[operator.outputs[0]], link) for link in through]
+    _spread(ties)
+    while _completed(graph, stays):
+        _spread(ties)
+    return {index: np.flatnonzero(own) for index, own in stays.items()}
+
+
+def _spread(ties: list[tuple[np.ndarray, np.ndarray, Link]]) -> None:
+    """Let all stay that is tied to what stays."""
+    changed = True
+    while changed:
+        changed = False
+        for source, target, link in (*ties, *reversed(ties)):
+            one, other = source[link.source], target[link.target]
+            if (one != other).any():
+                source[link.source[other]] = True
+                target[link.target[one]] = True
+                changed = True
+
+
+def _completed(graph: Graph, stays: dict[int, np.ndarray]) -> bool:
+    """Let one more channel stay where a tensor cannot be without; whether there was such a tensor."""
+    for own in stays.values():
+        if own.size and not own.any():
+            own[0] = True
+            return True
+    for operator in graph.operators:
+        if operator.name not in KERNEL_OPERATORS or operator.inputs[0] not in stays:
+            continue
+        # XNNPACK takes 4-bit kernels of an even number of inputs only: let that not change
+        own = stays[operator.inputs[0]]
+        if graph.tensors[operator.inputs[1]].bits < 8 and own.size % 2 == 0 and own.sum() % 2:
+            own[np.argmin(own)] = True
+            return True
+    return False
 
 
 def _simple(tensor: Tensor) -> bool:
     return tensor.plain and tensor.data is None and (integer(tensor) or tensor.dtype == "float32")
 
 
-def _carry(groups: _Groups, operator: Operator) -> bool:
-    """Tie what goes through an operator together; False where it has to keep all that it has."""
-    graph = groups.graph
+def _carried(graph: Graph, operator: Operator) -> list[Link] | None:
+    """What goes through an operator one by one; None where it has to keep all that it has."""
     through = links(graph, operator)
-    if through is None or any(link.tensor not in groups.starts for link in through):
-        return False
+    if through is None:
+        return None
     ends = [graph.tensors[index] for index in (operator.inputs[0], operator.outputs[0])]
     if operator.name not in FLOAT_OPERATORS and not all(map(integer, ends)):
-        return False
+        return None
     if operator.name == "DEPTHWISE_CONV_2D" and not _exact(graph, operator):
-        return False
+        return None
     if operator.name in BINARY:
-        wide = channels(graph.tensors[operator.outputs[0]])
         operands = [graph.tensors[index] for index in operator.inputs]
-        if any(t.data is not None and (t.values is None or t.scale.size > 1) for t in operands):
-            return False
-        if any(channels(tensor) not in (1, wide) for tensor in operands):
-            return False
+        if any(each.data is not None and (each.values is None or each.scale.size > 1) for each in operands):
+            return None
+        if any(channels(each) not in (1, channels(ends[1])) for each in operands):
+            return None
     if operator.name in RESHAPING and _reshaped_to(graph, operator, 1) is None:
-        return False
-    for link in through:
-        groups.tie(link.tensor, link.source, operator.outputs[0], link.target)
-    return True
+        return None
+    return through
 
 
 def _exact(graph: Graph, operator: Operator) -> bool:
@@ -156,7 +127,7 @@ def _exact(graph: Graph, operator: Operator) -> bool:
     if weights(graph, operator) is None:
         return False
     source, output = (graph.tensors[index] for index in (operator.inputs[0], operator.outputs[0]))
-    kernel, own = graph.tensors[operator.inputs[1]], bias(graph, operator)
+    kernel, own = graph.tensors[operator.inputs[1]], graph.bias(operator)
     if kernel.dtype not in ("int8", "int4", "uint8"):
         return False
     scales = [tensor.scale for tensor in (kernel, own) if tensor is not None]
@@ -172,130 +143,106 @@ def _normal(scale: np.ndarray) -> np.ndarray:
     return np.isfinite(scale) & (scale >= np.finfo(np.float32).tiny)
 
 
-def _mix(groups: _Groups, operator: Operator, known: dict[int, np.ndarray]) -> None:
-    """A convolution or Dense layer does without what it does not read, or what it can put into its bias."""
-    graph, source = groups.graph, operator.inputs[0]
-    kernel, wide = weights(graph, operator), channels(graph.tensors[source])
-    plain = kernel is not None and _exact(graph, operator) and wide > 0 and kernel.shape[2] % wide == 0
-    grouped = operator.name == "CONV_2D" and kernel is not None and kernel.shape[2] != wide
-    if not plain or grouped or operator.options("FullyConnectedOptions")["weights_format"]:
-        groups.keep((*operator.inputs, *operator.outputs))
-        return
-    if source in groups.starts:
-        assert kernel is not None
-        read = (kernel != 0).any(axis=(0, 1)).reshape(-1, wide).any(axis=0)
-        groups.stays[groups.span(source)] |= read & ~_foldable(graph, operator, kernel, known[source])
+def _needed(ranges: Ranges, operator: Operator) -> np.ndarray | None:
+    """The input channels that a convolution or Dense layer reads and cannot put into its bias.
 
-
-def _foldable(graph: Graph, operator: Operator, kernel: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Channels whose constant can go into the bias."""
-    own, free = bias(graph, operator), steady(graph, operator, known)
-    here = zero(graph.tensors[operator.inputs[0]])
+    None where it has to keep all.
+    """
+    graph, source = ranges.graph, ranges.graph.tensors[operator.inputs[0]]
+    kernel, wide = weights(graph, operator), channels(source)
+    if kernel is None or not _exact(graph, operator) or kernel.shape[2] % wide:
+        return None
+    grouped = operator.name == "CONV_2D" and kernel.shape[2] != wide
+    if grouped or operator.options("FullyConnectedOptions")["weights_format"]:
+        return None
+    read = (kernel != 0).any(axis=(0, 1)).reshape(-1, wide).any(axis=0)
+    own, (low, high) = graph.bias(operator), ranges.read(operator)
+    constant = low == high
     if own is None or own.dtype not in ("int32", "int64"):
-        return free & (known == here)
-    limits = np.iinfo(own.dtype)
+        return read & ~(constant & (low == zero(source)))
     # not even all of them together may leave what a bias can hold
-    wide = np.where(free, np.abs(known - here), 0.0)
-    tiles = kernel.shape[2] // len(known)
-    reach = (np.abs(kernel.astype(np.int16)).sum(axis=1) * np.tile(wide, tiles)).sum(axis=1) + np.abs(
+    offset = np.tile(np.where(constant, np.abs(low - zero(source)), 0.0), kernel.shape[2] // wide)
+    reach = (np.abs(kernel.astype(np.int16)).sum(axis=1) * offset).sum(axis=1) + np.abs(
         own.numbers.astype(float)
     )
-    return free & bool((reach < min(limits.max, 2.0**52)).all())
+    fits = (reach < min(np.iinfo(own.dtype).max, 2.0**52)).all()
+    return read & ~constant if fits else read
 
 
-def _cut(graph: Graph, kept: dict[int, np.ndarray], known: dict[int, np.ndarray]) -> Removal:
-    tensors, operators, count = list(graph.tensors), [], 0
-
-    def add(tensor: Tensor) -> int:
-        tensors.append(replace(tensor, index=len(tensors)))
-        return len(tensors) - 1
-
-    for index, keep in kept.items():
-        if _fewer(graph, kept, index):
-            tensors[index] = tensors[index].taken(keep, len(tensors[index].shape) - 1)
+def _cut(ranges: Ranges, kept: dict[int, np.ndarray]) -> Graph:
+    graph, operators = ranges.graph, []
+    tensors = list(graph.tensors)
+    fewer = {index for index, keep in kept.items() if len(keep) < channels(tensors[index])}
+    for index in fewer:
+        tensors[index] = tensors[index].taken(kept[index], len(tensors[index].shape) - 1)
     for operator in graph.operators:
-        output = operator.outputs[0] if operator.outputs else -1
-        changed = [index for index in (*operator.inputs, output) if _fewer(graph, kept, index)]
-        inputs = list(operator.inputs)
-        if changed and operator.name in KERNEL_OPERATORS:
-            rows, columns = kept[output], kept.get(inputs[0])
-            count += channels(graph.tensors[output]) - len(rows)
-            for place, tensor in _kernel_cut(graph, operator, rows, columns, known).items():
-                inputs[place] = add(tensor)
-        elif changed and operator.name in BINARY:
-            for place, index in enumerate(inputs):
-                tensor = graph.tensors[index]
-                if tensor.data is not None and tensor.shape and channels(tensor) > 1:
-                    inputs[place] = add(tensor.taken(kept[output], len(tensor.shape) - 1))
-        elif changed and operator.name in RESHAPING:
-            told = _reshaped_to(graph, operator, len(kept[output]))
-            assert told is not None
-            inputs[1:] = [] if told[0] is None else [add(told[0])]
-            operator = replace(operator, table=told[1])
-        operators.append(replace(operator, inputs=tuple(inputs)))
-    done = replace(graph, tensors=tuple(tensors), operators=tuple(operators))
-    return Removal(graph=done, channels=count)
+        if fewer & {*operator.inputs, *operator.outputs}:
+            constants, table = _constants_cut(ranges, operator, kept)
+            inputs = dict(enumerate(operator.inputs))
+            inputs |= {place: added(tensors, tensor) for place, tensor in constants.items()}
+            operator = replace(operator, inputs=tuple(inputs.values()), table=table)
+        operators.append(operator)
+    return replace(graph, tensors=tuple(tensors), operators=tuple(operators))
 
 
-def _fewer(graph: Graph, kept: dict[int, np.ndarray], index: int) -> bool:
-    return index in kept and len(kept[index]) < channels(graph.tensors[index])
+def _constants_cut(
+    ranges: Ranges, operator: Operator, kept: dict[int, np.ndarray]
+) -> tuple[dict[int, Tensor], Table]:
+    """An operator's new constants by their places among its inputs, and its table."""
+    keep, graph = kept[operator.outputs[0]], ranges.graph
+    if operator.name in KERNEL_OPERATORS:
+        return _kernel_cut(ranges, operator, keep, kept.get(operator.inputs[0])), operator.table
+    if operator.name in RESHAPING:
+        told = _reshaped_to(graph, operator, len(keep))
+        assert told is not None
+        return told
+    tensors = {place: graph.tensors[index] for place, index in enumerate(operator.inputs)}
+    found = {
+        place: tensor.taken(keep, len(tensor.shape) - 1)
+        for place, tensor in tensors.items()
+        if operator.name in BINARY and tensor.data is not None and channels(tensor) > 1
+    }
+    return found, operator.table
 
 
 def _kernel_cut(
-    graph: Graph,
-    operator: Operator,
-    rows: np.ndarray,
-    columns: np.ndarray | None,
-    known: dict[int, np.ndarray],
+    ranges: Ranges, operator: Operator, rows: np.ndarray, columns: np.ndarray | None
 ) -> dict[int, Tensor]:
     """The new kernel and bias by their places among the inputs."""
-    kernel, own = graph.tensors[operator.inputs[1]], bias(graph, operator)
-    if operator.name == "DEPTHWISE_CONV_2D":
-        found = {1: kernel.taken(rows, 3)}
-        return found if own is None else found | {2: own.taken(rows, 0)}
-    values, source = weights(graph, operator), operator.inputs[0]
-    assert values is not None
-    found = {1: kernel.taken(rows, 0)}
-    if columns is not None:
-        wide = channels(graph.tensors[source])
+    graph, source = ranges.graph, ranges.graph.tensors[operator.inputs[0]]
+    kernel, own = graph.tensors[operator.inputs[1]], graph.bias(operator)
+    depthwise = operator.name == "DEPTHWISE_CONV_2D"
+    cut = kernel.taken(rows, 3 if depthwise else 0)
+    if columns is not None and not depthwise:
+        values, wide = weights(graph, operator), channels(source)
+        assert values is not None
         tiles = values.shape[2] // wide
         places = (np.arange(tiles)[:, None] * wide + columns).ravel()
-        found[1] = found[1].taken(places, len(kernel.shape) - 1)
-        gone = np.setdiff1d(np.arange(wide), columns)
-        if own is not None and integer(graph.tensors[source]):
-            offset = np.zeros(wide)
-            offset[gone] = known[source][gone] - zero(graph.tensors[source])
-            # what is not constant is not read either
-            offset = np.tile(np.nan_to_num(offset), tiles)
-            folded = own.numbers + np.rint((values.sum(axis=1) * offset).sum(axis=1)).astype(np.int64)
-            own = own.holding(folded.astype(own.numbers.dtype))
-    return found if own is None else found | {2: own.taken(rows, 0)}
+        cut = cut.taken(places, len(kernel.shape) - 1)
+        if own is not None and integer(source):
+            # what stays is not put into the bias, and what is not constant is not read
+            offset = np.where(ranges.constant(source.index), ranges[source.index][0] - zero(source), 0.0)
+            offset[columns] = 0.0
+            folded = np.rint((values.sum(axis=1) * np.tile(offset, tiles)).sum(axis=1)).astype(np.int64)
+            own = own.holding((own.numbers + folded).astype(own.numbers.dtype))
+    return {1: cut} if own is None else {1: cut, 2: own.taken(rows, 0)}
 
 
-def _reshaped_to(graph: Graph, operator: Operator, wide: int) -> tuple[Tensor | None, Table] | None:
+def _reshaped_to(graph: Graph, operator: Operator, wide: int) -> tuple[dict[int, Tensor], Table] | None:
     """A reshaping operator's constant and table for another number of channels; None where it has none."""
-    last = channels(graph.tensors[operator.outputs[0]])
+    table, options = operator.table, operator.options("ReshapeOptions")
     if operator.name == "SQUEEZE":
         # without a list, an axis that has become 1 would go too
-        return (None, operator.table) if operator.options("SqueezeOptions")["squeeze_dims"] else None
+        return ({}, table) if operator.options("SqueezeOptions")["squeeze_dims"] else None
     if operator.name == "EXPAND_DIMS":
-        return graph.tensors[operator.inputs[1]], operator.table
-    told, options = None, operator.options("ReshapeOptions")
-    if len(operator.inputs) > 1:
-        told = graph.tensors[operator.inputs[1]]
-        if told.dtype != "int32" or told.values is None:
-            return None
-    shapes = [] if told is None else [told.numbers.ravel()]
-    shapes += [np.frombuffer(options["new_shape"], "<i4")] if options["new_shape"] else []
-    if not shapes or any(not shape.size or shape[-1] not in (-1, last) for shape in shapes):
+        return {}, table
+    told, given = told_shape(graph, operator), [graph.tensors[index] for index in operator.inputs[1:2]]
+    last = channels(graph.tensors[operator.outputs[0]])
+    if told is None or not told.size or told[-1] not in (-1, last):
         return None
-    changed = [
-        np.where((np.arange(shape.size) == shape.size - 1) & (shape > 0), wide, shape) for shape in shapes
-    ]
-    if told is not None:
-        told = told.holding(changed[0].astype(np.int32).reshape(told.shape))
-    table = operator.table
+    told = np.append(told[:-1], wide if told[-1] > 0 else -1).astype(np.int32)
+    constants = dict(enumerate((tensor.holding(told.reshape(tensor.shape)) for tensor in given), 1))
     if options["new_shape"]:
-        written = changed[-1].astype("<i4").tobytes()
+        written = None if constants else told.astype("<i4").tobytes()
         table = table.replaced(builtin_options=options.replaced(new_shape=written))
-    return told, table
+    return constants, table

@@ -18,6 +18,18 @@ _KEEPING = {
 BINARY = ("ADD", "SUB", "MUL")
 #: Those that lay the same numbers out in another shape.
 RESHAPING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+#: The kinds of options that say what an operator's activation is.
+OPTIONS = {
+    "CONV_2D": "Conv2DOptions",
+    "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
+    "FULLY_CONNECTED": "FullyConnectedOptions",
+    "AVERAGE_POOL_2D": "Pool2DOptions",
+    "MAX_POOL_2D": "Pool2DOptions",
+    "ADD": "AddOptions",
+    "SUB": "SubOptions",
+    "MUL": "MulOptions",
+    "CONCATENATION": "ConcatenationOptions",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,26 +54,42 @@ def links(graph: Graph, operator: Operator) -> list[Link] | None:
         return None
     if min(operator.inputs, default=-1) < 0 and operator.name != "DEPTHWISE_CONV_2D":
         return None
-    inputs = [index for index in operator.inputs if index >= 0 and graph.tensors[index].data is None]
-    output = graph.tensors[operator.outputs[0]]
-    wide = channels(output)
-    every = np.arange(wide)
-    if operator.name in BINARY and len(operator.inputs) == 2:
-        if any(channels(graph.tensors[index]) != wide for index in inputs):
-            return None
-        return [Link(tensor=index, source=every, target=every) for index in dict.fromkeys(inputs)]
-    if operator.name == "CONCATENATION" and len(inputs) == len(operator.inputs):
-        return _concatenated(graph, operator, output)
-    if not inputs or inputs[0] != operator.inputs[0] or len(inputs) > 1:
+    given = [graph.tensors[index] for index in dict.fromkeys(operator.inputs) if index >= 0]
+    tensors, output = [tensor for tensor in given if tensor.data is None], graph.tensors[operator.outputs[0]]
+    sides = _sides(graph, operator, tensors, output)
+    if sides is None:
         return None
-    source = graph.tensors[inputs[0]]
-    if operator.name in RESHAPING:
-        return _reshaped(source, output)
-    if operator.name == "DEPTHWISE_CONV_2D" and channels(source) and wide % channels(source) == 0:
-        return [Link(tensor=source.index, source=every // (wide // channels(source)), target=every)]
-    if operator.name in _KEEPING and channels(source) == wide and _apart(graph, operator, source):
-        return [Link(tensor=source.index, source=every, target=every)]
-    return None
+    found = [
+        Link(tensor=tensor.index, source=source, target=target)
+        for tensor, (source, target) in zip(tensors, sides, strict=True)
+    ]
+    # each channel becomes one or several
+    fitting = (
+        link.source.max(initial=-1) + 1 == channels(tensor)
+        for link, tensor in zip(found, tensors, strict=True)
+    )
+    return found if all(fitting) else None
+
+
+Sides = tuple[np.ndarray, np.ndarray]
+
+
+def _sides(graph: Graph, operator: Operator, tensors: list[Tensor], output: Tensor) -> list[Sides] | None:
+    """For each computed input its channels, and those of the output that they become."""
+    name, wide = operator.name, channels(output)
+    every = np.arange(wide)
+    if name in BINARY and len(operator.inputs) == 2:
+        return [(every, every)] * len(tensors)
+    if name == "CONCATENATION" and len(tensors) == len(operator.inputs):
+        return _joined(operator, tensors, output)
+    if [tensor.index for tensor in tensors] != [*operator.inputs[:1]]:
+        return None
+    (source,) = tensors
+    if name in RESHAPING:
+        return _laid_out(source, output)
+    if name == "DEPTHWISE_CONV_2D":
+        return [(every // max(1, wide // max(1, channels(source))), every)]
+    return [(every, every)] if name in _KEEPING and _apart(graph, operator, source) else None
 
 
 def _apart(graph: Graph, operator: Operator, source: Tensor) -> bool:
@@ -70,50 +98,51 @@ def _apart(graph: Graph, operator: Operator, source: Tensor) -> bool:
         return True
     told = graph.tensors[operator.inputs[1]].values if len(operator.inputs) == 2 else None
     rank = len(source.shape)
-    if told is None:
+    if told is None or not rank:
         return False
     if operator.name == "PAD":
         return told.shape == (rank, 2) and not told[-1].any()
-    axes = {int(axis) % rank for axis in told.ravel()}
-    return rank - 1 not in axes
+    return rank - 1 not in {int(axis) % rank for axis in told.ravel()}
 
 
-def _concatenated(graph: Graph, operator: Operator, output: Tensor) -> list[Link] | None:
-    tensors = [graph.tensors[index] for index in operator.inputs]
+def _joined(operator: Operator, tensors: list[Tensor], output: Tensor) -> list[Sides] | None:
     rank, axis = len(output.shape), operator.options("ConcatenationOptions")["axis"]
     if any(len(tensor.shape) != rank for tensor in tensors) or not rank:
         return None
+    every, widths = np.arange(channels(output)), [channels(tensor) for tensor in tensors]
     if axis % rank != rank - 1:
-        every = np.arange(channels(output))
-        return [Link(tensor=tensor.index, source=every, target=every) for tensor in tensors]
-    starts = np.cumsum([0, *map(channels, tensors)])
-    if starts[-1] != channels(output):
+        return [(every, every)] * len(tensors)
+    if sum(widths) != len(every):
         return None
-    return [
-        Link(
-            tensor=tensor.index,
-            source=np.arange(channels(tensor)),
-            target=start + np.arange(channels(tensor)),
-        )
-        for tensor, start in zip(tensors, starts, strict=False)
-    ]
+    starts = np.cumsum([0, *widths[:-1]])
+    return [(np.arange(width), start + np.arange(width)) for width, start in zip(widths, starts, strict=True)]
 
 
-def _reshaped(source: Tensor, output: Tensor) -> list[Link] | None:
+def _laid_out(source: Tensor, output: Tensor) -> list[Sides] | None:
     """Places may become channels, as by flattening, and channels places, the other way round."""
-    few, many = sorted((channels(source), channels(output)))
-    narrow, wide = (source, output) if channels(source) == few else (output, source)
+    narrow, wide = sorted((source, output), key=channels)
     ends = {math.prod(narrow.shape[place:]) for place in range(len(narrow.shape))}
-    if not few or many not in ends or min(source.shape + output.shape) < 1:
+    if not channels(narrow) or channels(wide) not in ends or min(source.shape + output.shape) < 1:
         return None
-    every = np.arange(many)
-    sides = (every % few, every) if wide is output else (every, every % few)
-    return [Link(tensor=source.index, source=sides[0], target=sides[1])]
+    every = np.arange(channels(wide))
+    return [(every, every % channels(output)) if wide is source else (every % channels(source), every)]
 
 
-def padded(graph: Graph, operator: Operator, kernel: tuple[int, int], options: str) -> bool:
-    """Whether a convolution or pool ever reads beyond the border, which has no channel's constant."""
-    source, told = graph.tensors[operator.inputs[0]], operator.options(options)
+def told_shape(graph: Graph, operator: Operator) -> np.ndarray | None:
+    """What a RESHAPE is told, int32, where that is a constant."""
+    if len(operator.inputs) > 1:
+        told = graph.tensors[operator.inputs[1]] if operator.inputs[1] >= 0 else None
+        return told.values.ravel() if told and told.values is not None and told.dtype == "int32" else None
+    written = operator.options("ReshapeOptions")["new_shape"]
+    return None if written is None else np.frombuffer(written, "<i4")
+
+
+def padded(graph: Graph, operator: Operator) -> bool:
+    """Whether a convolution ever reads beyond the border, which has no channel's constant."""
+    if operator.name == "FULLY_CONNECTED":
+        return False
+    source, told = graph.tensors[operator.inputs[0]], operator.options(OPTIONS[operator.name])
+    kernel = graph.tensors[operator.inputs[1]].shape[1:3]
     if told["padding"] == schema.Padding.VALID or max(kernel) == 1:
         return False
     signature = source.table["shape_signature"]

@@ -1,6 +1,6 @@
 """A Keras model becomes a file: the forms that the converters can write, and those they get wrong."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,28 +8,21 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ..nets import channels
-from ..nets.keras2 import keras, qtyping, quantizer, recipe, tf
+from ..nets.keras2 import keras, tf
 from ..nets.layers import kernel_layers
 from ..quiet import quiet
 from . import coding
 from .dilation import whole_dilations
-from .graph import Model, read_model
+from .graph import Model, added, read_model
 from .grid import on_grid
 from .matching import to_file_layout
-from .running import io_details
+from .quantizing import needed, quantize
 from .writing import write_model
 
 #: Training images that show a converter the range of each activation.
 REPRESENTATIVE_IMAGES = 500
 #: Images at once where a converter sums up over them, in a ninth of the time that they take one by one.
 GPTQ_BATCH = 50
-
-_ALL = qtyping.TFLOperationName.ALL_SUPPORTED
-_CONV = qtyping.TFLOperationName.CONV_2D
-_DENSE = qtyping.TFLOperationName.FULLY_CONNECTED
-_MIN_MAX = quantizer.AlgorithmName.MIN_MAX_UNIFORM_QUANT
-_OCTAV = quantizer.AlgorithmName.OCTAV
-_GPTQ = quantizer.AlgorithmName.GPTQ
 
 #: Forms that this stack writes without an error and computes wrongly, with what was measured.
 REFUSED = {
@@ -81,7 +74,6 @@ class ExportConfig:
         return ".h5" if self.form == "h5" else ".tflite"
 
 
-Source = Callable[[], Iterator[list[np.ndarray]]]
 Export = Callable[[keras.Model, np.ndarray | None, ExportConfig], bytes]
 
 
@@ -114,22 +106,26 @@ def _float32(model: keras.Model, images: np.ndarray | None, config: ExportConfig
     return _converter(model, config).convert()
 
 
-def _float16(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-    converter = _converter(model, config)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+Configure = Callable[[tf.lite.TFLiteConverter, np.ndarray | None, ExportConfig], None]
+
+
+def _optimized(configure: Configure) -> Export:
+    """An export through the converter, which quantizes as it is told."""
+
+    def export(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
+        converter = _converter(model, config)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        configure(converter, images, config)
+        return converter.convert()
+
+    return export
+
+
+def _float16(converter: tf.lite.TFLiteConverter, images: np.ndarray | None, config: ExportConfig) -> None:
     converter.target_spec.supported_types = [tf.float16]
-    return converter.convert()
 
 
-def _dynamic_range(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-    converter = _converter(model, config)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    return converter.convert()
-
-
-def _int8(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-    converter = _converter(model, config)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+def _int8(converter: tf.lite.TFLiteConverter, images: np.ndarray | None, config: ExportConfig) -> None:
     converter.inference_input_type = converter.inference_output_type = tf.int8
     if images is not None:
         converter.representative_dataset = lambda: ([image[None]] for image in images)
@@ -138,74 +134,31 @@ def _int8(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -
         converter._experimental_disable_per_channel_quantization_for_dense_layers = (
             not config.per_channel_dense
         )
-    return converter.convert()
 
 
-def _int16x8(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-    converter = _converter(model, config)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([image[None]] for image in _needed(images))
+def _int16x8(converter: tf.lite.TFLiteConverter, images: np.ndarray | None, config: ExportConfig) -> None:
+    shown = needed(images)
+    converter.representative_dataset = lambda: ([image[None]] for image in shown)
     converter.target_spec.supported_ops = [
         tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     ]
-    return converter.convert()
 
 
-def _needed(images: np.ndarray | None) -> np.ndarray:
-    if images is None:
-        raise ValueError("this form needs representative images, and a QAT model brings none")
-    return images
-
-
-def _litert_quantizer(configure: Callable[[quantizer.Quantizer], object], *, batch: int = 1) -> Export:
-    """An export through litert-quantizer, which starts from the float32 file.
-
-    Args:
-        batch: representative images at once; above 1 changes ranges, which are averages over the batches.
-    """
+def _quantized(form: str, *, batch: int = 1) -> Export:
+    """An export through LiteRT's quantizer, which starts from the float32 file."""
 
     def export(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-        content = _float32(model, None, config)
-        tool = quantizer.Quantizer(bytearray(content))
-        configure(tool)
-        calibration = None
-        if tool.need_calibration:
-            name = io_details(content).input_name
-            shown = _needed(images)
-            samples = [{name: shown[start : start + batch]} for start in range(0, len(shown), batch)]
-            # more threads add up in another order now and then, and GPTQ makes another file of it
-            calibration = tool.calibrate({"serving_default": samples}, num_threads=1)
-        return bytes(tool.quantize(calibration).quantized_model)
+        return quantize(_float32(model, None, config), form, images, batch=batch)
 
     return export
-
-
-def _mixed(algorithm: quantizer.AlgorithmName, *, batch: int = 1) -> Export:
-    """Dynamic: Dense at 4 bits, convolutions at 8, which hold few weights and lose most by 4."""
-
-    def configure(tool: quantizer.Quantizer) -> None:
-        tool.add_dynamic_config(".*", _DENSE, 4, algorithm_key=algorithm)
-        tool.add_dynamic_config(".*", _CONV, 8)
-
-    return _litert_quantizer(configure, batch=batch)
-
-
-def _static_int4(tool: quantizer.Quantizer) -> None:
-    tool.load_quantization_recipe(recipe.static_wi8_ai8())
-    tool.add_static_config(
-        ".*",
-        _DENSE,
-        activation_num_bits=8,
-        weight_num_bits=4,
-        weight_granularity=qtyping.QuantGranularity.TENSORWISE,
-    )
 
 
 def _packed(bits: int) -> Export:
     """Kernels in whole numbers, their scales in the biases, see `grid`."""
 
     def export(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-        return write_model(on_grid(read_model(_float32(model, None, config)), bits=bits))
+        graphs = on_grid(read_model(_float32(model, None, config)), bits=bits)
+        return write_model(graphs, coded=True)
 
     return export
 
@@ -214,20 +167,16 @@ def _packed(bits: int) -> Export:
 FORMS: dict[str, Export] = {
     "h5": _h5,
     "float32": _float32,
-    "float16": _float16,
-    "dynamic_range": _dynamic_range,
-    "int8": _int8,
-    "int16x8": _int16x8,
-    "int4_dynamic": _litert_quantizer(lambda tool: tool.load_quantization_recipe(recipe.dynamic_wi4_afp32())),
-    "int4_weight_only": _litert_quantizer(
-        lambda tool: tool.load_quantization_recipe(recipe.weight_only_wi4_afp32())
-    ),
-    "int4_mixed": _mixed(_MIN_MAX),
-    "int4_weight_only_octav": _litert_quantizer(
-        lambda tool: tool.add_weight_only_config(".*", _ALL, 4, algorithm_key=_OCTAV)
-    ),
-    "int4_mixed_gptq": _mixed(_GPTQ, batch=GPTQ_BATCH),
-    "int4_static": _litert_quantizer(_static_int4),
+    "float16": _optimized(_float16),
+    "dynamic_range": _optimized(lambda converter, images, config: None),
+    "int8": _optimized(_int8),
+    "int16x8": _optimized(_int16x8),
+    "int4_dynamic": _quantized("int4_dynamic"),
+    "int4_weight_only": _quantized("int4_weight_only"),
+    "int4_mixed": _quantized("int4_mixed"),
+    "int4_weight_only_octav": _quantized("int4_weight_only_octav"),
+    "int4_mixed_gptq": _quantized("int4_mixed_gptq", batch=GPTQ_BATCH),
+    "int4_static": _quantized("int4_static"),
     "packed_int4": _packed(4),
     "packed_int8": _packed(8),
 }
@@ -243,7 +192,7 @@ def ordered(model: keras.Model, config: ExportConfig) -> keras.Model:
     bits = 4 if config.form == "packed_int4" else 8
 
     def size(net: keras.Model) -> int:
-        return coding.brotli_bytes(write_model(on_grid(_refilled(template, net), bits=bits)))
+        return coding.brotli_bytes(write_model(on_grid(_refilled(template, net), bits=bits), coded=True))
 
     return channels.shortest(model, size, tries=config.orders)
 
@@ -254,11 +203,10 @@ def _refilled(model: Model, net: keras.Model) -> Model:
     tensors, operators = list(graph.tensors), list(graph.operators)
     for layer, (kernel, operator) in zip(kernel_layers(net), graph.kernels(), strict=True):
         values, *biases = layer.get_weights()
-        added = [kernel.holding(to_file_layout(values, layer))]
         named = [graph.tensors[index] for index in operator.inputs[2:] if index >= 0]
-        added += [tensor.holding(bias) for tensor, bias in zip(named, biases, strict=False)]
-        places = range(len(tensors), len(tensors) + len(added))
-        tensors += [replace(tensor, index=place) for tensor, place in zip(added, places, strict=True)]
+        constants = [tensor.holding(bias) for tensor, bias in zip(named, biases, strict=False)]
+        constants.insert(0, kernel.holding(to_file_layout(values, layer)))
+        places = (added(tensors, tensor) for tensor in constants)
         operators[operators.index(operator)] = replace(operator, inputs=(operator.inputs[0], *places))
     return replace(model, graphs=(replace(graph, tensors=tuple(tensors), operators=tuple(operators)),))
 

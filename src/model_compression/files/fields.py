@@ -5,6 +5,7 @@ Source: tensorflow/compiler/mlir/lite/schema/schema.fbs.
 
 import functools
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,16 @@ class Field:
     item: int = 1
     alignment: int = 1
     child: str = ""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it lies in the table itself."""
+        return len(self.code) == 1
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in the table: of a number, or of an offset."""
+        return struct.calcsize(self.code) if self.is_number else 4
 
 
 class _Recorder:

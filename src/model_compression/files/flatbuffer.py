@@ -8,11 +8,11 @@ Source: google/flatbuffers, docs/source/internals.md.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .fields import Field, fields_of, union_kinds
+from .fields import ALIGNMENT, Field, fields_of, union_kinds
 
 #: What every .tflite file has at its bytes 4 to 8.
 IDENTIFIER = b"TFL3"
@@ -142,43 +142,50 @@ class _Reader:
 # Writing
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class _Part:
-    """A table or vector that is going to be written.
+    """A table, vector or string that is going to be written.
 
     Attributes:
-        numbers: (slot, code, value) of a table. links: (slot or element, the part pointed to).
-        content: of a vector of numbers or a string, with what stands behind it; None for a table and for
-            a vector of tables. count: elements of a vector; None for a table.
-        alignment: of the first element, or of a table's fields.
+        body: its bytes, in which offsets are still 0.
+        links: (place of an offset in the body, the part that it leads to).
+        layout: of a table, where each of its fields is.
+        alignment: of what stands behind its first 4 bytes.
     """
 
-    numbers: tuple[tuple[int, str, Any], ...] = ()
+    body: bytes
     links: tuple[tuple[int, "_Part"], ...] = ()
-    content: bytes | memoryview | None = None
-    count: int | None = None
+    layout: bytes = b""
     alignment: int = 4
     place: int = 0
 
 
-def write(root: Table, *, shared: bool = True) -> bytes:
+def write(root: Table, *, shared: bool = True, coded: bool = False) -> bytes:
     """The file's bytes.
 
     Args:
         shared: whether equal parts are stored once; if not, those that are one object still are.
+        coded: constants last, the shorter first: a few bytes more, of which a coder makes fewer.
     """
     parts = _in_order(_Parts(shared).table(root))
+    if coded:
+        parts.sort(key=lambda part: len(part.body) if part.alignment == ALIGNMENT else 0)
     layouts: dict[bytes, int] = {}
-    out = bytearray(8)
-    out[4:8] = IDENTIFIER
+    out = bytearray(4) + IDENTIFIER
     for part in parts:
-        if part.count is None:
-            _write_table(out, part, layouts)
-        else:
-            _write_vector(out, part)
+        if part.layout and part.layout not in layouts:
+            out.extend(bytes(len(out) % 2))
+            layouts[part.layout] = len(out)
+            out.extend(part.layout)
+        out.extend(bytes(-(len(out) + 4) % part.alignment))
+        part.place = len(out)
+        out.extend(part.body)
+        if part.layout:
+            struct.pack_into("<i", out, part.place, part.place - layouts[part.layout])
     struct.pack_into("<I", out, 0, parts[0].place)
     for part in parts:
-        for at, child in _links(part):
+        for place, child in part.links:
+            at = part.place + place
             struct.pack_into("<I", out, at, child.place - at)
     return bytes(out)
 
@@ -188,51 +195,65 @@ class _Parts:
 
     def __init__(self, shared: bool) -> None:
         self.shared = shared
-        self.by_object: dict[int, _Part] = {}
+        #: by the id of what they were made of, which is kept, or its id could be another's
+        self.by_object: dict[int, tuple[Any, _Part]] = {}
         self.by_content: dict[Any, _Part] = {}
-        self.kept: list[Any] = []
-
-    def _one(self, source: Any, key: Any, part: _Part) -> _Part:
-        if self.shared:
-            part = self.by_content.setdefault(key, part)
-        self.by_object[id(source)] = part
-        self.kept.append(source)  # or its id could be another's
-        return part
 
     def table(self, table: Table) -> _Part:
-        if id(table) in self.by_object:
-            return self.by_object[id(table)]
-        numbers, links = [], []
-        for name, value in table.values.items():
-            spec = fields_of(table.kind)[name]
-            if value is None or value == spec.default:
-                continue
-            if spec.code in ("table", "union"):
-                links.append((spec.slot, self.table(value)))
-            elif spec.code == "tables":
-                links.append((spec.slot, self.tables(value)))
-            elif spec.code in ("string", "vector"):
-                links.append((spec.slot, self.vector(value, spec)))
+        """The part of a table and, before it, those of all that it holds."""
+        return self._once(table, lambda: self._table(table))
+
+    def _once(self, source: Any, make: Callable[[], _Part]) -> _Part:
+        if id(source) not in self.by_object:
+            self.by_object[id(source)] = source, self._equal(make())
+        return self.by_object[id(source)][1]
+
+    def _equal(self, part: _Part) -> _Part:
+        links = tuple((place, id(child)) for place, child in part.links)
+        key = (part.body, part.layout, part.alignment, links)
+        return self.by_content.setdefault(key, part) if self.shared else part
+
+    def _table(self, table: Table) -> _Part:
+        known = fields_of(table.kind)
+        given = [
+            (known[name], value)
+            for name, value in table.values.items()
+            if value is not None and value != known[name].default
+        ]
+        # the larger first, so that none needs padding
+        given.sort(key=lambda field: (-field[0].size, field[0].slot))
+        body, links, places = bytearray(4), [], {}
+        for spec, value in given:
+            places[spec.slot] = len(body)
+            if spec.is_number:
+                body += struct.pack(f"<{spec.code}", value)
             else:
-                numbers.append((spec.slot, spec.code, value))
-        numbers, links = sorted(numbers), sorted(links, key=lambda link: link[0])
-        key = (tuple(numbers), tuple((slot, id(part)) for slot, part in links))
-        wide = max((struct.calcsize(code) for _, code, _ in numbers), default=4)
-        part = _Part(numbers=tuple(numbers), links=tuple(links), alignment=max(4, wide))
-        return self._one(table, key, part)
+                links.append((len(body), self._child(spec, value)))
+                body += bytes(4)
+        slots = range(max(places, default=-1) + 1)
+        layout = struct.pack(
+            f"<{2 + len(slots)}H", 4 + 2 * len(slots), len(body), *(places.get(slot, 0) for slot in slots)
+        )
+        alignment = max([4, *(spec.size for spec, _ in given)])
+        return _Part(body=bytes(body), links=tuple(links), layout=layout, alignment=alignment)
 
-    def tables(self, tables: tuple[Table, ...]) -> _Part:
-        links = tuple(enumerate(self.table(table) for table in tables))
-        key = ("tables", tuple(id(part) for _, part in links))
-        return self._one(tables, key, _Part(links=links, count=len(links)))
+    def _child(self, spec: Field, value: Any) -> _Part:
+        match spec.code:
+            case "table" | "union":
+                return self.table(value)
+            case "tables":
+                links = tuple((4 + 4 * place, self.table(table)) for place, table in enumerate(value))
+                return self._equal(
+                    _Part(body=struct.pack("<I", len(value)) + bytes(4 * len(value)), links=links)
+                )
+            case _:
+                return self._once(value, lambda: _vector(spec, value))
 
-    def vector(self, value: bytes | memoryview, spec: Field) -> _Part:
-        if id(value) in self.by_object:
-            return self.by_object[id(value)]
-        key = (spec.item, spec.alignment, spec.code, bytes(value))
-        content = key[-1] + b"\0" if spec.code == "string" else key[-1]
-        part = _Part(content=content, count=len(value) // spec.item, alignment=spec.alignment)
-        return self._one(value, key, part)
+
+def _vector(spec: Field, value: bytes | memoryview) -> _Part:
+    end = b"\0" if spec.code == "string" else b""
+    body = b"".join((struct.pack("<I", len(value) // spec.item), value, end))
+    return _Part(body=body, alignment=max(4, spec.alignment))
 
 
 def _in_order(root: _Part) -> list[_Part]:
@@ -249,50 +270,3 @@ def _in_order(root: _Part) -> list[_Part]:
 
     visit(root)
     return order[::-1]
-
-
-def _pad(out: bytearray, alignment: int, ahead: int) -> None:
-    """Zeros until what comes `ahead` bytes later is aligned."""
-    out.extend(bytes(-(len(out) + ahead) % alignment))
-
-
-def _write_vector(out: bytearray, part: _Part) -> None:
-    _pad(out, max(4, part.alignment), 4)
-    part.place = len(out)
-    out.extend(struct.pack("<I", part.count))
-    out.extend(bytes(4 * len(part.links)) if part.content is None else part.content)
-
-
-def _sizes(part: _Part) -> Iterator[tuple[int, int]]:
-    """Slots of a table with the bytes of their fields, the larger first, so that none needs padding."""
-    found = [(slot, struct.calcsize(code)) for slot, code, _ in part.numbers]
-    found += [(slot, 4) for slot, _ in part.links]
-    yield from sorted(found, key=lambda entry: (-entry[1], entry[0]))
-
-
-def _write_table(out: bytearray, part: _Part, layouts: dict[bytes, int]) -> None:
-    offsets, end = {}, 4
-    for slot, size in _sizes(part):
-        offsets[slot] = end
-        end += size
-    slots = max(offsets, default=-1) + 1
-    layout = struct.pack(
-        f"<{2 + slots}H", 4 + 2 * slots, end, *(offsets.get(slot, 0) for slot in range(slots))
-    )
-    if layout not in layouts:
-        _pad(out, 2, 0)
-        layouts[layout] = len(out)
-        out.extend(layout)
-    _pad(out, part.alignment, 4 if part.alignment == 8 else 0)
-    place = part.place = len(out)
-    out.extend(bytes(end))
-    struct.pack_into("<i", out, place, place - layouts[layout])
-    for slot, code, value in part.numbers:
-        struct.pack_into(f"<{code}", out, place + offsets[slot], value)
-    part.links = tuple((place + offsets[slot], child) for slot, child in part.links)
-
-
-def _links(part: _Part) -> Iterator[tuple[int, _Part]]:
-    """Where the offsets of a written part stand, and what they point to."""
-    for at, child in part.links:
-        yield (at if part.count is None else part.place + 4 + 4 * at), child

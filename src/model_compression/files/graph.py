@@ -8,7 +8,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from . import flatbuffer
 from .flatbuffer import DamagedFileError, Table, UnknownPartError
-from .tensors import BITS, DTYPES, KERNEL_OPERATORS, TYPE_NAMES, Graph, Model, Operator, Tensor, unpack
+from .tensors import BITS, KERNEL_OPERATORS, TYPE_NAMES, Graph, Model, Operator, Tensor, added, unpack
 
 __all__ = [
     "KERNEL_OPERATORS",
@@ -18,6 +18,7 @@ __all__ = [
     "Operator",
     "Tensor",
     "account",
+    "added",
     "read_graph",
     "read_model",
     "zeroed",
@@ -98,6 +99,8 @@ def _operator(root: Table, table: Table) -> Operator:
     if name == "CUSTOM":
         name = f"CUSTOM {_text(codes[index]['custom_code'])}"
     ends = indices(table, "inputs"), indices(table, "outputs")
+    if name in KERNEL_OPERATORS and (min((*ends[0], -1)[:2]) < 0 or not ends[1]):
+        raise DamagedFileError(f"the file is damaged: a {name} without input, kernel or output")
     return Operator(name=name, inputs=ends[0], outputs=ends[1], table=table, code=codes[index])
 
 
@@ -125,7 +128,7 @@ def _tensor(root: Table, index: int, table: Table) -> Tensor:
                 f"the file is damaged: tensor {name!r} of {dtype} {shape} has {len(data):,} bytes"
             )
         raw = np.frombuffer(data, np.uint8)
-        values = (unpack(raw, bits, count) if bits < 8 else raw.view(DTYPES[dtype])).reshape(shape)
+        values = (unpack(raw, bits, count) if bits < 8 else raw.view(dtype)).reshape(shape)
     quantization = table["quantization"] or Table(kind="QuantizationParameters")
     return Tensor(
         index=index,

@@ -13,16 +13,18 @@ from dataclasses import replace
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from .channelwise import BINARY, RESHAPING
-from .constant_channels import OPTIONS
+from .channelwise import BINARY, OPTIONS, RESHAPING
 from .flatbuffer import Table
-from .graph import KERNEL_OPERATORS, Graph, Model, Operator, Tensor
+from .graph import KERNEL_OPERATORS, Graph, Model, Operator, Tensor, added
 from .idle_operators import without_idle_operators
 
 #: Significant bits of a stored bias: one fewer costs accuracy (0.2 points on the baseline), more cost bytes.
 BIAS_BITS = 3
 #: The finest grid that is looked for in a kernel before it is rounded to a grid of its own.
 GRID_LEVELS = 7
+
+#: Most that a rounded number may be off by, in quantization steps: half of one, and the error of floats.
+ROUNDING = 0.51
 
 _LIMITS = {4: 7, 8: 127}
 #: Operators whose outputs are a factor larger where all of their inputs are.
@@ -88,12 +90,8 @@ def on_grid(model: Model, *, bits: int) -> Model:
             kernel, scale = _stored(graph, operator, bits)
             after = factors.setdefault(groups[operator.outputs[0]], before * scale)
             kernel = replace(kernel, scale=kernel.scale * np.float32(scale * before / after))
-            added = [
-                kernel,
-                *(_bias(graph.tensors[index], after) for index in operator.inputs[2:] if index >= 0),
-            ]
-            places = range(len(tensors), len(tensors) + len(added))
-            tensors += [replace(tensor, index=place) for tensor, place in zip(added, places, strict=True)]
+            biases = [_bias(graph.tensors[index], after) for index in operator.inputs[2:] if index >= 0]
+            places = (added(tensors, tensor) for tensor in (kernel, *biases))
             operator = replace(operator, inputs=(operator.inputs[0], *places))
         operators.append(operator)
     computed = {index for operator in operators for index in operator.outputs}
@@ -111,9 +109,8 @@ def _from_first_kernel(graph: Graph) -> Graph:
         if operator.name == "RESHAPE" and graph.inputs == (source,) and output not in graph.outputs:
             given = replace(graph.tensors[output], table=Table(kind="Tensor"))
             tensors = (*graph.tensors[:output], given, *graph.tensors[output + 1 :])
-            rest = tuple(other for other in graph.operators if other is not operator)
-            shorter = replace(graph, tensors=tensors, operators=rest, inputs=(output,))
             # what worked its shape out has nobody left who asks
+            shorter = replace(graph.without(operator), tensors=tensors, inputs=(output,))
             return without_idle_operators(shorter)
     return graph
 
@@ -206,3 +203,22 @@ def _stored(graph: Graph, operator: Operator, bits: int) -> tuple[Tensor, float]
 def _bias(bias: Tensor, factor: float) -> Tensor:
     values = round_mantissa(bias.numbers / factor, BIAS_BITS)
     return replace(bias, table=Table(kind="Tensor")).holding(values)
+
+
+def factor_of(tensor: Tensor, kernel: np.ndarray) -> float:
+    """The positive factor that `kernel` was stored times; 1 for a kernel of zeros.
+
+    One that puts every weight within half a step of what is stored, where there is such a factor: the one
+    that comes closest in squares is itself off by what few weights were rounded by.
+    """
+    kernel = kernel.reshape(tensor.shape)
+    stored, step = tensor.dequantized(), float(np.max(tensor.scale, initial=0.0))
+    both = float(np.sum(stored * kernel, dtype=np.float64))
+    if both <= 0:
+        return 1.0
+    kept = kernel != 0
+    middle, width = stored[kept] / kernel[kept], ROUNDING * step / np.abs(kernel[kept])
+    low, high = float(np.max(middle - width)), float(np.min(middle + width))
+    if 0 < low <= high:
+        return (low + high) / 2
+    return both / float(np.sum(kernel**2, dtype=np.float64))

@@ -1,11 +1,10 @@
 """Removes operators that compute nothing, and computes now what is the same each time."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from .channelwise import BINARY, RESHAPING
+from .channelwise import BINARY, RESHAPING, told_shape
 from .graph import KERNEL_OPERATORS, Graph, Operator, Tensor
 
 #: Operators that do nothing but compute their outputs: they can go where nobody reads these.
@@ -36,15 +35,6 @@ def _alike(one: Tensor, other: Tensor) -> bool:
     return same and all(np.array_equal(a, b) for a, b in pairs)
 
 
-def _told_shape(graph: Graph, operator: Operator) -> np.ndarray | None:
-    """What a RESHAPE is told, where that is a constant."""
-    if len(operator.inputs) > 1:
-        values = graph.tensors[operator.inputs[1]].values if operator.inputs[1] >= 0 else None
-        return None if values is None else values.ravel()
-    written = operator.options("ReshapeOptions")["new_shape"]
-    return None if written is None else np.frombuffer(written, "<i4")
-
-
 def _batchwise(graph: Graph, operator: Operator) -> bool:
     """Whether an operator that reshapes leaves the first axis alone, whatever its size will be."""
     source, output = (graph.tensors[index].shape for index in (operator.inputs[0], operator.outputs[0]))
@@ -52,7 +42,7 @@ def _batchwise(graph: Graph, operator: Operator) -> bool:
         return False
     if operator.name != "RESHAPE":
         return len(source) == len(output)
-    told = _told_shape(graph, operator)
+    told = told_shape(graph, operator)
     return told is not None and told.size > 0 and told[0] in (-1, output[0]) and not (told[1:] == -1).any()
 
 
@@ -77,36 +67,36 @@ def _idle(graph: Graph, operator: Operator) -> bool:
     return False
 
 
-def _renamed(graph: Graph, names: dict[int, int], without: Operator | None = None) -> Graph:
-    """The graph with other tensors in the place of some, and without an operator."""
-    operators = tuple(
-        replace(
-            operator,
-            inputs=tuple(names.get(index, index) for index in operator.inputs),
-            outputs=tuple(names.get(index, index) for index in operator.outputs),
-        )
-        for operator in graph.operators
-        if operator is not without
-    )
-    return replace(graph, operators=operators)
-
-
 def _bypassed(graph: Graph) -> Graph:
+    """Without the first operator that is idle, or whose reader may read what it reads."""
     makers = {index: operator for operator in graph.operators for index in operator.outputs}
     ends = {*graph.inputs, *graph.outputs}
     for place, operator in enumerate(graph.operators):
         if _idle(graph, operator):
             source, output = operator.inputs[0], operator.outputs[0]
             if output not in ends:
-                return _renamed(graph, {output: source}, operator)
+                return _renamed(graph.without(operator), output, source)
             if source in makers and source not in ends:
-                return _renamed(graph, {source: output}, operator)
+                return _renamed(graph.without(operator), source, output)
         before = makers.get(operator.inputs[0]) if operator.inputs else None
         if before is not None and _skips(graph, before, operator):
             shorter = replace(operator, inputs=(before.inputs[0], *operator.inputs[1:]))
             operators = (*graph.operators[:place], shorter, *graph.operators[place + 1 :])
             return replace(graph, operators=operators)
     return graph
+
+
+def _renamed(graph: Graph, old: int, new: int) -> Graph:
+    """The graph with another tensor in the place of one."""
+
+    def renamed(indices: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(new if index == old else index for index in indices)
+
+    operators = (
+        replace(operator, inputs=renamed(operator.inputs), outputs=renamed(operator.outputs))
+        for operator in graph.operators
+    )
+    return replace(graph, operators=tuple(operators))
 
 
 def _skips(graph: Graph, before: Operator, operator: Operator) -> bool:
@@ -117,7 +107,7 @@ def _skips(graph: Graph, before: Operator, operator: Operator) -> bool:
     if not _alike(source, between) or source.data is not None or len(operator.outputs) != 1:
         return False
     if operator.name == "RESHAPE":
-        told = _told_shape(graph, operator)
+        told = told_shape(graph, operator)
         return told is not None and (told.size == 0 or told[0] != 0)
     if operator.name != "FULLY_CONNECTED" or operator.options("FullyConnectedOptions")["keep_num_dims"]:
         return False
@@ -131,38 +121,37 @@ def _skips(graph: Graph, before: Operator, operator: Operator) -> bool:
 def _read(graph: Graph) -> Graph:
     """Without operators whose outputs nobody reads."""
     read = {*graph.outputs, *(index for operator in graph.operators for index in operator.inputs)}
-    kept = tuple(
-        operator for operator in graph.operators if operator.name not in _PURE or read & {*operator.outputs}
-    )
-    return graph if len(kept) == len(graph.operators) else replace(graph, operators=kept)
+    unread = [each for each in graph.operators if each.name in _PURE and not read & {*each.outputs}]
+    return graph.without(*unread) if unread else graph
 
 
-#: How the output of an operator follows from constant inputs, without a rounding.
-_NOW: dict[str, Callable[[list[np.ndarray], Operator, Tensor], np.ndarray]] = {
-    **{name: lambda given, operator, output: given[0].reshape(output.shape) for name in RESHAPING},
-    "TRANSPOSE": lambda given, operator, output: np.transpose(given[0], given[1].ravel()),
-    "PACK": lambda given, operator, output: np.stack(given, operator.options("PackOptions")["axis"]),
-}
+def _now(graph: Graph, operator: Operator) -> np.ndarray | None:
+    """What an operator that lays constants out anew gives, without a rounding."""
+    tensors = [graph.tensors[index] for index in operator.inputs if index >= 0]
+    if len(operator.outputs) != 1 or not tensors or len(tensors) < len(operator.inputs):
+        return None
+    output = graph.tensors[operator.outputs[0]]
+    if output.index in graph.outputs or not _alike(tensors[0], output):
+        return None
+    if any(tensor.values is None for tensor in tensors):
+        return None
+    given = [tensor.numbers for tensor in tensors]
+    try:
+        if operator.name == "TRANSPOSE":
+            return np.transpose(given[0], given[1].ravel())
+        if operator.name == "PACK":
+            return np.stack(given, operator.options("PackOptions")["axis"])
+        return given[0].reshape(output.shape) if operator.name in RESHAPING else None
+    except (ValueError, TypeError, IndexError):
+        return None  # they do not fit, which an interpreter will say
 
 
 def _computed(graph: Graph) -> Graph:
-    """With constants in the place of what is laid out anew from constants."""
+    """With a constant in the place of what is laid out anew from constants."""
     for operator in graph.operators:
-        tensors = [graph.tensors[index] for index in operator.inputs if index >= 0]
-        if operator.name not in _NOW or len(operator.outputs) != 1 or len(tensors) != len(operator.inputs):
-            continue
-        output, given = graph.tensors[operator.outputs[0]], [tensor.values for tensor in tensors]
-        if output.index in graph.outputs or any(values is None for values in given):
-            continue
-        if not _alike(tensors[0], output):
-            continue
-        try:
-            values = _NOW[operator.name]([values for values in given if values is not None], operator, output)
-        except (ValueError, TypeError, IndexError):
-            continue  # they do not fit, which an interpreter will say
-        if values.shape == output.shape:
-            constants = list(graph.tensors)
-            constants[operator.outputs[0]] = output.holding(values)
-            operators = tuple(other for other in graph.operators if other is not operator)
-            return replace(graph, tensors=tuple(constants), operators=operators)
+        values = _now(graph, operator)
+        if values is not None and values.shape == graph.tensors[operator.outputs[0]].shape:
+            tensors = list(graph.tensors)
+            tensors[operator.outputs[0]] = tensors[operator.outputs[0]].holding(values)
+            return replace(graph.without(operator), tensors=tuple(tensors))
     return graph

@@ -4,13 +4,13 @@ A converter writes the operators of a branched net in an order of its own, and s
 So kernels are told apart by shape, and those of one shape by their values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ..nets.keras2 import keras
-from ..nets.layers import KERNEL_LAYERS, kernel_layers
+from ..nets.layers import KERNEL_LAYERS, clone, kernel_layers
 from .graph import Graph, Operator, Tensor
 
 #: Weights a kernel that are compared: enough to tell any two kernels apart.
@@ -112,6 +112,36 @@ def match_kernels(
                 )
         raise CorruptFileError("the file's kernels have other shapes than the net's")
     return {layer.name: stored[place] for layer, place in zip(layers, places, strict=True)}
+
+
+def rebuild(
+    graph: Graph,
+    net: keras.Model,
+    pairs: Mapping[str, tuple[Tensor, Operator]],
+    moved: Mapping[str, np.ndarray],
+) -> keras.Model:
+    """The Keras net with the file's constants, de-quantized, as its weights.
+
+    Args:
+        pairs: as `match_kernels` gives them.
+        moved: biases that stand elsewhere in the file, by layer.
+    """
+    copy = clone(net)
+    users = {tensor.index: operators for tensor, operators in graph.users()}
+    for layer in copy.layers:
+        if layer.name not in pairs:
+            continue
+        tensor, _ = pairs[layer.name]
+        kernel, *biases = layer.get_weights()
+        weights = [to_keras_layout(tensor.dequantized(), layer, kernel.shape)]
+        for bias in biases:
+            stored = [graph.bias(user) for user in users[tensor.index]]
+            rows = [np.zeros(bias.shape[-1]) if row is None else row.dequantized() for row in stored]
+            # a layer of Keras that is called twice has one bias, a kernel of ours may have more
+            rows = rows[: bias.size // bias.shape[-1]]
+            weights.append(moved[layer.name] if layer.name in moved else np.reshape(rows, bias.shape))
+        layer.set_weights(weights)
+    return copy
 
 
 def _once(stored: list[tuple[Tensor, Operator]]) -> list[tuple[Tensor, Operator]]:

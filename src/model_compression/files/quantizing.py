@@ -1,7 +1,4 @@
-"""A float .tflite file becomes its post-training forms, whatever made it.
-
-The forms bear the names of those that a Keras model has, and are LiteRT's own quantizer's.
-"""
+"""LiteRT's own quantizer: a float .tflite file becomes its post-training forms, whatever made it."""
 
 import contextlib
 from collections.abc import Callable
@@ -16,20 +13,40 @@ from .running import io_details
 from .writing import write_model
 
 Configure = Callable[[quantizer.Quantizer], object]
+_OPERATIONS, _ALGORITHMS = qtyping.TFLOperationName, quantizer.AlgorithmName
 
 
 def _recipe(make: Callable[[], object]) -> Configure:
     return lambda tool: tool.load_quantization_recipe(make())
 
 
-def _mixed(tool: quantizer.Quantizer) -> None:
-    operations = qtyping.TFLOperationName
-    tool.add_dynamic_config(".*", operations.FULLY_CONNECTED, 4)
-    for operation in (operations.CONV_2D, operations.DEPTHWISE_CONV_2D):
-        tool.add_dynamic_config(".*", operation, 8)
+def _mixed(algorithm: quantizer.AlgorithmName) -> Configure:
+    """Dynamic: Dense at 4 bits, convolutions at 8, which hold few weights and lose most by 4."""
+
+    def configure(tool: quantizer.Quantizer) -> None:
+        tool.add_dynamic_config(".*", _OPERATIONS.FULLY_CONNECTED, 4, algorithm_key=algorithm)
+        for operation in (_OPERATIONS.CONV_2D, _OPERATIONS.DEPTHWISE_CONV_2D):
+            tool.add_dynamic_config(".*", operation, 8)
+
+    return configure
 
 
-#: By name; the float file itself is "float32".
+def _octav(tool: quantizer.Quantizer) -> None:
+    tool.add_weight_only_config(".*", _OPERATIONS.ALL_SUPPORTED, 4, algorithm_key=_ALGORITHMS.OCTAV)
+
+
+def _static_int4(tool: quantizer.Quantizer) -> None:
+    tool.load_quantization_recipe(recipe.static_wi8_ai8())
+    tool.add_static_config(
+        ".*",
+        _OPERATIONS.FULLY_CONNECTED,
+        activation_num_bits=8,
+        weight_num_bits=4,
+        weight_granularity=qtyping.QuantGranularity.TENSORWISE,
+    )
+
+
+#: What every float file can become, by the names that a Keras model's forms have; itself it is "float32".
 FORMS: dict[str, Configure] = {
     "dynamic_range": _recipe(recipe.dynamic_wi8_afp32),
     "int8_weight_only": _recipe(recipe.weight_only_wi8_afp32),
@@ -37,15 +54,32 @@ FORMS: dict[str, Configure] = {
     "int16x8": _recipe(recipe.static_wi8_ai16),
     "int4_dynamic": _recipe(recipe.dynamic_wi4_afp32),
     "int4_weight_only": _recipe(recipe.weight_only_wi4_afp32),
-    "int4_mixed": _mixed,
+    "int4_mixed": _mixed(_ALGORITHMS.MIN_MAX_UNIFORM_QUANT),
 }
-#: Images that show the range of each activation, an interpreter for each.
+#: Further ones, for the study.
+FURTHER: dict[str, Configure] = {
+    "int4_weight_only_octav": _octav,
+    "int4_mixed_gptq": _mixed(_ALGORITHMS.GPTQ),
+    "int4_static": _static_int4,
+}
+#: Images that show the widest range of each activation, an interpreter for each.
 CALIBRATION_IMAGES = 100
 #: Forms whose ends are integers too.
 STATIC = ("int8", "int16x8")
 
 
-def _ranges(tool: quantizer.Quantizer, name: str, images: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+def needed(images: np.ndarray | None) -> np.ndarray:
+    """The images, where a form cannot do without.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if images is None:
+        raise ValueError("this form needs representative images, and a QAT model brings none")
+    return images
+
+
+def _widest(tool: quantizer.Quantizer, name: str, images: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
     """The least and the largest number of each tensor: over images the tool would average them."""
     found: dict[str, dict[str, np.ndarray]] = {}
     for image in images:
@@ -57,12 +91,13 @@ def _ranges(tool: quantizer.Quantizer, name: str, images: np.ndarray) -> dict[st
     return found
 
 
-def quantize(content: bytes, form: str, images: np.ndarray) -> bytes:
+def quantize(content: bytes, form: str, images: np.ndarray | None, *, batch: int = 0) -> bytes:
     """The file in a form.
 
     Args:
-        content: a float .tflite file. form: a name in `FORMS`.
+        content: a float .tflite file. form: a name in `FORMS` or `FURTHER`.
         images: float32 (n, ...) that show the range of each activation.
+        batch: images at once, over which ranges are averaged; 0 for the widest of a few.
     Raises:
         ValueError: a file that the form would change beyond use.
     """
@@ -71,11 +106,16 @@ def quantize(content: bytes, form: str, images: np.ndarray) -> bytes:
         raise ValueError("the model takes whole numbers (tokens), which a quantized input would round")
     with quiet():
         tool = quantizer.Quantizer(bytearray(content))
-        FORMS[form](tool)
+        (FORMS | FURTHER)[form](tool)
         calibration = None
         if tool.need_calibration:
-            name = io_details(content).input_name
-            calibration = _ranges(tool, name, images[:CALIBRATION_IMAGES])
+            name, shown = io_details(content).input_name, needed(images)
+            if batch:
+                samples = [{name: shown[start : start + batch]} for start in range(0, len(shown), batch)]
+                # more threads add up in another order now and then, and GPTQ makes another file of it
+                calibration = tool.calibrate({"serving_default": samples}, num_threads=1)
+            else:
+                calibration = _widest(tool, name, shown[:CALIBRATION_IMAGES])
         return bytes(tool.quantize(calibration).quantized_model)
 
 

@@ -12,27 +12,13 @@ TYPE_NAMES = {
 }
 #: The operators whose second input is a kernel.
 KERNEL_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-#: Bits that one value takes in the file.
+#: Operators that give a constant as it is computed with.
+UNPACKING = ("DEQUANTIZE", "DENSIFY")
+#: Bits that one value takes in the file; those below 8 are packed, the others NumPy's of the same name.
 BITS = {
-    "float32": 32,
-    "float16": 16,
-    "int64": 64,
-    "int32": 32,
-    "int16": 16,
-    "int8": 8,
-    "uint8": 8,
-    "int4": 4,
+    "float32": 32, "float16": 16, "int64": 64, "int32": 32, "int16": 16, "int8": 8, "uint8": 8, "int4": 4,
     "int2": 2,
-}
-DTYPES = {
-    "float32": "<f4",
-    "float16": "<f2",
-    "int64": "<i8",
-    "int32": "<i4",
-    "int16": "<i2",
-    "int8": "i1",
-    "uint8": "u1",
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,15 +76,19 @@ class Tensor:
         """
         if not self.scale.size:
             return self.numbers.astype(np.float32)
-        along = [1] * len(self.shape)
-        if self.scale.size > 1:
-            along[self.axis] = self.scale.size
-        offset = self.numbers.astype(np.int64) - self.zero_point.reshape(along)
-        return (offset * self.scale.reshape(along)).astype(np.float32)
+        offset = self.numbers.astype(np.int64) - self.along(self.zero_point)
+        return (offset * self.along(self.scale)).astype(np.float32)
+
+    def along(self, each: np.ndarray) -> np.ndarray:
+        """Its scales or zero points, shaped to go with its values."""
+        axes = [1] * len(self.shape)
+        if each.size > 1:
+            axes[self.axis] = each.size
+        return each.reshape(axes)
 
     def holding(self, values: np.ndarray) -> "Tensor":
         """The same tensor with other stored numbers, and their shape."""
-        stored = pack(values, self.bits) if self.bits < 8 else values.astype(DTYPES[self.dtype]).tobytes()
+        stored = pack(values, self.bits) if self.bits < 8 else values.astype(self.dtype).tobytes()
         return replace(self, values=values, shape=values.shape, data=stored)
 
     def taken(self, keep: np.ndarray, axis: int) -> "Tensor":
@@ -108,6 +98,12 @@ class Tensor:
         if self.scale.size > 1 and self.axis == axis:
             cut = replace(cut, scale=self.scale[keep], zero_point=self.zero_point[keep])
         return cut if self.values is None else cut.holding(np.take(self.values, keep, axis))
+
+
+def added(tensors: list[Tensor], tensor: Tensor) -> int:
+    """The index of a tensor that is put behind others."""
+    tensors.append(replace(tensor, index=len(tensors)))
+    return len(tensors) - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +135,17 @@ class Graph:
     inputs: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
 
+    def without(self, *operators: Operator) -> "Graph":
+        """The graph without some of its operators."""
+        gone = {id(operator) for operator in operators}
+        return replace(self, operators=tuple(each for each in self.operators if id(each) not in gone))
+
+    @property
+    def channels(self) -> int:
+        """Of all computed tensors together."""
+        computed = (self.tensors[index] for operator in self.operators for index in operator.outputs)
+        return sum(tensor.shape[-1] if tensor.shape else 1 for tensor in computed)
+
     def kernels(self) -> list[tuple[Tensor, Operator]]:
         """Each stored kernel with the convolution or Dense layer that uses it first, in that order."""
         return [(kernel, operators[0]) for kernel, operators in self.users()]
@@ -147,31 +154,21 @@ class Graph:
         """Each stored kernel with all operators that use it, in the order of execution."""
         found: dict[int, tuple[Tensor, list[Operator]]] = {}
         for operator in self.operators:
-            if operator.name in KERNEL_OPERATORS and self._is_stored(operator.inputs[1]):
-                kernel = self.constant(operator.inputs[1])
+            # a product of two computed tensors, as in attention, has no kernel
+            if operator.name in KERNEL_OPERATORS and (kernel := self.stored(operator.inputs[1])):
                 found.setdefault(kernel.index, (kernel, []))[1].append(operator)
         return list(found.values())
 
-    def _is_stored(self, index: int) -> bool:
-        """Whether a tensor is constant, and not the product of attention, say."""
-        try:
-            self.constant(index)
-        except ValueError:
-            return False
-        return True
+    def bias(self, operator: Operator) -> Tensor | None:
+        """The stored bias of a convolution or Dense layer."""
+        return self.stored(operator.inputs[2]) if len(operator.inputs) > 2 else None
 
-    def constant(self, index: int) -> Tensor:
-        """A constant tensor, or the constant behind the DEQUANTIZE that produces it.
-
-        Raises:
-            ValueError: the tensor is computed from the input.
-        """
-        while self.tensors[index].values is None:
-            makers = [operator for operator in self.operators if index in operator.outputs]
-            if not makers or makers[0].name not in ("DEQUANTIZE", "DENSIFY"):
-                raise ValueError(f"tensor {self.tensors[index].name!r} is computed, not stored")
-            index = makers[0].inputs[0]
-        return self.tensors[index]
+    def stored(self, index: int) -> Tensor | None:
+        """A constant, or the one behind what unpacks it; None where it is computed, or left out."""
+        for operator in reversed(self.operators):
+            if index in operator.outputs and operator.name in UNPACKING and operator.inputs:
+                index = operator.inputs[0]
+        return self.tensors[index] if index >= 0 and self.tensors[index].values is not None else None
 
 
 @dataclass(frozen=True, kw_only=True)

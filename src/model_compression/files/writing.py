@@ -9,18 +9,21 @@ from .flatbuffer import Table
 from .graph import Graph, Model, Operator, Tensor, indices
 from .tensors import TYPE_NAMES
 
+_TYPE_CODES = {name: code for code, name in TYPE_NAMES.items()}
 #: Metadata that an interpreter reads: XNNPACK's leave to compute with 16-bit floats.
 READ_METADATA = (b"reduced_precision_support",)
 
 
-def write_model(model: Model, *, keep_signatures: bool = False, shared: bool = True) -> bytes:
+def write_model(
+    model: Model, *, keep_signatures: bool = False, shared: bool = True, coded: bool = False
+) -> bytes:
     """The file's bytes, without names, descriptions, ranges, and whatever nothing refers to.
 
     Tensors are numbered in the order of their first use.
 
     Args:
         keep_signatures: also write the signatures, and with them their names of the two ends.
-        shared: whether equal parts are stored once.
+        shared: whether equal parts are stored once. coded: whether the file is going to be coded.
     """
     writer = _Writer(shared)
     signatures = (model.root["signature_defs"] or ()) if keep_signatures else ()
@@ -47,7 +50,7 @@ def write_model(model: Model, *, keep_signatures: bool = False, shared: bool = T
             "signature_defs": tuple(_renumbered(signature, numbers) for signature in signatures) or None,
         },
     )
-    return flatbuffer.write(root, shared=shared)
+    return flatbuffer.write(root, shared=shared, coded=coded)
 
 
 def _numbers(graph: Graph, named: list[int], shared: bool) -> dict[int, int]:
@@ -144,39 +147,33 @@ class _Writer:
         )
 
     def tensor(self, tensor: Tensor, end: bool) -> Table:
-        details = (tensor.table["quantization"] or Table(kind="QuantizationParameters"))["details"]
-        quantization = None
-        if tensor.scale.size or tensor.zero_point.size or details:
-            quantization = Table(
-                kind="QuantizationParameters",
-                values={
-                    "scale": _vector(tensor.scale, "<f4") if tensor.scale.size else None,
-                    "zero_point": _vector(tensor.zero_point, "<i8") if tensor.zero_point.size else None,
-                    "details_type": details and tensor.table["quantization"]["details_type"],
-                    "details": details,
-                    "quantized_dimension": tensor.axis,
-                },
-            )
-        codes = {name: code for code, name in TYPE_NAMES.items()}
+        quantization = (tensor.table["quantization"] or Table(kind="QuantizationParameters")).replaced(
+            min=None,
+            max=None,
+            scale=_vector(tensor.scale, "<f4") or None,
+            zero_point=_vector(tensor.zero_point, "<i8") or None,
+            quantized_dimension=tensor.axis,
+        )
+        used = tensor.scale.size or tensor.zero_point.size or quantization["details"]
         return tensor.table.replaced(
-            type=codes.get(tensor.dtype, tensor.table["type"]),
-            shape=_vector(tensor.shape, "<i4") if tensor.shape else None,
+            type=_TYPE_CODES.get(tensor.dtype, tensor.table["type"]),
+            shape=_vector(tensor.shape, "<i4") or None,
             buffer=self.buffer(tensor.data),
             name=None,
-            quantization=quantization,
+            quantization=quantization if used else None,
             has_rank=None,
             shape_signature=tensor.table["shape_signature"] if end else None,
         )
 
     def operator(self, operator: Operator, order: dict[int, int]) -> Table:
-        def numbers(name: str, found: tuple[int, ...]) -> bytes | None:
-            missing = operator.table[name] is None and not found
-            return None if missing else _vector([order.get(index, -1) for index in found], "<i4")
-
-        return operator.table.replaced(
-            opcode_index=self.code(operator),
-            inputs=numbers("inputs", operator.inputs),
-            outputs=numbers("outputs", operator.outputs),
-            intermediates=numbers("intermediates", indices(operator.table, "intermediates")),
-            debug_metadata_index=None,
-        )
+        ends = {
+            "inputs": operator.inputs,
+            "outputs": operator.outputs,
+            "intermediates": indices(operator.table, "intermediates"),
+        }
+        changed: dict[str, bytes] = {
+            name: _vector([order.get(index, -1) for index in found], "<i4")
+            for name, found in ends.items()
+            if found or operator.table[name] is not None
+        }
+        return operator.table.replaced(opcode_index=self.code(operator), debug_metadata_index=None, **changed)

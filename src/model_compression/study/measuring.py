@@ -38,7 +38,9 @@ def export(
     representative = None if aware else scale(data.x_train[: conversion.REPRESENTATIVE_IMAGES])
     converted = conversion.export(model, recipe.export, representative=representative)
     is_h5 = recipe.export.form == "h5"
-    content = converted if is_h5 else slim(converted).content
+    # what is made to be coded is laid out for it
+    coded = recipe.export.form.startswith("packed")
+    content = converted if is_h5 else slim(converted, coded=coded).content
     # a Keras file has no graph of its own to count: its float32 twin has the same weights
     float32 = conversion.ExportConfig(form="float32")
     twin = conversion.export(model, float32, representative=None) if is_h5 else content
