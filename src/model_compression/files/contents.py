@@ -64,15 +64,12 @@ def bytes_by_kind(content: bytes) -> ContentBytes:
 
 def _roles(graph: Graph) -> Iterator[tuple[Any, str]]:
     """The data of kernels and biases, also behind what unpacks them."""
-    makers = {index: operator for operator in graph.operators for index in operator.outputs}
     for operator in graph.operators:
         if operator.name in KERNEL_OPERATORS:
             for index, role in zip(operator.inputs[1:], ("weights", "biases"), strict=False):
-                maker = makers.get(index)
-                while maker is not None and maker.name in ("DEQUANTIZE", "DENSIFY"):
-                    index, maker = maker.inputs[0], makers.get(maker.inputs[0])
-                if index >= 0 and graph.tensors[index].data is not None:
-                    yield graph.tensors[index].data, role
+                stored = graph.stored(index)
+                if stored is not None:
+                    yield stored.data, role
 
 
 def _vectors(table: Table) -> Iterator[tuple[str, str, Any]]:

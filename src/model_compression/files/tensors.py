@@ -142,9 +142,8 @@ class Graph:
 
     @property
     def channels(self) -> int:
-        """Of all computed tensors together."""
-        computed = (self.tensors[index] for operator in self.operators for index in operator.outputs)
-        return sum(tensor.shape[-1] if tensor.shape else 1 for tensor in computed)
+        """Of all tensors together."""
+        return sum(tensor.shape[-1] for tensor in self.tensors if tensor.shape)
 
     def kernels(self) -> list[tuple[Tensor, Operator]]:
         """Each stored kernel with the convolution or Dense layer that uses it first, in that order."""
