@@ -12,7 +12,7 @@ import numpy as np
 from .channelwise import BINARY, RESHAPING, Link, channels, links, told_shape
 from .flatbuffer import Table
 from .graph import KERNEL_OPERATORS, Graph, Operator, Tensor, added
-from .ranges import Ranges, integer, weights, zero
+from .ranges import Ranges, integer, multipliers, weights, zero
 
 #: What does to a float what it does wherever it stands; others compute ends of rows in ways of their own.
 FLOAT_OPERATORS = (
@@ -128,19 +128,13 @@ def _exact(graph: Graph, operator: Operator) -> bool:
         return False
     source, output = (graph.tensors[index] for index in (operator.inputs[0], operator.outputs[0]))
     kernel, own = graph.tensors[operator.inputs[1]], graph.bias(operator)
-    if kernel.dtype not in ("int8", "int4", "uint8"):
-        return False
-    scales = [tensor.scale for tensor in (kernel, own) if tensor is not None]
-    if not kernel.scale.size or not all(_normal(scale).all() for scale in scales):
+    scales = kernel.scale if own is None else np.append(kernel.scale, own.scale)
+    normal = np.isfinite(scales) & (scales >= np.finfo(np.float32).tiny)
+    if kernel.dtype not in ("int8", "int4", "uint8") or not kernel.scale.size or not normal.all():
         return False
     if not integer(source):
         return source.dtype == output.dtype == "float32" and operator.name != "DEPTHWISE_CONV_2D"
-    multiplier = source.scale[0] * kernel.scale.astype(np.float64) / output.scale[0]
-    return integer(output) and bool((multiplier < MOST_MULTIPLIER).all())
-
-
-def _normal(scale: np.ndarray) -> np.ndarray:
-    return np.isfinite(scale) & (scale >= np.finfo(np.float32).tiny)
+    return integer(output) and bool((multipliers(graph, operator) < MOST_MULTIPLIER).all())
 
 
 def _needed(ranges: Ranges, operator: Operator) -> np.ndarray | None:
@@ -153,7 +147,7 @@ def _needed(ranges: Ranges, operator: Operator) -> np.ndarray | None:
     if kernel is None or not _exact(graph, operator) or kernel.shape[2] % wide:
         return None
     grouped = operator.name == "CONV_2D" and kernel.shape[2] != wide
-    if grouped or operator.options("FullyConnectedOptions")["weights_format"]:
+    if grouped or operator.option("weights_format"):
         return None
     read = (kernel != 0).any(axis=(0, 1)).reshape(-1, wide).any(axis=0)
     own, (low, high) = graph.bias(operator), ranges.read(operator)
@@ -230,10 +224,10 @@ def _kernel_cut(
 
 def _reshaped_to(graph: Graph, operator: Operator, wide: int) -> tuple[dict[int, Tensor], Table] | None:
     """A reshaping operator's constant and table for another number of channels; None where it has none."""
-    table, options = operator.table, operator.options("ReshapeOptions")
+    table = operator.table
     if operator.name == "SQUEEZE":
         # without a list, an axis that has become 1 would go too
-        return ({}, table) if operator.options("SqueezeOptions")["squeeze_dims"] else None
+        return ({}, table) if operator.option("squeeze_dims") else None
     if operator.name == "EXPAND_DIMS":
         return {}, table
     told, given = told_shape(graph, operator), [graph.tensors[index] for index in operator.inputs[1:2]]
@@ -242,7 +236,7 @@ def _reshaped_to(graph: Graph, operator: Operator, wide: int) -> tuple[dict[int,
         return None
     told = np.append(told[:-1], wide if told[-1] > 0 else -1).astype(np.int32)
     constants = dict(enumerate((tensor.holding(told.reshape(tensor.shape)) for tensor in given), 1))
-    if options["new_shape"]:
+    if operator.option("new_shape"):
         written = None if constants else told.astype("<i4").tobytes()
-        table = table.replaced(builtin_options=options.replaced(new_shape=written))
+        table = table.replaced(builtin_options=table["builtin_options"].replaced(new_shape=written))
     return constants, table

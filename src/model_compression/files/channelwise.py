@@ -18,18 +18,6 @@ _KEEPING = {
 BINARY = ("ADD", "SUB", "MUL")
 #: Those that lay the same numbers out in another shape.
 RESHAPING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
-#: The kinds of options that say what an operator's activation is.
-OPTIONS = {
-    "CONV_2D": "Conv2DOptions",
-    "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
-    "FULLY_CONNECTED": "FullyConnectedOptions",
-    "AVERAGE_POOL_2D": "Pool2DOptions",
-    "MAX_POOL_2D": "Pool2DOptions",
-    "ADD": "AddOptions",
-    "SUB": "SubOptions",
-    "MUL": "MulOptions",
-    "CONCATENATION": "ConcatenationOptions",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +94,7 @@ def _apart(graph: Graph, operator: Operator, source: Tensor) -> bool:
 
 
 def _joined(operator: Operator, tensors: list[Tensor], output: Tensor) -> list[Sides] | None:
-    rank, axis = len(output.shape), operator.options("ConcatenationOptions")["axis"]
+    rank, axis = len(output.shape), operator.option("axis")
     if any(len(tensor.shape) != rank for tensor in tensors) or not rank:
         return None
     every, widths = np.arange(channels(output)), [channels(tensor) for tensor in tensors]
@@ -133,24 +121,25 @@ def told_shape(graph: Graph, operator: Operator) -> np.ndarray | None:
     if len(operator.inputs) > 1:
         told = graph.tensors[operator.inputs[1]] if operator.inputs[1] >= 0 else None
         return told.values.ravel() if told and told.values is not None and told.dtype == "int32" else None
-    written = operator.options("ReshapeOptions")["new_shape"]
-    return None if written is None else np.frombuffer(written, "<i4")
+    written = operator.option("new_shape")
+    return np.frombuffer(written, "<i4") if written else None
 
 
 def padded(graph: Graph, operator: Operator) -> bool:
     """Whether a convolution ever reads beyond the border, which has no channel's constant."""
     if operator.name == "FULLY_CONNECTED":
         return False
-    source, told = graph.tensors[operator.inputs[0]], operator.options(OPTIONS[operator.name])
-    kernel = graph.tensors[operator.inputs[1]].shape[1:3]
-    if told["padding"] == schema.Padding.VALID or max(kernel) == 1:
+    source, kernel = graph.tensors[operator.inputs[0]], graph.tensors[operator.inputs[1]].shape[1:3]
+    if operator.option("padding") == schema.Padding.VALID or max(kernel) == 1:
         return False
     signature = source.table["shape_signature"]
     open_ended = signature is not None and (np.frombuffer(signature, "<i4")[1:] < 0).any()
     if len(source.shape) != 4 or open_ended:
         return True
     for size, taps, letter in zip(source.shape[1:3], kernel, "hw", strict=True):
-        stride, dilation = told[f"stride_{letter}"], told[f"dilation_{letter}factor"]
+        stride, dilation = (
+            operator.option(name) for name in (f"stride_{letter}", f"dilation_{letter}factor")
+        )
         if stride < 1 or (-(-size // stride) - 1) * stride + (taps - 1) * dilation + 1 > size:
             return True
     return False

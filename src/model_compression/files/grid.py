@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from .channelwise import BINARY, OPTIONS, RESHAPING
+from .channelwise import BINARY, RESHAPING
 from .flatbuffer import Table
 from .graph import KERNEL_OPERATORS, Graph, Model, Operator, Tensor, added
 from .idle_operators import without_idle_operators
@@ -144,8 +144,7 @@ def _pool(operator: Operator, shape: tuple[int, ...]) -> Operator:
 
 
 def _lets_through(operator: Operator) -> bool:
-    name = OPTIONS.get(operator.name)
-    return name is None or operator.options(name)["fused_activation_function"] in _LETTING_THROUGH
+    return operator.option("fused_activation_function") in _LETTING_THROUGH
 
 
 def _computed(graph: Graph, operator: Operator) -> list[int]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from .channelwise import BINARY, RESHAPING, told_shape
-from .graph import KERNEL_OPERATORS, Graph, Operator, Tensor
+from .graph import KERNEL_OPERATORS, Graph, Operator
 
 #: Operators that do nothing but compute their outputs: they can go where nobody reads these.
 _PURE = {
@@ -26,15 +26,6 @@ def without_idle_operators(graph: Graph) -> Graph:
         graph = changed
 
 
-def _alike(one: Tensor, other: Tensor) -> bool:
-    """Whether equal stored numbers mean the same in both."""
-    same = (
-        one.dtype == other.dtype and one.bits > 0 and one.table["is_variable"] == other.table["is_variable"]
-    )
-    pairs = ((one.scale, other.scale), (one.zero_point, other.zero_point))
-    return same and all(np.array_equal(a, b) for a, b in pairs)
-
-
 def _batchwise(graph: Graph, operator: Operator) -> bool:
     """Whether an operator that reshapes leaves the first axis alone, whatever its size will be."""
     source, output = (graph.tensors[index].shape for index in (operator.inputs[0], operator.outputs[0]))
@@ -51,7 +42,7 @@ def _idle(graph: Graph, operator: Operator) -> bool:
     if len(operator.outputs) != 1 or not operator.inputs or min(operator.inputs[:1]) < 0:
         return False
     source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
-    if not _alike(source, output) or source.shape != output.shape or source.data is not None:
+    if not source.alike(output) or source.shape != output.shape or source.data is not None:
         return False
     match operator.name:
         case "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS":
@@ -62,7 +53,7 @@ def _idle(graph: Graph, operator: Operator) -> bool:
             told = graph.tensors[operator.inputs[1]].values if len(operator.inputs) == 2 else None
             return told is not None and not told.any()
         case "CONCATENATION":
-            clamped = operator.options("ConcatenationOptions")["fused_activation_function"]
+            clamped = operator.option("fused_activation_function")
             return len(operator.inputs) == 1 and not clamped
     return False
 
@@ -104,12 +95,12 @@ def _skips(graph: Graph, before: Operator, operator: Operator) -> bool:
     if before.name not in RESHAPING or min(before.inputs[:1], default=-1) < 0:
         return False
     source, between = graph.tensors[before.inputs[0]], graph.tensors[operator.inputs[0]]
-    if not _alike(source, between) or source.data is not None or len(operator.outputs) != 1:
+    if not source.alike(between) or source.data is not None or len(operator.outputs) != 1:
         return False
     if operator.name == "RESHAPE":
         told = told_shape(graph, operator)
         return told is not None and (told.size == 0 or told[0] != 0)
-    if operator.name != "FULLY_CONNECTED" or operator.options("FullyConnectedOptions")["keep_num_dims"]:
+    if operator.name != "FULLY_CONNECTED" or operator.option("keep_num_dims"):
         return False
     # floats that are quantized on the way are so a row at a time, and rows would be others
     kernel = graph.tensors[operator.inputs[1]] if operator.inputs[1:2] > (-1,) else None
@@ -131,7 +122,7 @@ def _now(graph: Graph, operator: Operator) -> np.ndarray | None:
     if len(operator.outputs) != 1 or not tensors or len(tensors) < len(operator.inputs):
         return None
     output = graph.tensors[operator.outputs[0]]
-    if output.index in graph.outputs or not _alike(tensors[0], output):
+    if output.index in graph.outputs or not tensors[0].alike(output):
         return None
     if any(tensor.values is None for tensor in tensors):
         return None
@@ -140,7 +131,7 @@ def _now(graph: Graph, operator: Operator) -> np.ndarray | None:
         if operator.name == "TRANSPOSE":
             return np.transpose(given[0], given[1].ravel())
         if operator.name == "PACK":
-            return np.stack(given, operator.options("PackOptions")["axis"])
+            return np.stack(given, operator.option("axis"))
         return given[0].reshape(output.shape) if operator.name in RESHAPING else None
     except (ValueError, TypeError, IndexError):
         return None  # they do not fit, which an interpreter will say

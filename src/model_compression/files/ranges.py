@@ -8,7 +8,7 @@ and TFLM round twice, XNNPACK once. A range holds what any of them gets.
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from .channelwise import BINARY, OPTIONS, RESHAPING, channels, links, padded
+from .channelwise import BINARY, RESHAPING, channels, links, padded
 from .graph import KERNEL_OPERATORS, Graph, Operator, Tensor
 
 #: Relative difference of the interpreters' multipliers, int16's being the coarsest, and what is added to be
@@ -117,10 +117,9 @@ class Ranges(dict[int, np.ndarray]):
         if not integer(output):
             # a sum of zeros, whatever their order; the activation decides what becomes of the bias
             return np.clip(sums, *_clamp(operator))
-        scale = graph.tensors[operator.inputs[1]].scale.astype(np.float64)
-        if scale.size not in (1, len(kernel)):
+        multiplier = multipliers(graph, operator)
+        if multiplier.size not in (1, len(kernel)):
             return None
-        multiplier = source.scale[0] * scale / output.scale[0]
         reach = _product(above - below, np.abs(given).max(axis=0)).sum(axis=1) + np.abs(biases)
         fits = reach * np.maximum(1.0, 2 * multiplier) < MOST_SUM[own.dtype if own is not None else "int32"]
         # rounded twice: first to what is left of the multiplier below 1
@@ -178,9 +177,7 @@ class Ranges(dict[int, np.ndarray]):
 
     def _changed(self, operator: Operator, source: Tensor, output: Tensor) -> np.ndarray:
         """What becomes of a range on its way; only what stands for 0 survives a new scale."""
-        same = source.dtype == output.dtype and np.array_equal(source.scale, output.scale)
-        same = same and np.array_equal(source.zero_point, output.zero_point)
-        if same and operator.name in _KEEPING:
+        if source.alike(output) and operator.name in _KEEPING:
             return self[source.index]
         nothing = (self[source.index] == zero(source)).all(axis=0) & (operator.name in _LEAVING_ZERO)
         return np.where(nothing, zero(output), _limits(output)[:, None])
@@ -231,11 +228,16 @@ def weights(graph: Graph, operator: Operator) -> np.ndarray | None:
     return values.reshape(wide, -1, values.shape[-1])
 
 
+def multipliers(graph: Graph, operator: Operator) -> np.ndarray:
+    """What the sums of whole numbers are multiplied by, one for all outputs or for each."""
+    source, kernel, output = (graph.tensors[index] for index in (*operator.inputs[:2], operator.outputs[0]))
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        return source.scale[0] * kernel.scale.astype(np.float64) / output.scale[0]
+
+
 def _clamp(operator: Operator) -> tuple[float, float]:
     """The ends of an operator's activation; no numbers where it is not understood."""
-    code = _ALONE.get(operator.name, 0)
-    if operator.name in OPTIONS:
-        code = operator.options(OPTIONS[operator.name])["fused_activation_function"]
+    code = _ALONE.get(operator.name) or operator.option("fused_activation_function")
     return _CLAMPS.get(code, (np.nan, np.nan))
 
 
@@ -245,9 +247,8 @@ def _rounded(operator: Operator, output: Tensor, real: np.ndarray, margin: np.nd
     Args:
         margin: by how much interpreters differ before they round, in steps.
     """
-    limits, scale = _limits(output), float(output.scale[0])
-    ends = []
+    limits, clamp, ends = _limits(output), np.array(_clamp(operator)), []
     for steps, off in zip(real + np.multiply([[-1.0], [1.0]], margin), (-ABSOLUTE, ABSOLUTE), strict=True):
-        clamp = [zero(output) + np.rint(end / scale + (off if end else 0.0)) for end in _clamp(operator)]
-        ends.append(np.clip(zero(output) + np.rint(steps), *np.clip(clamp, *limits)))
+        cut = np.rint(clamp / np.float64(output.scale[0]) + np.where(clamp == 0, 0.0, off))
+        ends.append(np.clip(zero(output) + np.rint(steps), *np.clip(zero(output) + cut, *limits)))
     return np.stack(ends)

@@ -1,10 +1,12 @@
 """What a .tflite file holds, as records: tensors, operators, graphs."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from .fields import fields_of
 from .flatbuffer import Table
 
 TYPE_NAMES = {
@@ -56,6 +58,13 @@ class Tensor:
             return False
         wide = self.shape[self.axis] if 0 <= self.axis < len(self.shape) else 1
         return self.zero_point.size == scales and scales in (0, 1, wide)
+
+    def alike(self, other: "Tensor") -> bool:
+        """Whether equal stored numbers mean the same in both."""
+        same = self.dtype == other.dtype and self.bits > 0
+        same = same and self.table["is_variable"] == other.table["is_variable"]
+        pairs = ((self.scale, other.scale), (self.zero_point, other.zero_point))
+        return same and all(np.array_equal(one, another) for one, another in pairs)
 
     @property
     def numbers(self) -> np.ndarray:
@@ -120,10 +129,10 @@ class Operator:
     table: Table = field(default_factory=lambda: Table(kind="Operator"))
     code: Table = field(default_factory=lambda: Table(kind="OperatorCode"))
 
-    def options(self, kind: str) -> Table:
-        """Its options where they are of this kind, as `Conv2DOptions`; the defaults where not."""
+    def option(self, name: str) -> Any:
+        """One of its options, as `stride_w`; 0 where it has none of that name."""
         found = self.table["builtin_options"]
-        return found if found is not None and found.kind == kind else Table(kind=kind)
+        return found[name] if found is not None and name in fields_of(found.kind) else 0
 
 
 @dataclass(frozen=True, kw_only=True)
