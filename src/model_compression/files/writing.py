@@ -27,13 +27,11 @@ def write_model(
     """
     writer = _Writer(shared)
     signatures = (model.root["signature_defs"] or ()) if keep_signatures else ()
-    numbers = [
-        _numbers(graph, [index for signature in signatures for index in _named(signature, place)], shared)
-        for place, graph in enumerate(model.graphs)
-    ]
-    subgraphs = tuple(
-        writer.subgraph(graph, order) for graph, order in zip(model.graphs, numbers, strict=True)
-    )
+    named: list[list[int]] = [[] for _ in model.graphs]
+    for signature in signatures:
+        entries = (*(signature["inputs"] or ()), *(signature["outputs"] or ()))
+        named[signature["subgraph_index"]] += [entry["tensor_index"] for entry in entries]
+    written = [writer.subgraph(*each) for each in zip(model.graphs, named, strict=True)]
     metadata = []
     for entry in model.root["metadata"] or ():
         if bytes(entry["name"] or b"") in READ_METADATA:
@@ -44,53 +42,25 @@ def write_model(
         values={
             "version": model.root["version"],
             "operator_codes": tuple(writer.codes),
-            "subgraphs": subgraphs,
+            "subgraphs": tuple(table for table, _ in written),
             "buffers": tuple(writer.buffers),
             "metadata": tuple(metadata) or None,
-            "signature_defs": tuple(_renumbered(signature, numbers) for signature in signatures) or None,
+            "signature_defs": tuple(
+                _renumbered(signature, written[signature["subgraph_index"]][1]) for signature in signatures
+            )
+            or None,
         },
     )
     return flatbuffer.write(root, shared=shared, coded=coded)
 
 
-def _numbers(graph: Graph, named: list[int], shared: bool) -> dict[int, int]:
-    """The new number of each tensor that something refers to; equal constants get one.
-
-    Args:
-        named: tensors that signatures refer to.
-    """
-    used = list(graph.inputs)
-    for operator in graph.operators:
-        used += [*operator.inputs, *indices(operator.table, "intermediates"), *operator.outputs]
-    used = [index for index in [*used, *graph.outputs, *named] if index >= 0]
-    fixed = {*graph.inputs, *graph.outputs, *named}
-    fixed.update(index for operator in graph.operators for index in operator.outputs)
-    numbers: dict[Any, int] = {}
-    order = {}
-    for index in dict.fromkeys(used):
-        tensor = graph.tensors[index]
-        key: Any = index
-        if shared and tensor.data is not None and tensor.plain and index not in fixed:
-            contents = (tensor.data, tensor.scale.tobytes(), tensor.zero_point.tobytes())
-            key = (tensor.dtype, tensor.shape, tensor.axis, *map(bytes, contents))
-        order[index] = numbers.setdefault(key, len(numbers))
-    return order
-
-
-def _named(signature: Table, graph: int) -> list[int]:
-    """The tensors that a signature names, if it is one of this graph."""
-    if signature["subgraph_index"] != graph:
-        return []
-    return [entry["tensor_index"] for name in ("inputs", "outputs") for entry in signature[name] or ()]
-
-
-def _renumbered(signature: Table, orders: list[dict[int, int]]) -> Table:
-    order = orders[signature["subgraph_index"]]
-    inputs, outputs = (
-        tuple(entry.replaced(tensor_index=order[entry["tensor_index"]]) for entry in signature[name] or ())
+def _renumbered(signature: Table, numbers: dict[int, int]) -> Table:
+    ends = {
+        name: tuple(entry.replaced(tensor_index=numbers[entry["tensor_index"]]) for entry in signature[name])
         for name in ("inputs", "outputs")
-    )
-    return signature.replaced(inputs=inputs, outputs=outputs)
+        if signature[name] is not None
+    }
+    return signature.replaced(**ends)
 
 
 def _vector(values: Any, dtype: str) -> bytes:
@@ -128,23 +98,40 @@ class _Writer:
             self.codes.append(code)
         return self.known[key]
 
-    def subgraph(self, graph: Graph, order: dict[int, int]) -> Table:
+    def subgraph(self, graph: Graph, named: list[int]) -> tuple[Table, dict[int, int]]:
+        """The table of a subgraph, and the new number of each tensor that something refers to.
+
+        Equal constants get one number.
+
+        Args:
+            named: tensors that signatures refer to.
+        """
         ends = {*graph.inputs, *graph.outputs}
-        written = {number: index for index, number in reversed(order.items())}
-        tensors = (
-            self.tensor(graph.tensors[written[number]], written[number] in ends)
-            for number in range(len(written))
-        )
-        operators = (self.operator(operator, order) for operator in graph.operators)
-        return Table(
-            kind="SubGraph",
-            values={
-                "tensors": tuple(tensors),
-                "inputs": _vector([order[index] for index in graph.inputs], "<i4"),
-                "outputs": _vector([order[index] for index in graph.outputs], "<i4"),
-                "operators": tuple(operators),
-            },
-        )
+        fixed = {*ends, *named, *(index for operator in graph.operators for index in operator.outputs)}
+        used = list(graph.inputs)
+        for operator in graph.operators:
+            used += [*operator.inputs, *indices(operator.table, "intermediates"), *operator.outputs]
+        used += [*graph.outputs, *named]
+        numbers: dict[int, int] = {}
+        known: dict[Any, int] = {}
+        tensors: list[Table] = []
+        for index in dict.fromkeys(index for index in used if index >= 0):
+            tensor = graph.tensors[index]
+            key: Any = index
+            if self.shared and tensor.data is not None and tensor.plain and index not in fixed:
+                contents = (tensor.data, tensor.scale.tobytes(), tensor.zero_point.tobytes())
+                key = (tensor.dtype, tensor.shape, tensor.axis, *map(bytes, contents))
+            if key not in known:
+                known[key] = len(tensors)
+                tensors.append(self.tensor(tensor, index in ends))
+            numbers[index] = known[key]
+        values = {
+            "tensors": tuple(tensors),
+            "inputs": _vector([numbers[index] for index in graph.inputs], "<i4"),
+            "outputs": _vector([numbers[index] for index in graph.outputs], "<i4"),
+            "operators": tuple(self.operator(operator, numbers) for operator in graph.operators),
+        }
+        return Table(kind="SubGraph", values=values), numbers
 
     def tensor(self, tensor: Tensor, end: bool) -> Table:
         quantization = (tensor.table["quantization"] or Table(kind="QuantizationParameters")).replaced(
