@@ -204,6 +204,19 @@ def test_scale_that_xnnpack_refuses_keeps_its_layer_as_it_is(scale: float) -> No
     assert widths(slim(content).content, "CONV_2D") == [4, 3]
 
 
+@pytest.mark.parametrize("change", ["bias of floats", "output without a scale"])
+def test_layer_that_no_converter_writes_is_left_as_it_is(change: str) -> None:
+    made = Made("int8", (1, 5, 5, 2), seed=0)
+    hidden = made.conv(made.input, 4, dead=[0])
+    output = made.conv(hidden, 3, activation=NONE)
+    bias = made.tensors[made.operators[0].inputs[2]]
+    if change == "bias of floats":
+        made.tensors[bias.index] = replace(bias, dtype="float32", bits=32).holding(bias.numbers)
+    else:
+        made.tensors[hidden] = replace(made.tensors[hidden], scale=np.zeros(1, np.float32))
+    assert widths(slim(made.content(output)).content, "CONV_2D") == [4, 3]
+
+
 LAYERS: dict[str, Callable[[Made, int, list[int]], int]] = {
     "conv": lambda made, x, dead: made.conv(x, 5, dead=dead),
     "open conv": lambda made, x, dead: made.conv(x, 5, padding=VALID, constant=dead),

@@ -121,7 +121,8 @@ class Ranges(dict[int, np.ndarray]):
         if multiplier.size not in (1, len(kernel)):
             return None
         reach = _product(above - below, np.abs(given).max(axis=0)).sum(axis=1) + np.abs(biases)
-        fits = reach * np.maximum(1.0, 2 * multiplier) < MOST_SUM[own.dtype if own is not None else "int32"]
+        most = MOST_SUM.get(own.dtype if own is not None else "int32", 0.0)
+        fits = reach * np.maximum(1.0, 2 * multiplier) < most
         # rounded twice: first to what is left of the multiplier below 1
         exponent = np.frexp(multiplier)[1]
         twice = np.where(exponent < 0, np.ldexp(0.5, np.minimum(exponent, 0)), 0.0)
