@@ -124,8 +124,11 @@ def reached(ours: pd.DataFrame, size: float, error_pct: float, column: str = "by
     """Whether a file of ours has no more bytes and no more error than a published point.
 
     The published error is taken as it stands. "passed": the whole interval of one of ours is below it;
-    "within noise": it lies in or above the interval of one; else "not reached".
+    "within noise": it lies in or above the interval of one; else "not reached". Empty where there is no
+    error, or no file of ours.
     """
+    if np.isnan(error_pct) or not len(ours):
+        return ""
     small = ours[ours[column] <= size]
     if (small["error_high_pct"] <= error_pct).any():
         return PASSED
@@ -141,11 +144,13 @@ def literature(frontier: pd.DataFrame) -> pd.DataFrame:
     """
     ours = frontier[frontier["counted_as"] == FILE]
     theirs = published()
-    for prefix, like in (("", False), ("like_", True)):
-        theirs[f"{prefix}any_net"] = [_verdict(ours, point, like) for point in theirs.itertuples()]
-        theirs[f"{prefix}same_net"] = [
-            _verdict(ours[ours["net"] == point.net], point, like) for point in theirs.itertuples()
+    for prefix, like in (("", {}), ("like_", _LIKE)):
+        asked = [
+            (point.net, (point.bytes, point.error_pct, like.get(point.counted_as, "bytes")))
+            for point in theirs.itertuples()
         ]
+        theirs[f"{prefix}any_net"] = [reached(ours, *point) for _, point in asked]
+        theirs[f"{prefix}same_net"] = [reached(ours[ours["net"] == net], *point) for net, point in asked]
     shown = frontier[frontier["counted_as"].isin([FILE, CONTROL]) & frontier["net"].isin(PARAMETERS)]
     table = pd.concat([theirs, shown], ignore_index=True) if len(shown) else theirs
     dense = table["net"].map(PARAMETERS) * FLOAT_BYTES
@@ -159,16 +164,6 @@ def literature(frontier: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(["net", "ours", "bytes"], ascending=[True, True, False], ignore_index=True)
 
 
-def _verdict(ours: pd.DataFrame, point: object, like: bool) -> str:
-    """See `reached`; empty where there is no error, or no file of ours of this net."""
-    counted = str(point.counted_as)  # type: ignore[attr-defined]
-    error = point.error_pct  # type: ignore[attr-defined]
-    if pd.isna(error) or not len(ours):
-        return ""
-    column = _LIKE.get(counted, "bytes") if like else "bytes"
-    return reached(ours, point.bytes, error, column)  # type: ignore[attr-defined]
-
-
 def unreached(table: pd.DataFrame) -> str:
     """Markdown: the published points that no coded file of ours has passed, and how near ours come.
 
@@ -178,23 +173,21 @@ def unreached(table: pd.DataFrame) -> str:
     ours = table[table["counted_as"] == FILE].sort_values("bytes")
     lines = []
     for point in table[table["counted_as"].isin(COUNTS)].itertuples():
-        found = reached(ours, point.bytes, point.error_pct)
+        found = reached(ours, point.bytes, point.error_pct) or MISSED
         if found == PASSED:
             continue
         least = ours[ours["error_pct"] <= point.error_pct].nsmallest(1, "bytes").itertuples()
         best = ours[ours["bytes"] <= point.bytes].nsmallest(1, "error_pct").itertuples()
-        near = [f"{_point(row)} has no more error" for row in least]
-        near += [f"{_point(row)} has no more bytes" for row in best]
+        near = [
+            f"ours with {row.bytes:,.0f} bytes at {row.error_pct:.2f} % ({row.net}) has no more {what}"
+            for rows, what in ((least, "error"), (best, "bytes"))
+            for row in rows
+        ]
         lines.append(
             f"- {found}: {point.method} on {point.net} ({point.counted_as}), {point.bytes:,.0f} bytes at "
             f"{point.error_pct:.2f} %: {'; '.join(near) or 'nothing of ours is as small or as good'}"
         )
     return "\n".join(lines)
-
-
-def _point(row: object) -> str:
-    size, error, net = row.bytes, row.error_pct, row.net  # type: ignore[attr-defined]
-    return f"ours with {size:,.0f} bytes at {error:.2f} % ({net})"
 
 
 def write_file(outcomes: Sequence[Outcome], name: str, folder: Path, dataset: Dataset) -> None:
