@@ -15,8 +15,10 @@ from model_compression.files.guard import RULES, CorruptFileError
 from model_compression.files.running import predict
 from model_compression.nets import named
 from model_compression.nets.distillation import DistillConfig
+from model_compression.nets.keras2 import keras
 from model_compression.nets.training import TrainConfig
 from model_compression.study import experiment, measuring
+from model_compression.study.catalogue import Settings, catalogue
 from model_compression.study.experiment import Bench
 from model_compression.study.measuring import promise_of
 from model_compression.study.outcomes import Outcome
@@ -254,6 +256,36 @@ def test_scores_are_found_in_the_store(first: First, bench: Bench) -> None:
     assert bench.store.has(bench.key(task))
     np.testing.assert_array_equal(bench.scores(task, lambda *told: pytest.fail("computed again")), scored)
     assert scored.shape == (2, len(bench.data.y_train), 10)
+
+
+def test_saved_model_teaches_what_it_is_narrowed_to(few_file: Path, tmp_path: Path) -> None:
+    layers = keras.layers
+    image = keras.Input((28, 28, 1))
+    first = layers.BatchNormalization()(layers.Conv2D(6, 3, strides=2)(image))
+    both = layers.Add()([first, layers.Conv2D(6, 3, padding="same")(layers.ReLU()(first))])
+    path = tmp_path / "own.keras"
+    own = keras.Model(image, layers.Dense(10, activation="softmax")(layers.GlobalAveragePooling2D()(both)))
+    own.save(path)
+    settings = Settings(
+        seed=0,
+        n_seeds=1,
+        epochs=1,
+        fine_tune_epochs=1,
+        batch_size=32,
+        learning_rate=0.01,
+        initial_sparsity=0.5,
+        final_sparsity=0.8,
+        net=str(path),
+        teacher_temperature=4.0,
+    )
+    narrow = catalogue(settings)["structured_pruned_quantized"]
+    bench = Bench(dataset=str(few_file), train_images=300, cache_dir=str(tmp_path / "cache"))
+    outcomes, spy = carry_out(bench, [narrow])
+    assert sorted(title.split(", ")[1] for title in spy.titles.values()) == ["scoring", "structured pruning"]
+    # 13 x 13 places, 3 of 6 filters: 9 from the image, 27 from each other; 3 x 10 at the end
+    assert outcomes[narrow.file_name].record.dense_macs == 169 * (3 * 9 + 3 * 27) + 30
+    plain = replace(narrow, steps=tuple(replace(step, teacher=None) for step in narrow.steps))
+    assert bench.training_key(plain.net, plain.steps, 0) != bench.training_key(narrow.net, narrow.steps, 0)
 
 
 def test_file_that_fails_the_guard_is_not_stored(

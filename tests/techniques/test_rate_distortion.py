@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
+from model_compression.files import conversion, guard
+from model_compression.files.conversion import ExportConfig
 from model_compression.nets import layers, named
 from model_compression.nets.keras2 import keras, tf
 from model_compression.nets.training import TrainConfig, fit
 from model_compression.techniques import rate_distortion
+from model_compression.techniques.base import Kept
 from model_compression.techniques.rate_distortion import PRIOR_COUNT, RateConfig
 
 
@@ -119,6 +122,26 @@ def test_stripped_kernels_lie_exactly_on_a_grid(levels: int) -> None:
         if len(positive):
             steps = np.array([positive / (positive[0] / divisor) for divisor in range(1, levels + 1)])
             assert np.abs(steps - np.rint(steps)).max(axis=1).min() < 1e-4
+
+
+def test_sums_and_depthwise_convolutions_are_put_on_the_grid_and_into_a_file() -> None:
+    image = keras.Input((8, 8, 1))
+    first = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(image)
+    spread = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu")(first)
+    second = keras.layers.Add()([first, keras.layers.Conv2D(4, 1)(spread)])
+    net = keras.Model(image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(second)))
+    images, labels = tiny_images()
+    images, config = images[..., None], RateConfig(price=0.1, levels=3)
+    train = TrainConfig(epochs=2, learning_rate=0.01, batch_size=16)
+    wrapped = config.wrap(net, steps=train.steps(len(images)), seed=0)
+    np.testing.assert_allclose(wrapped(images), config.strip(wrapped)(images), atol=1e-5)
+    fit(wrapped, images, labels, train, seed=1, progress=lambda done: None)
+    stripped = config.strip(wrapped)
+    assert all(len(np.unique(kernel.numpy())) <= 7 for kernel in layers.kernels(stripped).values())
+    content = conversion.export(stripped, ExportConfig(form="packed_int4"), representative=None)
+    kept = config.promise(layers.kernel_layers(net), Kept())
+    promise = guard.Promise(rule=guard.RULES["packed_int4"], unique_values=kept.unique_values)
+    guard.check_file(content, net, promise, images=images, trained=stripped)
 
 
 def test_a_higher_price_leaves_less_to_code() -> None:

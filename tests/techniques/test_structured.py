@@ -53,10 +53,10 @@ def wide_with_zeros(wide: keras.Model, channels: Channels, kept: np.ndarray) -> 
     weights = []
     for layer in copy.layers:
         arrays = layer.get_weights()
-        for index, axis, ids in channels._trace.axes.get(layer.name, ()):
+        for index, axis, ids in channels._axes.get(layer.name, ()):
             shape = [1] * arrays[index].ndim
             shape[axis] = -1
-            arrays[index] = arrays[index] * kept[channels._labels[ids]].reshape(shape)
+            arrays[index] = arrays[index] * kept[ids].reshape(shape)
         weights += arrays
     copy.set_weights(weights)
     return copy

@@ -5,7 +5,6 @@ its input. Whatever is not known to keep channels apart keeps all of them, as do
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,106 +29,6 @@ _CHANNELWISE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Call:
-    """A layer called on tensors; `given` and `made` are their numbers, `positions` those of the output."""
-
-    layer: keras.layers.Layer
-    given: list[str]
-    made: str
-    positions: int
-
-
-@dataclass
-class _Trace:
-    """Each tensor's channels as numbers, and which numbers are one channel, or have to stay."""
-
-    tensors: dict[str, np.ndarray] = field(default_factory=dict)
-    positions: dict[str, int] = field(default_factory=dict)
-    calls: list[_Call] = field(default_factory=list)
-    #: By layer: the axes of its weights that count channels, as (weight, axis, channels).
-    axes: dict[str, list[tuple[int, int, np.ndarray]]] = field(default_factory=dict)
-    first: dict[str, tuple[list[np.ndarray], np.ndarray]] = field(default_factory=dict)
-    fixed: list[np.ndarray] = field(default_factory=list)
-    ties: list[np.ndarray] = field(default_factory=list)
-    count: int = 0
-
-    def new(self, width: int) -> np.ndarray:
-        self.count += width
-        return np.arange(self.count - width, self.count)
-
-    def tie(self, one: np.ndarray, other: np.ndarray) -> bool:
-        """Make two tensors' channels the same; False where one has more than the other."""
-        if len(one) != len(other):
-            return False
-        self.ties.append(np.stack([one, other]))
-        return True
-
-    def add(self, node: Any) -> None:
-        """Follow the channels through a call of a layer."""
-        shapes = [tuple(output.shape) for output in _flat(node.outputs)]
-        layer, given = node.layer, [self.tensors[name] for name in node.flat_input_ids]
-        names = list(map(str, node.flat_output_ids))
-        found = self._through(layer, given, shapes[0]) if len(shapes) == 1 else None
-        made = [found] if found is not None else [self.new(shape[-1] or 1) for shape in shapes]
-        if found is None:
-            self.fixed += [*given, *made]
-        for name, shape, ids in zip(names, shapes, made, strict=True):
-            self.tensors[name] = ids
-            self.positions[name] = int(np.prod([size or 1 for size in shape[1:-1]]))
-        self.calls.append(
-            _Call(
-                layer=layer,
-                given=list(node.flat_input_ids),
-                made=names[0],
-                positions=self.positions[names[0]],
-            )
-        )
-
-    def _through(
-        self, layer: keras.layers.Layer, given: list[np.ndarray], shape: tuple[int, ...]
-    ) -> np.ndarray | None:
-        """The output's channels; None where they have nothing to do with the inputs'."""
-        again = self.first.get(layer.name)
-        if again is not None:
-            # a layer that is called twice has one kernel
-            fits = all(self.tie(old, new) for old, new in zip(again[0], given, strict=True))
-            return again[1] if fits else None
-        found = self._first(layer, given, shape) if given else None
-        if found is not None and layer.weights:
-            self.first[layer.name] = given, found
-        return found
-
-    def _first(
-        self, layer: keras.layers.Layer, given: list[np.ndarray], shape: tuple[int, ...]
-    ) -> np.ndarray | None:
-        kind, ids = type(layer), given[0]
-        if kind in _MIXING and getattr(layer, "groups", 1) == 1:
-            made = self.new(shape[-1])
-            self.axes[layer.name] = [(0, -2, ids), (0, -1, made), (1, 0, made)][: 1 + len(layer.weights)]
-            return made
-        if kind is keras.layers.DepthwiseConv2D:
-            made = np.repeat(ids, layer.depth_multiplier)
-            self.axes[layer.name] = [(0, 2, ids), (1, 0, made)][: len(layer.weights)]
-            return made
-        if kind in _CHANNELWISE and all(weight.shape[-1] == len(ids) for weight in layer.weights):
-            self.axes[layer.name] = [(index, -1, ids) for index in range(len(layer.weights))]
-            return ids
-        if kind is keras.layers.Flatten:
-            return np.tile(ids, shape[-1] // len(ids))
-        if kind is keras.layers.Reshape and shape[-1] == len(ids):
-            return ids
-        if kind is keras.layers.Concatenate and layer.axis in (-1, len(shape) - 1):
-            return np.concatenate(given)
-        if kind in _TYING and all(self.tie(ids, other) for other in given[1:]):
-            return ids
-        return None
-
-
-def _flat(outputs: Any) -> list[Any]:
-    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
-
-
 class Channels:
     """The channels of a net, numbered from 0; those that go only together have one number.
 
@@ -139,27 +38,110 @@ class Channels:
     """
 
     def __init__(self, net: keras.Model) -> None:
-        self._net, self._trace = net, (trace := _Trace())
+        self._net = net
+        #: By tensor: a number for each of its channels.
+        self._ids: dict[str, np.ndarray] = {}
+        #: By tensor: the places of an image at which each channel stands.
+        self._positions: dict[str, int] = {}
+        #: In their order: a layer, the tensors that it is given and the one that it makes.
+        self._calls: list[tuple[keras.layers.Layer, list[str], str]] = []
+        #: By layer: the axes of its weights that count channels, as (weight, axis, numbers).
+        self._axes: dict[str, list[tuple[int, int, np.ndarray]]] = {}
+        self._first: dict[str, tuple[list[np.ndarray], np.ndarray]] = {}
+        self._fixed: list[np.ndarray] = []
+        self._ties: list[np.ndarray] = []
+        self._count = 0
         for depth in sorted(net._nodes_by_depth, reverse=True):
             for node in net._nodes_by_depth[depth]:
-                trace.add(node)
-        trace.fixed += [trace.tensors[str(id(output))] for output in net.outputs]
-        edges = np.concatenate(trace.ties, axis=1) if trace.ties else np.zeros((2, 0), int)
-        matrix = coo_matrix((np.ones(edges.shape[1], bool), tuple(edges)), shape=(trace.count,) * 2)
-        count, self._labels = connected_components(matrix, directed=False)
+                self._follow(node)
+        self._fixed += [self._ids[str(id(output))] for output in net.outputs]
+        self._join()
+
+    def _join(self) -> None:
+        """Give what is tied one number."""
+        edges = np.concatenate(self._ties, axis=1) if self._ties else np.zeros((2, 0), int)
+        matrix = coo_matrix((np.ones(edges.shape[1], bool), tuple(edges)), shape=(self._count,) * 2)
+        count, labels = connected_components(matrix, directed=False)
+        self._ids = {name: labels[ids] for name, ids in self._ids.items()}
+        self._axes = {
+            name: [(index, axis, labels[ids]) for index, axis, ids in axes]
+            for name, axes in self._axes.items()
+        }
         self.free = np.ones(count, bool)
-        for ids in trace.fixed:
-            self.free[self._labels[ids]] = False
-        found = {name: np.unique(made[self.free[made]]) for name, made in self._made().items()}
-        self.sets = [np.array(each) for each in dict.fromkeys(map(tuple, found.values())) if each]
+        for ids in self._fixed:
+            self.free[labels[ids]] = False
+        found = [np.unique(made[self.free[made]]) for made in self._made().values()]
+        self.sets = [np.array(each) for each in dict.fromkeys(map(tuple, found)) if each]
 
     def _made(self) -> dict[str, np.ndarray]:
         """The channels that each convolution or Dense layer makes."""
-        return {
-            call.layer.name: self._labels[self._trace.axes[call.layer.name][1][2]]
-            for call in self._trace.calls
-            if type(call.layer) in _MIXING and call.layer.name in self._trace.axes
-        }
+        kernels = [layer for layer in self._net.layers if type(layer) in _MIXING and layer.name in self._axes]
+        return {layer.name: self._axes[layer.name][1][2] for layer in kernels}
+
+    def _new(self, width: int) -> np.ndarray:
+        self._count += width
+        return np.arange(self._count - width, self._count)
+
+    def _tie(self, one: np.ndarray, other: np.ndarray) -> bool:
+        """Make two tensors' channels the same; False where one has more than the other."""
+        if len(one) != len(other):
+            return False
+        self._ties.append(np.stack([one, other]))
+        return True
+
+    def _follow(self, node: Any) -> None:
+        """Follow the channels through a call of a layer."""
+        outputs = node.outputs if isinstance(node.outputs, list | tuple) else [node.outputs]
+        shapes = [tuple(output.shape) for output in outputs]
+        given = [self._ids[name] for name in node.flat_input_ids]
+        found = self._through(node.layer, given, shapes[0]) if len(shapes) == 1 else None
+        made = [found] if found is not None else [self._new(shape[-1] or 1) for shape in shapes]
+        if found is None:
+            self._fixed += [*given, *made]
+        names = list(map(str, node.flat_output_ids))
+        for name, shape, ids in zip(names, shapes, made, strict=True):
+            self._ids[name] = ids
+            self._positions[name] = int(np.prod([size or 1 for size in shape[1:-1]]))
+        self._calls.append((node.layer, list(node.flat_input_ids), names[0]))
+
+    def _through(
+        self, layer: keras.layers.Layer, given: list[np.ndarray], shape: tuple[int, ...]
+    ) -> np.ndarray | None:
+        """The output's channels; None where they have nothing to do with the inputs'."""
+        again = self._first.get(layer.name)
+        if again is not None:
+            # a layer that is called twice has one kernel
+            fits = all(self._tie(old, new) for old, new in zip(again[0], given, strict=True))
+            return again[1] if fits else None
+        found = self._first_call(layer, given, shape) if given else None
+        if found is not None and layer.weights:
+            self._first[layer.name] = given, found
+        return found
+
+    def _first_call(
+        self, layer: keras.layers.Layer, given: list[np.ndarray], shape: tuple[int, ...]
+    ) -> np.ndarray | None:
+        kind, ids = type(layer), given[0]
+        if kind in _MIXING and getattr(layer, "groups", 1) == 1:
+            made = self._new(shape[-1])
+            self._axes[layer.name] = [(0, -2, ids), (0, -1, made), (1, 0, made)][: 1 + len(layer.weights)]
+            return made
+        if kind is keras.layers.DepthwiseConv2D:
+            made = np.repeat(ids, layer.depth_multiplier)
+            self._axes[layer.name] = [(0, 2, ids), (1, 0, made)][: len(layer.weights)]
+            return made
+        if kind in _CHANNELWISE and all(weight.shape[-1] == len(ids) for weight in layer.weights):
+            self._axes[layer.name] = [(index, -1, ids) for index in range(len(layer.weights))]
+            return ids
+        if kind is keras.layers.Flatten:
+            return np.tile(ids, shape[-1] // len(ids))
+        if kind is keras.layers.Reshape and shape[-1] == len(ids):
+            return ids
+        if kind is keras.layers.Concatenate and layer.axis in (-1, len(shape) - 1):
+            return np.concatenate(given)
+        if kind in _TYING and all(self._tie(ids, other) for other in given[1:]):
+            return ids
+        return None
 
     def norms(self, order: int) -> np.ndarray:
         """Each channel's L1 or L2 norm of its filter, over the mean of its layer; the mean where tied.
@@ -184,13 +166,13 @@ class Channels:
 
     def _size(self, name: str, kept: np.ndarray) -> int:
         """Numbers in a tensor."""
-        return self._trace.positions[name] * int(kept[self._labels[self._trace.tensors[name]]].sum())
+        return self._positions[name] * int(kept[self._ids[name]].sum())
 
     def _weights(self, layer: keras.layers.Layer, index: int, kept: np.ndarray) -> float:
         size = float(np.prod(layer.weights[index].shape))
-        for place, _, ids in self._trace.axes.get(layer.name, ()):
+        for place, _, ids in self._axes.get(layer.name, ()):
             if place == index:
-                size *= float(kept[self._labels[ids]].mean())
+                size *= float(kept[ids].mean())
         return size
 
     def _all_weights(self, kept: np.ndarray) -> float:
@@ -201,15 +183,14 @@ class Channels:
         )
 
     def _multiply_adds(self, kept: np.ndarray) -> float:
-        kernels = [call for call in self._trace.calls if isinstance(call.layer, KERNEL_LAYERS)]
-        return sum(call.positions * self._weights(call.layer, 0, kept) for call in kernels)
+        kernels = [call for call in self._calls if isinstance(call[0], KERNEL_LAYERS)]
+        return sum(self._positions[made] * self._weights(layer, 0, kept) for layer, _, made in kernels)
 
     def _memory(self, kept: np.ndarray) -> float:
-        calls = self._trace.calls
-        last = {name: place for place, call in enumerate(calls) for name in call.given}
+        last = {name: place for place, (_, given, _) in enumerate(self._calls) for name in given}
         most, alive = 0, dict[str, int]()
-        for place, call in enumerate(calls):
-            alive[call.made] = self._size(call.made, kept)
+        for place, (_, _, made) in enumerate(self._calls):
+            alive[made] = self._size(made, kept)
             most = max(most, sum(alive.values()))
             alive = {name: size for name, size in alive.items() if last.get(name, place) > place}
         return most
@@ -223,8 +204,8 @@ class Channels:
         weights = []
         for layer in self._net.layers:
             arrays = layer.get_weights()
-            for index, axis, ids in self._trace.axes.get(layer.name, ()):
-                arrays[index] = np.compress(kept[self._labels[ids]], arrays[index], axis=axis)
+            for index, axis, ids in self._axes.get(layer.name, ()):
+                arrays[index] = np.compress(kept[ids], arrays[index], axis=axis)
             weights += arrays
         return with_weights(self._net, weights)
 

@@ -149,9 +149,12 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
     cluster_16, cluster_8 = ClusterConfig(clusters=16), ClusterConfig(clusters=8)
     sparse_cluster = ClusterConfig(clusters=16, preserve_sparsity=True)
     pruned = tuned(prune)
-    longer = replace(settings.fine_tune, epochs=3 * settings.fine_tune_epochs)
-    rate = (*base, replace(settings.tuning, train=longer, technique=RateConfig(price=RATE_PRICE)))
-    narrowed = tuned(StructuredConfig(keep=HALF))
+    # what leaves little of the net that it starts from takes longer
+    train = replace(settings.fine_tune, epochs=3 * settings.fine_tune_epochs)
+    rate, narrowed = (
+        (*base, replace(settings.tuning, train=train, technique=technique))
+        for technique in (RateConfig(price=RATE_PRICE), StructuredConfig(keep=HALF))
+    )
     trained: dict[str, tuple[tuple[Step, ...], ExportConfig]] = {
         "quantization_aware_trained": (tuned(QuantizeConfig()), INT8),
         "quantization_aware_int4": (tuned(QuantizeConfig(weight_bits=4)), INT8),
@@ -226,37 +229,30 @@ def _controls(settings: Settings, pruned: tuple[Step, ...]) -> list[Recipe]:
     long or for twice as long (`scratch`: Liu et al. 2018, arXiv:1810.05270), or the initial weights of the
     net that gave the mask (`lottery`: Frankle & Carbin 2018, arXiv:1803.03635).
     """
-    base, longer = settings.base, settings.tuning
+    net, base, longer = settings.net, settings.base, settings.tuning
     random = MaskConfig(random_sparsity=settings.final_sparsity)
     shuffled = MaskConfig(like=pruned, shuffled=True)
-    floats = {
-        "longer_trained": (*base, longer),
-        "longer_trained_twice": (*base, longer, longer),
-        "longer_trained_thrice": (*base, longer, longer, longer),
-    }
-    int8 = {
-        "longer_trained_quantized": (*base, longer),
-        "random_pruned": (*base, replace(longer, technique=random)),
-        "random_pruned_like": (*base, replace(longer, technique=shuffled)),
+    found: dict[str, tuple[str, tuple[Step, ...], ExportConfig]] = {
+        "longer_trained": (net, (*base, longer), FLOAT),
+        "longer_trained_twice": (net, (*base, longer, longer), FLOAT),
+        "longer_trained_thrice": (net, (*base, longer, longer, longer), FLOAT),
+        "longer_trained_int4": (net, (*base, longer), ExportConfig(form="int4_dynamic")),
+        "longer_trained_quantized": (net, (*base, longer), INT8),
+        "random_pruned": (net, (*base, replace(longer, technique=random)), INT8),
+        "random_pruned_like": (net, (*base, replace(longer, technique=shuffled)), INT8),
     }
     if base:
         twice = tuple(
             replace(step, train=replace(step.train, epochs=2 * step.train.epochs)) for step in pruned
         )
-        int8["scratch_pruned"] = _masked(pruned, pruned, fresh=True)
-        int8["scratch_longer_pruned"] = _masked(twice, pruned, fresh=True)
-        int8["lottery_pruned"] = _masked(pruned, pruned, fresh=False)
-    controls = [(name, settings.net, steps, FLOAT) for name, steps in floats.items()]
-    int4 = ExportConfig(form="int4_dynamic")
-    controls.append(("longer_trained_int4", settings.net, (*base, longer), int4))
-    controls += [(name, settings.net, steps, INT8) for name, steps in int8.items()]
-    if settings.net == "baseline":
-        controls += [
-            (f"small_dense_{filters}", f"baseline_{filters}", (*base, longer), INT8) for filters in SMALL
-        ]
+        found["scratch_pruned"] = net, _masked(pruned, pruned, fresh=True), INT8
+        found["scratch_longer_pruned"] = net, _masked(twice, pruned, fresh=True), INT8
+        found["lottery_pruned"] = net, _masked(pruned, pruned, fresh=False), INT8
+    if net == "baseline":
+        found |= {f"small_dense_{n}": (f"baseline_{n}", (*base, longer), INT8) for n in SMALL}
     return [
-        Recipe(name=name, net=net, steps=steps, export=export, is_control=True)
-        for name, net, steps, export in controls
+        Recipe(name=name, net=trained, steps=steps, export=export, is_control=True)
+        for name, (trained, steps, export) in found.items()
     ]
 
 

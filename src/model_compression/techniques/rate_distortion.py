@@ -20,6 +20,7 @@ import numpy as np
 from ..checks import check, check_whole
 from ..nets import channels
 from ..nets.keras2 import keras, tf
+from ..nets.layers import kernel
 from ..nets.recurrent import Recurrent
 from .base import Kept, Technique
 
@@ -101,10 +102,10 @@ class RateConfig(Technique):
             if not self.takes(original):
                 target.set_weights(original.get_weights())
                 continue
-            target.kernel.assign(original.kernel)
+            kernel(target).assign(kernel(original))
             if original.use_bias:
                 target.bias.assign(original.bias)
-            target.start(original.kernel.numpy())
+            target.start(kernel(original).numpy())
         return wrapped
 
     def strip(self, net: keras.Model) -> keras.Model:
@@ -120,8 +121,8 @@ class RateConfig(Technique):
                 target.set_weights(trained.get_weights())
                 continue
             # the product of a whole number and a float32: a file's writer finds the whole number again
-            kernel = tf.round(trained.grid_values()) * trained.scale
-            target.set_weights([kernel.numpy(), *([trained.bias.numpy()] if trained.use_bias else [])])
+            rounded = tf.round(trained.grid_values()) * trained.scale
+            target.set_weights([rounded.numpy(), *([trained.bias.numpy()] if trained.use_bias else [])])
         return channels.canonical(stripped)
 
     def promise(self, layers: Sequence[keras.layers.Layer], before: Kept) -> Kept:
@@ -168,7 +169,6 @@ class _OnGrid:
     config: RateConfig
     steps: int
     # of the Keras layer that this is mixed into
-    kernel: tf.Variable
     bias: tf.Variable
     use_bias: bool
     activation: Callable[[tf.Tensor], tf.Tensor]
@@ -191,17 +191,17 @@ class _OnGrid:
     def grid_values(self) -> tf.Tensor:
         """The kernel in steps of the grid, clipped, not yet rounded."""
         levels = self.config.levels
-        return tf.clip_by_value(self.kernel / self.scale, -levels, levels)
+        return tf.clip_by_value(kernel(self) / self.scale, -levels, levels)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         values = self.grid_values()
-        kernel = self.scale * (values + tf.stop_gradient(tf.round(values) - values))
+        rounded = self.scale * (values + tf.stop_gradient(tf.round(values) - values))
         if training and self.config.price:
             risen = tf.minimum(self.step / (self.config.ramp * self.steps), 1.0)
             kilobytes = code_bits(values, self.config.levels) / BITS_PER_KB
             self.add_loss(self.config.price * risen * kilobytes)
             self.step.assign_add(1.0)
-        return self.outputs_of(inputs, kernel)
+        return self.outputs_of(inputs, rounded)
 
     def outputs_of(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """What the layer computes with `kernel` for its own."""
@@ -219,6 +219,13 @@ class _Conv2D(_OnGrid, keras.layers.Conv2D):
         return self.convolution_op(inputs, kernel)
 
 
+class _DepthwiseConv2D(_OnGrid, keras.layers.DepthwiseConv2D):
+    def linear(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return keras.backend.depthwise_conv2d(
+            inputs, kernel, strides=self.strides, padding=self.padding, dilation_rate=self.dilation_rate
+        )
+
+
 class _Dense(_OnGrid, keras.layers.Dense):
     def linear(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return tf.matmul(inputs, kernel)
@@ -232,6 +239,7 @@ class _Recurrent(_OnGrid, Recurrent):
 #: Layers that can be put on the grid, and what stands for them while they are trained.
 _ON_GRID: dict[type, Any] = {
     keras.layers.Conv2D: _Conv2D,
+    keras.layers.DepthwiseConv2D: _DepthwiseConv2D,
     keras.layers.Dense: _Dense,
     Recurrent: _Recurrent,
 }
