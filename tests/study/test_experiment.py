@@ -13,7 +13,7 @@ from model_compression.files.conversion import ExportConfig
 from model_compression.files.graph import read_graph
 from model_compression.files.guard import RULES, CorruptFileError
 from model_compression.files.running import predict
-from model_compression.nets import named
+from model_compression.nets import channels, named, narrowing
 from model_compression.nets.distillation import DistillConfig
 from model_compression.nets.keras2 import keras
 from model_compression.nets.training import TrainConfig
@@ -23,11 +23,13 @@ from model_compression.study.experiment import Bench
 from model_compression.study.measuring import promise_of
 from model_compression.study.outcomes import Outcome
 from model_compression.study.recipes import Recipe, Scoring, Step, Teacher
-from model_compression.techniques import pruning
+from model_compression.techniques import allocation, clustering, pruning, rate_distortion, structured
 from model_compression.techniques.clustering import ClusterConfig
 from model_compression.techniques.masking import MaskConfig
 from model_compression.techniques.pruning import PruneConfig
 from model_compression.techniques.quantization import QuantizeConfig
+from model_compression.techniques.rate_distortion import RateConfig
+from model_compression.techniques.structured import StructuredConfig
 
 NET = "baseline_4"
 BASE = Step(train=TrainConfig(epochs=1, learning_rate=0.02, batch_size=32))
@@ -353,6 +355,13 @@ def test_record_key_changes_with_the_export(bench: Bench) -> None:
         ExportConfig(form="float32"),
     ]
     assert len({bench.record_key(replace(pruned, export=export), 0) for export in exports}) == 3
+
+
+def test_training_depends_on_what_its_technique_imports_whole() -> None:
+    assert RateConfig(price=0.1).modules == (rate_distortion, channels)
+    assert StructuredConfig(keep=0.5).modules == (structured, narrowing)
+    assert PruneConfig(final_sparsity=0.5).modules == (pruning, allocation)
+    assert ClusterConfig(clusters=4).modules == (clustering,)
 
 
 @pytest.mark.parametrize("module", ["pruning", "training"])

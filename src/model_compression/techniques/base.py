@@ -49,8 +49,11 @@ class Technique:
 
     @property
     def modules(self) -> tuple[ModuleType, ...]:
-        """The code that a training under it depends on."""
-        return (sys.modules[type(self).__module__],)
+        """The code that a training under it depends on: its module, and those of ours that it imports."""
+        own = sys.modules[type(self).__module__]
+        ours = __name__.partition(".")[0] + "."
+        imported = [value for value in vars(own).values() if isinstance(value, ModuleType)]
+        return (own, *(module for module in imported if module.__name__.startswith(ours)))
 
     @property
     def identity(self) -> object:

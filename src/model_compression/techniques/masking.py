@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -40,13 +39,7 @@ class MaskConfig(Technique):
         counted = "only with like, whose zeros are counted"
         check(bool(self.like) or not self.shuffled, "shuffled", self.shuffled, counted)
 
-    @property
-    def label(self) -> str:
-        return "masking"
-
-    @property
-    def modules(self) -> tuple[ModuleType, ...]:
-        return (*super().modules, allocation)
+    label = "masking"
 
     @property
     def identity(self) -> object:

@@ -5,7 +5,6 @@ Unstructured magnitude pruning follows Zhu & Gupta 2017 (arXiv:1710.01878) as TF
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
@@ -81,10 +80,6 @@ class PruneConfig(Technique):
     @property
     def label(self) -> str:
         return "pruning" if self.pattern == "unstructured" else f"pruning {self.pattern}"
-
-    @property
-    def modules(self) -> tuple[ModuleType, ...]:
-        return (*super().modules, allocation)
 
     def takes(self, layer: keras.layers.Layer) -> bool:
         """Whether `layer` can be pruned in the pattern."""

@@ -12,7 +12,6 @@ Zeros, the share of each layer in them and the few values that remain all follow
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -65,13 +64,7 @@ class RateConfig(Technique):
 
     leaves_zeros: ClassVar[bool] = True
 
-    @property
-    def label(self) -> str:
-        return "rate-distortion training"
-
-    @property
-    def modules(self) -> tuple[ModuleType, ...]:
-        return (*super().modules, channels)
+    label = "rate-distortion training"
 
     def takes(self, layer: keras.layers.Layer) -> bool:
         """Whether `layer` has a kernel that can be put on the grid."""

@@ -27,9 +27,7 @@ class ShrinkConfig(Technique):
     def __post_init__(self) -> None:
         check(0 < self.l1 < float("inf"), "l1", self.l1, "finite, above 0")
 
-    @property
-    def label(self) -> str:
-        return "training with a price on magnitudes"
+    label = "training with a price on magnitudes"
 
     def wrap(
         self, net: keras.Model, *, steps: int, seed: int, source: keras.Model | None = None

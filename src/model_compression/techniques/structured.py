@@ -5,14 +5,12 @@ Source: Li et al. 2017, arXiv:1608.08710 (filters by their L1 norm); for what a 
 """
 
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 
 from ..checks import check
 from ..nets import narrowing
 from ..nets.keras2 import keras
-from ..nets.narrowing import COUNTS, Channels
 from ..saved_models.building import folded
 from .base import Technique
 
@@ -41,21 +39,16 @@ class StructuredConfig(Technique):
 
     def __post_init__(self) -> None:
         check(0 < self.keep < 1, "keep", self.keep, "above 0, below 1")
-        check(self.of in COUNTS, "of", self.of, ", ".join(COUNTS))
+        counts = narrowing.COUNTS
+        check(self.of in counts, "of", self.of, ", ".join(counts))
         check(self.allocation in ALLOCATIONS, "allocation", self.allocation, ", ".join(ALLOCATIONS))
         check(self.norm in (1, 2), "norm", self.norm, "1, 2")
 
-    @property
-    def label(self) -> str:
-        return "structured pruning"
-
-    @property
-    def modules(self) -> tuple[ModuleType, ...]:
-        return (*super().modules, narrowing)
+    label = "structured pruning"
 
     def why_not(self, net: keras.Model) -> str:
         """Empty where some layer has channels that can go."""
-        if any(len(each) > 1 for each in Channels(net).sets):
+        if any(len(each) > 1 for each in narrowing.Channels(net).sets):
             return ""
         return "no layer of the model has channels that can go"
 
@@ -68,7 +61,7 @@ class StructuredConfig(Technique):
             ValueError: it cannot be made as narrow as that; each layer keeps a channel.
         """
         net = folded(net)
-        channels = Channels(net)
+        channels = narrowing.Channels(net)
         order = self._order(channels)
 
         def kept(dropped: int) -> np.ndarray:
@@ -90,7 +83,7 @@ class StructuredConfig(Technique):
                 few = middle
         return channels.without(kept(many))
 
-    def _order(self, channels: Channels) -> np.ndarray:
+    def _order(self, channels: narrowing.Channels) -> np.ndarray:
         """The channels that can go, first those that go first; not the last one of any layer."""
         norms = channels.norms(self.norm)
         ranks, stays = np.zeros(len(norms)), ~channels.free
