@@ -12,7 +12,7 @@ import numpy as np
 from .channelwise import BINARY, RESHAPING, Link, channels, links, told_shape
 from .flatbuffer import Table
 from .graph import KERNEL_OPERATORS, Graph, Operator, Tensor, added
-from .ranges import Ranges, integer, multipliers, weights, zero
+from .ranges import Ranges, integer, multipliers, summed, weights, zero
 
 #: What does to a float what it does wherever it stands; others compute ends of rows in ways of their own.
 FLOAT_OPERATORS = (
@@ -156,9 +156,7 @@ def _needed(ranges: Ranges, operator: Operator) -> np.ndarray | None:
         return read & ~(constant & (low == zero(source)))
     # not even all of them together may leave what a bias can hold
     offset = np.tile(np.where(constant, np.abs(low - zero(source)), 0.0), kernel.shape[2] // wide)
-    reach = (np.abs(kernel.astype(np.int16)).sum(axis=1) * offset).sum(axis=1) + np.abs(
-        own.numbers.astype(float)
-    )
+    reach = summed(np.abs(kernel.astype(np.int16)), offset) + np.abs(own.numbers.astype(float))
     fits = (reach < min(np.iinfo(own.dtype).max, 2.0**52)).all()
     return read & ~constant if fits else read
 
@@ -217,7 +215,7 @@ def _kernel_cut(
             # what stays is not put into the bias, and what is not constant is not read
             offset = np.where(ranges.constant(source.index), ranges[source.index][0] - zero(source), 0.0)
             offset[columns] = 0.0
-            folded = np.rint((values.sum(axis=1) * np.tile(offset, tiles)).sum(axis=1)).astype(np.int64)
+            folded = np.rint(summed(values, np.tile(offset, tiles))).astype(np.int64)
             own = own.holding((own.numbers + folded).astype(own.numbers.dtype))
     return {1: cut} if own is None else {1: cut, 2: own.taken(rows, 0)}
 

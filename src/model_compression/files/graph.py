@@ -11,18 +11,9 @@ from .flatbuffer import DamagedFileError, Table, UnknownPartError
 from .tensors import BITS, KERNEL_OPERATORS, TYPE_NAMES, Graph, Model, Operator, Tensor, added, unpack
 
 __all__ = [
-    "KERNEL_OPERATORS",
-    "Graph",
-    "LayerAccount",
-    "Model",
-    "Operator",
-    "Tensor",
-    "account",
-    "added",
-    "read_graph",
-    "read_model",
-    "zeroed",
-]
+    "KERNEL_OPERATORS", "Graph", "LayerAccount", "Model", "Operator", "Tensor", "account", "added",
+    "read_graph", "read_model", "zeroed",
+]  # fmt: skip
 
 _OPERATOR_NAMES = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")

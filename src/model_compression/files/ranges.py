@@ -46,8 +46,7 @@ def zero(tensor: Tensor) -> float:
 class Ranges(dict[int, np.ndarray]):
     """For each tensor and channel the least and the largest stored number: float64, shaped (2, channels).
 
-    Of floats only 0 is told from all others, since sums of others depend on their order. What is not known
-    is no number, or infinite.
+    Of floats only 0 is told from all others, since sums of others depend on their order.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -63,6 +62,8 @@ class Ranges(dict[int, np.ndarray]):
             with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
                 found = self._found(operator)
             if found is not None:
+                unknown = np.isnan(found).any(axis=0)
+                found = np.where(unknown, _limits(output)[:, None], found)
                 self[output.index] = found if integer(output) else _zeros_told(found)
 
     def __missing__(self, index: int) -> np.ndarray:
@@ -109,18 +110,20 @@ class Ranges(dict[int, np.ndarray]):
             given = np.repeat(given, len(kernel) // wide, axis=1)[:, :, None]
         else:
             given = np.tile(given, kernel.shape[2] // wide)[:, None]
-        above, below = np.maximum(kernel, 0).sum(axis=1), np.minimum(kernel, 0).sum(axis=1)
         own = graph.bias(operator)
         biases = own.numbers.astype(np.float64) if own is not None else np.zeros(len(kernel))
-        sums = [_product(above, start) + _product(below, end) for start, end in (given, given[::-1])]
-        sums = np.stack(sums).sum(axis=2) + biases
         if not integer(output):
             # a sum of zeros, whatever their order; the activation decides what becomes of the bias
-            return np.clip(sums, *_clamp(operator))
+            moving = summed(kernel != 0, given[0] != given[1])
+            return np.clip(np.where(moving, _limits(output)[:, None], biases), *_clamp(operator))
+        above, below = np.maximum(kernel, 0), np.minimum(kernel, 0)
+        sums = np.stack([summed(above, start) + summed(below, end) for start, end in (given, given[::-1])])
+        sums = sums + biases
         multiplier = multipliers(graph, operator)
         if multiplier.size not in (1, len(kernel)):
             return None
-        reach = _product(above - below, np.abs(given).max(axis=0)).sum(axis=1) + np.abs(biases)
+        farthest = np.abs(given).max(axis=0)
+        reach = summed(above, farthest) - summed(below, farthest) + np.abs(biases)
         most = MOST_SUM.get(own.dtype if own is not None else "int32", 0.0)
         fits = reach * np.maximum(1.0, 2 * multiplier) < most
         # rounded twice: first to what is left of the multiplier below 1
@@ -196,9 +199,13 @@ def _zeros_told(found: np.ndarray) -> np.ndarray:
     return np.where((found == 0).all(axis=0), 0.0, np.array([[-np.inf], [np.inf]]))
 
 
-def _product(weights: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """Products, of which those with a weight of 0 are 0, whatever is given."""
-    return np.where(weights == 0, 0.0, weights * given)
+def summed(kernel: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """What each output sums up where all places of an input hold the same; it copies no kernel.
+
+    Args:
+        kernel: (outputs, places, inputs). given: (inputs,), or (outputs, 1) for depthwise.
+    """
+    return np.einsum("opi,oi->o", kernel, np.broadcast_to(given, (len(kernel), kernel.shape[2])))
 
 
 def weights(graph: Graph, operator: Operator) -> np.ndarray | None:
