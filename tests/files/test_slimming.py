@@ -204,13 +204,15 @@ def test_scale_that_xnnpack_refuses_keeps_its_layer_as_it_is(scale: float) -> No
     assert widths(slim(content).content, "CONV_2D") == [4, 3]
 
 
-@pytest.mark.parametrize("change", ["bias of floats", "output without a scale"])
+@pytest.mark.parametrize("change", ["bias of floats", "kernel far from 0", "output without a scale"])
 def test_layer_that_no_converter_writes_is_left_as_it_is(change: str) -> None:
     made = Made("int8", (1, 5, 5, 2), seed=0)
     hidden = made.conv(made.input, 4, dead=[0])
     output = made.conv(hidden, 3, activation=NONE)
-    bias = made.tensors[made.operators[0].inputs[2]]
-    if change == "bias of floats":
+    kernel, bias = (made.tensors[index] for index in made.operators[0].inputs[1:])
+    if change == "kernel far from 0":
+        made.tensors[kernel.index] = replace(kernel, scale=kernel.scale[:1], zero_point=np.array([-(2**63)]))
+    elif change == "bias of floats":
         made.tensors[bias.index] = replace(bias, dtype="float32", bits=32).holding(bias.numbers)
     else:
         made.tensors[hidden] = replace(made.tensors[hidden], scale=np.zeros(1, np.float32))

@@ -221,7 +221,7 @@ def weights(graph: Graph, operator: Operator) -> np.ndarray | None:
     wide, kernel = channels(graph.tensors[operator.outputs[0]]), tensors[0]
     if any(each.shape != (wide,) for each in tensors[1:]) or not channels(graph.tensors[operator.inputs[0]]):
         return None
-    if kernel.zero_point.any() and (kernel.zero_point.size > 1 or abs(kernel.zero_point[0]) > 255):
+    if kernel.zero_point.any() and (kernel.zero_point.size > 1 or not -255 <= kernel.zero_point[0] <= 255):
         return None
     values = kernel.numbers
     if kernel.zero_point.any():
