@@ -58,22 +58,19 @@ def _erdos_renyi_kernel(kernels: Kernels, zeros: int, seed: int) -> Mapping[str,
 
     Source: Evci et al. 2020, arXiv:1911.11134, appendix.
     """
-    kept = sum(kernel.size for kernel in kernels.values()) - zeros
-    return _dropped(
-        kernels, _shared({name: float(sum(k.shape)) for name, k in kernels.items()}, kernels, kept)
-    )
+    return _in_proportion({name: float(sum(k.shape)) for name, k in kernels.items()}, kernels, zeros)
 
 
 def _random(kernels: Kernels, zeros: int, seed: int) -> Mapping[str, float]:
     """Each kernel's density drawn at random, all of them scaled to the total."""
     generator = np.random.default_rng(seed)
-    kept = sum(kernel.size for kernel in kernels.values()) - zeros
     weights = {name: kernel.size * generator.uniform(0.1, 1.0) for name, kernel in kernels.items()}
-    return _dropped(kernels, _shared(weights, kernels, kept))
+    return _in_proportion(weights, kernels, zeros)
 
 
-def _shared(weights: Mapping[str, float], kernels: Kernels, kept: float) -> dict[str, float]:
-    """`kept` shared out in proportion to `weights`; a kernel that would be over-full stays dense."""
+def _in_proportion(weights: Mapping[str, float], kernels: Kernels, zeros: int) -> Mapping[str, float]:
+    """Zeros where what is kept is shared out by `weights`; a kernel that would be over-full stays dense."""
+    kept = sum(kernel.size for kernel in kernels.values()) - zeros
     dense: dict[str, float] = {}
     while True:
         left = {name: weight for name, weight in weights.items() if name not in dense}
@@ -81,12 +78,8 @@ def _shared(weights: Mapping[str, float], kernels: Kernels, kept: float) -> dict
         shares = {name: rest * weight / sum(left.values()) for name, weight in left.items()}
         full = [name for name, share in shares.items() if share > kernels[name].size]
         if not full:
-            return {**shares, **dense}
+            return {name: kernel.size - (shares | dense)[name] for name, kernel in kernels.items()}
         dense.update({name: float(kernels[name].size) for name in full})
-
-
-def _dropped(kernels: Kernels, kept: Mapping[str, float]) -> Mapping[str, float]:
-    return {name: kernel.size - kept[name] for name, kernel in kernels.items()}
 
 
 STRATEGIES: dict[str, Strategy] = {
