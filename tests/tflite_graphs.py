@@ -7,7 +7,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from model_compression.files import flatbuffer
 from model_compression.files.flatbuffer import Table
-from model_compression.files.graph import Graph, Model, Operator, Tensor
+from model_compression.files.graph import Graph, Model, Operator, Tensor, read_graph
 from model_compression.files.writing import write_model
 
 FORMS = ("int8", "int16x8", "int4", "hybrid", "hybrid4", "float32")
@@ -198,6 +198,31 @@ class Made:
     def content(self, *outputs: int) -> bytes:
         """The file as converters write it, see `wordy`."""
         return wordy(write_model(self.model(*outputs), shared=False))
+
+
+#: For `layered`.
+IMAGES = np.random.default_rng(3).normal(0, 1, (64, 6, 6, 2)).astype(np.float32)
+
+
+def layered(form: str = "float32") -> bytes:
+    """A convolution, a depthwise one, and a dense layer for four classes."""
+    made = Made(form, (1, 6, 6, 2), seed=0)
+    hidden = made.depthwise(made.conv(made.input, 6))
+    return made.content(made.dense(made.flatten(hidden), 4))
+
+
+def dense(*, ending: str = "", outputs: int = 3) -> tuple[bytes, np.ndarray, np.ndarray]:
+    """A file of one dense layer on 5 numbers, its kernel and its bias."""
+    made = Made("float32", (1, 5), seed=1)
+    scores = made.dense(made.input, outputs)
+    if ending == "SOFTMAX":
+        made.softmax(scores)
+    if ending == "LOGISTIC":
+        made.operator("LOGISTIC", (scores,), made.tensor((1, outputs)))
+    graph = read_graph(made.content(len(made.tensors) - 1 if ending else scores))
+    (operator,) = (each for each in graph.operators if each.name == "FULLY_CONNECTED")
+    kernel, bias = (graph.tensors[index].numbers for index in operator.inputs[1:])
+    return made.content(len(made.tensors) - 1 if ending else scores), kernel, bias
 
 
 def wordy(content: bytes) -> bytes:

@@ -12,6 +12,7 @@ from ..nets.keras2 import keras, tf
 from ..nets.layers import kernel_layers
 from ..quiet import quiet
 from . import coding
+from .bit_allocation import mixed
 from .dilation import whole_dilations
 from .graph import Model, added, read_model
 from .grid import on_grid
@@ -47,6 +48,8 @@ class ExportConfig:
         one_image: a file for one image a call, which TFLite Micro wants: shapes that an open batch would
             leave to be worked out, by operators that it lacks, are numbers then.
         orders: of the hidden channels that are tried for a packed file that codes short, see `ordered`.
+        budget: most bytes of a "mixed_bits" file, slimmed; None for those in the middle between the file with
+            all kernels at 4 bits and the one with all at 8.
     Raises:
         ValueError: an unknown form, or one that this stack gets wrong, with the reason.
     """
@@ -55,6 +58,7 @@ class ExportConfig:
     per_channel_dense: bool = False
     one_image: bool = False
     orders: int = 0
+    budget: int | None = None
 
     def __post_init__(self) -> None:
         if self.form in REFUSED:
@@ -67,6 +71,8 @@ class ExportConfig:
             raise ValueError(f"orders is {self.orders!r}; allowed: whole numbers from 0")
         if self.orders and not self.form.startswith("packed"):
             raise ValueError(f"orders goes with a packed form, not {self.form!r}")
+        if self.budget is not None and self.form != "mixed_bits":
+            raise ValueError(f"budget goes with form 'mixed_bits', not {self.form!r}")
 
     @property
     def suffix(self) -> str:
@@ -153,6 +159,10 @@ def _quantized(form: str, *, batch: int = 1) -> Export:
     return export
 
 
+def _mixed_bits(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
+    return mixed(_float32(model, None, config), needed(images), config.budget)
+
+
 def _packed(bits: int) -> Export:
     """Kernels in whole numbers, their scales in the biases, see `grid`."""
 
@@ -177,6 +187,7 @@ FORMS: dict[str, Export] = {
     "int4_weight_only_octav": _quantized("int4_weight_only_octav"),
     "int4_mixed_gptq": _quantized("int4_mixed_gptq", batch=GPTQ_BATCH),
     "int4_static": _quantized("int4_static"),
+    "mixed_bits": _mixed_bits,
     "packed_int4": _packed(4),
     "packed_int8": _packed(8),
 }

@@ -179,7 +179,7 @@ def _type_faults(graph: Graph, kernels: list[Tensor], rule: FormRule) -> Iterato
                 f"tensor {tensor.name!r} is {tensor.dtype}, {tensor.bits} bits; promised: {sorted(rule.bits)}"
             )
     largest = max(kernels, key=lambda tensor: int(np.prod(tensor.shape)))
-    if largest.bits != rule.largest_bits:
+    if rule.largest_bits not in (None, largest.bits):
         yield f"tensor {largest.name!r} has {largest.bits} bits; promised: {rule.largest_bits}"
     islands = {i for op in graph.operators if op.name in _FLOAT_ONLY for i in (*op.inputs, *op.outputs)}
     for tensor in graph.tensors if rule.integer_only else ():

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..nets.keras2 import qtyping, quantizer, recipe
 from ..quiet import quiet
+from .bit_allocation import mixed, prepared
 from .graph import read_graph, read_model
 from .grid import on_grid
 from .running import io_details
@@ -95,15 +96,20 @@ def quantize(content: bytes, form: str, images: np.ndarray | None, *, batch: int
     """The file in a form.
 
     Args:
-        content: a float .tflite file. form: a name in `FORMS` or `FURTHER`.
+        content: a float .tflite file. form: a name in `FORMS` or `FURTHER`, or "mixed_bits".
         images: float32 (n, ...) that show the range of each activation.
         batch: images at once, over which ranges are averaged; 0 for the widest of a few.
     Raises:
         ValueError: a file that the form would change beyond use.
     """
-    first = next(iter(read_graph(content).operators), None)
+    graph = read_graph(content)
+    first = next(iter(graph.operators), None)
     if form in STATIC and first is not None and first.name in ("CAST", "GATHER", "EMBEDDING_LOOKUP"):
         raise ValueError("the model takes whole numbers (tokens), which a quantized input would round")
+    if form == "mixed_bits":
+        return mixed(content, needed(images))
+    # a slimmed file has no names
+    content = content if graph.tensors[0].name else prepared(content)
     with quiet():
         tool = quantizer.Quantizer(bytearray(content))
         (FORMS | FURTHER)[form](tool)

@@ -10,7 +10,8 @@ class FormRule:
     """What the files of one form have to look like.
 
     Attributes:
-        bits: allowed for a kernel. largest_bits: of the largest kernel, the point of the form.
+        bits: allowed for a kernel. largest_bits: of the largest kernel, the point of the form; None for
+            any.
         integer_only: no float tensor anywhere, both ends included.
         exact: each weight lies within half a step of its trained value; forms that choose their
             clipping (OCTAV) or correct errors against each other (GPTQ) do not.
@@ -21,7 +22,7 @@ class FormRule:
     """
 
     bits: frozenset[int]
-    largest_bits: int
+    largest_bits: int | None
     integer_only: bool = False
     exact: bool = True
     scale_free: bool = False
@@ -48,6 +49,8 @@ RULES: dict[str, FormRule] = {
     "int4_weight_only_octav": _rule(4, exact=False, agreement=0.97),
     "int4_mixed_gptq": _rule(4, 8, exact=False, agreement=0.97),
     "int4_static": _rule(4, 8, agreement=0.97),
+    # `bit_allocation` holds each kernel to the bits that were chosen for it
+    "mixed_bits": FormRule(bits=frozenset({4, 8, 32}), largest_bits=None, agreement=0.97),
     # depthwise kernels have 8
     "packed_int4": _rule(4, 8, scale_free=True, bias_error=2**-BIAS_BITS, agreement=0.97),
     "packed_int8": _rule(8, scale_free=True, bias_error=2**-BIAS_BITS),

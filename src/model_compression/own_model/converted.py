@@ -97,7 +97,7 @@ def _ready(path: Path, shown: np.ndarray, most_bytes: int) -> Mapping[str, bytes
 
 
 #: The forms by name, the float file first.
-FORMS = (BASELINE, *quantizing.FORMS)
+FORMS = (BASELINE, *quantizing.FORMS, "mixed_bits")
 
 
 def fed(source: Source, data: Dataset) -> Dataset:
@@ -116,7 +116,7 @@ def outcome(source: Source, form: str, data: Dataset, *, seed: int) -> Outcome:
     """
     content = source.content
     if form != BASELINE:
-        shown = data.x_train[:REPRESENTATIVE_IMAGES]
+        shown = data.x_val if form == "mixed_bits" else data.x_train[:REPRESENTATIVE_IMAGES]
         content = source.ready.get(form) or quantizing.quantize(content, form, shown)
         check_delegate(content, data.x_val[:GUARD_IMAGES])
     converted_bytes = len(content)

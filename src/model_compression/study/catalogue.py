@@ -42,6 +42,7 @@ POST_TRAINING = {
     "int4_weight_only_octav": ExportConfig(form="int4_weight_only_octav"),
     "int4_mixed_gptq": ExportConfig(form="int4_mixed_gptq"),
     "int4_static": ExportConfig(form="int4_static"),
+    "mixed_bits": ExportConfig(form="mixed_bits"),
 }
 
 #: Loss that 1,000 coded bytes count for in `rate_distortion`: of 0.02 and 0.03, tried with 4 to 8

@@ -35,7 +35,9 @@ def export(
     """
     model = conversion.ordered(trained, recipe.export)
     aware = recipe.quantization_aware
-    representative = None if aware else scale(data.x_train[: conversion.REPRESENTATIVE_IMAGES])
+    # ranges are those of training images, bits are chosen on validation images
+    shown = data.x_val if recipe.export.form == "mixed_bits" else data.x_train
+    representative = None if aware else scale(shown[: conversion.REPRESENTATIVE_IMAGES])
     converted = conversion.export(model, recipe.export, representative=representative)
     is_h5 = recipe.export.form == "h5"
     # what is made to be coded is laid out for it

@@ -1,0 +1,231 @@
+"""Bits a layer under a budget of bytes: each kernel gets 4, 8 or 32, so that the outputs change least.
+
+What a width does to each kernel alone is measured; what several kernels do together is taken as the sum, for
+errors of different kernels know nothing of each other. Which widths cost least is a knapsack then, with one
+choice a kernel. Sources: Yao et al. 2020, arXiv:2011.10680; Chen et al. 2021, arXiv:2110.06554.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+from scipy import optimize
+
+from ..nets.keras2 import qtyping, quantizer
+from ..quiet import quiet
+from . import flatbuffer
+from .contents import bytes_by_kind
+from .flatbuffer import Table
+from .graph import indices, read_graph, read_model
+from .matching import CorruptFileError
+from .sensitivity import channel_axis, float_kernels, rounded, sensitivities
+from .slimming import slim
+
+FLOAT = 32
+#: Widths of a kernel that LiteRT runs rightly, by operator.
+WIDTHS = {"CONV_2D": (4, 8, FLOAT), "FULLY_CONNECTED": (4, 8, FLOAT), "DEPTHWISE_CONV_2D": (8, FLOAT)}
+#: Images that show what a width does; each gives as many numbers as there are outputs.
+IMAGES = 200
+
+
+class BudgetError(ValueError):
+    """A budget that no choice of widths keeps within."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allocation:
+    """Bits of each kernel, in the order of execution, and the file.
+
+    Attributes:
+        noise: what is expected: mean squared change of the outputs over their variance.
+        content: as the quantizer writes it. file_bytes: of the slimmed file, which a budget is of.
+    """
+
+    bits: tuple[int, ...]
+    noise: float
+    content: bytes
+    file_bytes: int
+
+
+class Allocator:
+    """What each width of each kernel costs and does, measured once for any number of budgets.
+
+    Args:
+        content: a float .tflite file with one input and one output.
+        images: float32 (n, ...) as the file takes them, not of the test set; the first `IMAGES` are used.
+    Raises:
+        ValueError: a kernel that is no float32, or none at all.
+    """
+
+    def __init__(self, content: bytes, images: np.ndarray) -> None:
+        self.content, self.images = prepared(content), images[:IMAGES]
+        kernels = float_kernels(read_model(self.content))
+        self.widths = [WIDTHS[operator] for _, operator in kernels]
+        self.outputs = [kernel.shape[channel_axis(operator)] for kernel, operator in kernels]
+        self.weights = [kernel.numbers.size for kernel, _ in kernels]
+
+    @cached_property
+    def noises(self) -> list[dict[int, float]]:
+        """By kernel and width, see `Sensitivity.noise`."""
+        changes = {str(bits): partial(rounded, bits=bits) for bits in (4, 8)}
+        found = list(sensitivities(self.content, self.images, changes=changes))
+        measured = [
+            {int(each.change): each.noise for each in found if each.place == place}
+            for place in range(len(self.widths))
+        ]
+        return [{**noises, FLOAT: 0.0} for noises in measured]
+
+    @cached_property
+    def least(self) -> Allocation:
+        """Every kernel at its fewest bits."""
+        return self.uniform(0)
+
+    def uniform(self, bits: int) -> Allocation:
+        """One width for all kernels, the next larger one for those that do not have it."""
+        return self._made([min(width for width in widths if width >= bits) for widths in self.widths])
+
+    def halfway(self) -> int:
+        """The bytes in the middle between every kernel at its fewest bits and all at 8."""
+        return (self.least.file_bytes + self.uniform(8).file_bytes) // 2
+
+    def within(self, budget: int) -> Allocation:
+        """The widths whose file has at most so many bytes and changes the outputs least.
+
+        Raises:
+            BudgetError: a budget below the smallest file's bytes, and what those are.
+        """
+        self._check(budget)
+        least = sum(self._bytes(place, min(widths)) for place, widths in enumerate(self.widths))
+        room = budget - self.least.file_bytes + least
+        while room > least:
+            made = self._made(self._chosen(room))
+            if made.file_bytes <= budget:
+                return made
+            # paddings and shared parts are known from the file alone
+            room -= made.file_bytes - budget
+        return self.least
+
+    def _check(self, budget: int) -> None:
+        if budget >= self.least.file_bytes:
+            return
+        kinds = bytes_by_kind(slim(self.least.content).content)
+        scales = kinds.scales + kinds.zero_points
+        rest = kinds.total - kinds.weights - kinds.biases - scales
+        raise BudgetError(
+            f"a budget of {budget:,} bytes is below the {self.least.file_bytes:,} of the file with every "
+            f"kernel at its fewest bits: {kinds.weights:,} of kernels, {kinds.biases:,} of biases, "
+            f"{scales:,} of scales and zero points, {rest:,} of all else"
+        )
+
+    @cached_property
+    def _scale_bytes(self) -> float:
+        """What an output's scale and zero point take, on average: two files tell."""
+        beside = [
+            made.file_bytes - sum(map(_stored, self.weights, made.bits))
+            for made in (self.least, self.uniform(FLOAT))
+        ]
+        return (beside[0] - beside[1]) / sum(self.outputs)
+
+    def _bytes(self, place: int, bits: int) -> float:
+        scales = 0 if bits == FLOAT else self._scale_bytes * self.outputs[place]
+        return _stored(self.weights[place], bits) + scales
+
+    def _chosen(self, room: float) -> list[int]:
+        """The exact knapsack: a width for each kernel, at most `room` bytes in all, the least noise."""
+        choices = [(place, bits) for place, widths in enumerate(self.widths) for bits in widths]
+        noises = np.array([self.noises[place][bits] for place, bits in choices])
+        bytes_ = np.array([self._bytes(place, bits) for place, bits in choices])
+        of_kernel = np.array(
+            [[place == row for place, _ in choices] for row in range(len(self.widths))], float
+        )
+        found = optimize.milp(
+            # the solver takes differences below 1e-6 for none
+            noises / min(noises[noises > 0], default=1.0),
+            integrality=np.ones(len(choices)),
+            bounds=optimize.Bounds(0, 1),
+            constraints=[
+                optimize.LinearConstraint(of_kernel, 1, 1),
+                optimize.LinearConstraint(bytes_[None], ub=room),
+            ],
+            options={"mip_rel_gap": 0},
+        )
+        return [bits for (_, bits), taken in zip(choices, found.x, strict=True) if taken > 0.5]
+
+    def _made(self, bits: Sequence[int]) -> Allocation:
+        content = quantized(self.content, bits)
+        noise = sum(noises[width] for noises, width in zip(self.noises, bits, strict=True))
+        return Allocation(
+            bits=tuple(bits), noise=noise, content=content, file_bytes=len(slim(content).content)
+        )
+
+
+def _stored(weights: int, bits: int) -> int:
+    """Bytes of a kernel's packed weights."""
+    return -(-weights * bits // 8)
+
+
+def prepared(content: bytes) -> bytes:
+    """A file as the quantizer wants it: names for all tensors, operators in the newer field, a signature.
+
+    A slimmed file has none of them; without the second, the quantizer leaves it as it is without a word.
+    """
+    root = flatbuffer.read(content)
+    graphs = tuple(
+        graph.replaced(
+            tensors=tuple(
+                tensor.replaced(name=f"graph {number} tensor {index}".encode())
+                for index, tensor in enumerate(graph["tensors"] or ())
+            )
+        )
+        for number, graph in enumerate(root["subgraphs"])
+    )
+    codes = tuple(
+        code.replaced(builtin_code=max(code["builtin_code"], code["deprecated_builtin_code"]))
+        for code in root["operator_codes"] or ()
+    )
+    signatures = root["signature_defs"] or (_signature(graphs[0]),)
+    changed = root.replaced(subgraphs=graphs, operator_codes=codes, signature_defs=signatures)
+    return flatbuffer.write(changed, shared=False)
+
+
+def _signature(graph: Table) -> Table:
+    """What calibration finds a graph's two ends by."""
+    ends = {
+        end: tuple(
+            Table(kind="TensorMap", values={"name": f"{end} {index}".encode(), "tensor_index": index})
+            for index in indices(graph, end)
+        )
+        for end in ("inputs", "outputs")
+    }
+    return Table(kind="SignatureDef", values={**ends, "signature_key": b"serving_default"})
+
+
+def quantized(content: bytes, bits: Sequence[int]) -> bytes:
+    """A float file whose kernels have these widths, by LiteRT's quantizer; activations stay floats at rest.
+
+    Args:
+        content: as `prepared` gives it. bits: of each kernel in the order of execution: 4, 8 or 32.
+    Raises:
+        CorruptFileError: the quantizer wrote another width than it was asked for.
+    """
+    graph = read_graph(content)
+    with quiet():
+        tool = quantizer.Quantizer(bytearray(content))
+        for (_, operators), width in zip(graph.users(), bits, strict=True):
+            for operator in operators:
+                # the whole scope: the names of what the operator writes
+                scope = f"^{graph.tensors[operator.outputs[0]].name};$"
+                if width != FLOAT:
+                    tool.add_dynamic_config(scope, qtyping.TFLOperationName[operator.name], width)
+        written = bytes(tool.quantize().quantized_model) if min(bits) < FLOAT else content
+    found = [kernel.bits for kernel, _ in read_graph(written).kernels()]
+    if found != list(bits):
+        raise CorruptFileError(f"the kernels have {found} bits; asked for: {list(bits)}")
+    return written
+
+
+def mixed(content: bytes, images: np.ndarray, budget: int | None = None) -> bytes:
+    """The file of `Allocator.within` a budget; None for the one of `halfway`."""
+    allocator = Allocator(content, images)
+    return allocator.within(allocator.halfway() if budget is None else budget).content
