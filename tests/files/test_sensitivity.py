@@ -43,7 +43,7 @@ def test_two_bits_leave_three_values_an_output() -> None:
 def test_zeros_are_the_smallest_weights_in_their_number() -> None:
     content, kernel, _ = dense()
     ((tensor, operator),) = float_kernels(read_model(content))
-    pruned = CHANGES["80% zeros"](tensor, operator)
+    pruned = CHANGES["80 % zeros"](tensor, operator)
     assert np.sum(pruned == 0) == 12
     assert np.abs(kernel[pruned == 0]).max() < np.abs(kernel[pruned != 0]).min()
 

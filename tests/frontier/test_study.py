@@ -47,7 +47,7 @@ def test_no_seed_at_all_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_groups_stand_for_their_parts_and_trials_are_only_computed_when_asked_for() -> None:
-    assert study.chosen(["study"]) == [*study.NETS, "sweep", "budget"]
+    assert study.chosen(["study"]) == [*study.NETS, "sweep", "budget", "layers"]
     assert study.chosen(["trials", "small", "small_20p_40p_64p"])[-1] == "trials"
     assert all(name.startswith("small_") for name in study.chosen(["small"]))
     assert len(study.chosen(["pairs"])) == 5

@@ -48,6 +48,11 @@ SHOWN: dict[str, tuple[str, str]] = {
     "measured": ("measured on", "{}"),
     "estimate_and_interval": ("estimate, 95 % interval", "{}"),
     "answer": ("answer", "{}"),
+    "snr_db": ("signal to\nnoise, dB", "{:.1f}"),
+    "one_width_snr_db": ("one width,\ndB", "{:.1f}"),
+    "one_width_accuracy": ("one width,\naccuracy", "{:.2%}"),
+    "change_pp": ("change\npp", "{:+.2f}"),
+    "bits": ("bits of each layer", "{}"),
     "zeros": ("zeros", "{:.2%}"),
     "sparsity": ("sparsity", "{:.2%}"),
     "input": ("input", "{}"),
@@ -93,7 +98,7 @@ VIEW = (
 #: Columns of words: set flush left.
 LEFT = (
     "method", "source", "against", "verdict", "change", "measured", "estimate_and_interval", "answer",
-    "compared_with",
+    "compared_with", "bits",
 )  # fmt: skip
 #: Verdict -> shade.
 SHADES = {"worse": "#f6d5c3", "better": "#cfeade", "equivalent": "#dcebf5", "undecided": "#f1f1f1"}

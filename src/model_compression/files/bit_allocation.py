@@ -25,6 +25,8 @@ from .slimming import slim
 FLOAT = 32
 #: Widths of a kernel that LiteRT runs rightly, by operator.
 WIDTHS = {"CONV_2D": (4, 8, FLOAT), "FULLY_CONNECTED": (4, 8, FLOAT), "DEPTHWISE_CONV_2D": (8, FLOAT)}
+#: Bytes that the estimate of a file may be off by, tried first and taken back where the file is too large.
+_PADDING = 64
 #: Images that show what a width does; each gives as many numbers as there are outputs.
 IMAGES = 200
 
@@ -97,7 +99,7 @@ class Allocator:
         """
         self._check(budget)
         least = sum(self._bytes(place, min(widths)) for place, widths in enumerate(self.widths))
-        room = budget - self.least.file_bytes + least
+        room = budget - self.least.file_bytes + least + _PADDING
         while room > least:
             made = self._made(self._chosen(room))
             if made.file_bytes <= budget:

@@ -47,7 +47,7 @@ def _pruned(kernel: Tensor, operator: str, *, sparsity: float) -> np.ndarray:
 #: What is done to a kernel, by name.
 CHANGES: dict[str, Change] = {
     **{f"{bits} bits": partial(rounded, bits=bits) for bits in (8, 4, 2)},
-    **{f"{sparsity:.0%} zeros": partial(_pruned, sparsity=sparsity) for sparsity in (0.5, 0.8, 0.95)},
+    **{f"{100 * sparsity:.0f} % zeros": partial(_pruned, sparsity=sparsity) for sparsity in (0.5, 0.8, 0.95)},
 }
 
 

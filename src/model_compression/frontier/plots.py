@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..evidence import layers
 from ..evidence.plots import label_points, plain_ticks
 from ..evidence.style import BLUE, GREEN, GREY, ORANGE, PALETTE
 from ..evidence.tables import save_figure, table_figure
@@ -185,6 +186,7 @@ def ideas(records: pd.DataFrame) -> Figure:
 
 #: Each picture with the table that it is drawn from.
 PICTURES = {
+    "bits-a-layer-resnet_8": ("bits-a-layer-resnet_8", layers.bits_figure),
     "frontier": ("frontier", frontier),
     "frontier-bytes": ("frontier", anatomy),
     "frontier-records": ("frontier-records", ideas),
@@ -192,6 +194,7 @@ PICTURES = {
     "pairs": ("pairs", pairs),
     "pruning-budget": ("pruning-budget", budget),
     "rotated": ("rotated", rotated),
+    "sensitivity-resnet_8": ("sensitivity-resnet_8", layers.picture),
     "sparsity-sweep": ("sparsity-sweep", sparsity_sweep),
 }
 

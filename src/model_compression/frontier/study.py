@@ -12,6 +12,8 @@ from pathlib import Path
 
 from ..data.datasets import Dataset
 from ..evidence.tables import save_csv
+from ..runtimes.deployment import BASELINE
+from ..study.catalogue import catalogue
 from ..study.experiment import Bench
 from ..study.recipes import Recipe
 from ..study.scheduling import Study
@@ -105,6 +107,14 @@ PARTS: dict[str, Part] = {
         recipes=lambda data: {plan.recipe.name: plan.recipe for plan in plans.TRIALS}, write=write_records
     ),
     **{pair.name: _pair(pair) for pair in transfer.PAIRS},
+    # the net of the pair, so that it is trained once
+    "layers": Part(
+        dataset="fashion_mnist",
+        recipes=lambda data: {BASELINE: catalogue(transfer.settings("resnet_8"))[BASELINE]},
+        write=transfer.write_layers,
+        first_seed=transfer.FIRST_SEED,
+        n_seeds=1,
+    ),
     "rotated-forms": Part(
         dataset="mnist_rotated",
         recipes=lambda data: transfer.all_notebook_forms(),
@@ -118,7 +128,7 @@ PARTS: dict[str, Part] = {
 #: Names for several parts.
 GROUPS: dict[str, tuple[str, ...]] = {
     "small": tuple(net for net in NETS if net.startswith("small_")),
-    "study": (*NETS, "sweep", "budget"),
+    "study": (*NETS, "sweep", "budget", "layers"),
     "pairs": tuple(pair.name for pair in transfer.PAIRS),
     "rotated": ("rotated-forms", "rotated-plans"),
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..data.datasets import Dataset
+from ..evidence import layers
 from ..evidence.forms import all_forms, beside_controls
 from ..evidence.tables import save_csv
 from ..nets import named
@@ -182,3 +183,11 @@ def holds(row: Mapping[str, object]) -> str:
     if "undecided" in said:
         return "open"
     return "yes" if said[0] == said[1] else "no"
+
+
+def write_layers(study: Study, results: Path) -> None:
+    """Where it hurts in a float net, of the first seed, and bits a layer beside one width for all."""
+    for outcome in study.outcomes(BASELINE)[:1]:
+        for name, compute in {"sensitivity": layers.sensitivity, "bits-a-layer": layers.bits_a_layer}.items():
+            table = compute(outcome.content, study.bench.data)
+            save_csv(table, results / f"{name}-{study.recipes[BASELINE].net}.csv")

@@ -1,0 +1,132 @@
+"""Where it hurts, layer by layer, and what bits a layer are worth beside one width for all."""
+
+from dataclasses import asdict
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..data.datasets import Dataset, scale
+from ..files import running
+from ..files.bit_allocation import Allocator
+from ..files.graph import read_model
+from ..files.sensitivity import changed, float_kernels, rounded, sensitivities
+from .statistics import MARGIN, compare, judge
+from .style import STYLE, WIDTH
+from .tables import table_figure
+
+#: Validation images that every change is measured on.
+IMAGES = 1000
+#: What the table of bits says of itself.
+NOTE = "one net, so that the verdict is on it alone. 5 to 7 bits for all: computed, for no file stores them."
+#: Mean bits a weight at which the two are compared.
+MEAN_BITS = (5, 6, 7, 8)
+
+
+def sensitivity(content: bytes, data: Dataset) -> pd.DataFrame:
+    """One row a kernel and change, see `files.sensitivity`, on validation images.
+
+    Args:
+        content: a float .tflite file. data: as the file takes them.
+    """
+    classes = data.task in ("classes", "binary")
+    labels = data.y_val[:IMAGES] if classes else None
+    rows = [
+        {
+            "layer": f"{each.operator} {each.place + 1}",
+            **asdict(each),
+            "shape": " x ".join(map(str, each.shape)),
+            "snr_db": each.snr_db,
+            "accuracy_change_pp": 100 * each.accuracy_change,
+        }
+        for each in sensitivities(content, scale(data.x_val[:IMAGES]), labels)
+    ]
+    table = pd.DataFrame(rows)
+    return table[["layer", "shape", "weights", "change", "snr_db", "kl", "accuracy_change_pp"]]
+
+
+def picture(table: pd.DataFrame) -> Figure:
+    """Layers against changes: signal to noise in each cell, the darker the worse, with what accuracy lost.
+
+    Args:
+        table: what `sensitivity` gives.
+    """
+    layers, changes = (list(dict.fromkeys(table[column])) for column in ("layer", "change"))
+    noise = table.pivot(index="layer", columns="change", values="snr_db").loc[layers, changes].to_numpy()
+    lost = table.pivot(index="layer", columns="change", values="accuracy_change_pp").loc[layers, changes]
+    weights = table.drop_duplicates("layer")["weights"]
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(WIDTH, 1.1 + 0.3 * len(layers)), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(noise, cmap="Oranges_r", vmin=-10, vmax=60, aspect="auto")
+        for (row, column), value in np.ndenumerate(noise):
+            points = lost.to_numpy()[row, column]
+            words = f"{value:.0f} dB" + ("" if np.isnan(points) else f", {points:+.1f} pp")
+            dark = "white" if value < 10 else "black"
+            axes.text(column, row, words, ha="center", va="center", fontsize=7.5, color=dark)
+        axes.set_xticks(range(len(changes)), changes)
+        names = [f"{layer}: {count:,}" for layer, count in zip(layers, weights, strict=True)]
+        axes.set_yticks(range(len(layers)), names)
+        axes.tick_params(length=0, labelsize=8)
+        worst = table.loc[table[table["change"] == "4 bits"]["snr_db"].idxmin(), "layer"]
+        axes.set_title(f"One kernel changed at a time, and its weights: 4 bits hurt {worst} most", fontsize=9)
+    return figure
+
+
+def bits_a_layer(content: bytes, data: Dataset, *, margin: float = MARGIN) -> pd.DataFrame:
+    """Bits chosen for each layer beside one width for all of as many bytes; test images only judge.
+
+    8 bits for all are a file. 5 to 7 no file stores: the kernels are rounded to so many, and computed with as
+    floats, which is better than a file could be.
+
+    Args:
+        content: a float .tflite file of a classifier. data: as the file takes them.
+        margin: fraction within which accuracies are equivalent.
+    """
+    shown = scale(data.x_val[:IMAGES])
+    asked, seen = np.concatenate([shown, scale(data.x_test)]), len(shown)
+    allocator = Allocator(content, shown)
+    labels = np.concatenate([data.y_val[:IMAGES], data.y_test])
+    before, rows, comparisons = running.logits(content, asked), [], []
+    least, most = allocator.uniform(4), allocator.uniform(8)
+    for mean in MEAN_BITS:
+        budget = least.file_bytes + (most.file_bytes - least.file_bytes) * (mean - 4) // 4
+        chosen = allocator.within(budget)
+        row: dict[str, object] = {"mean_bits": mean, "budget_bytes": budget, "file_bytes": chosen.file_bytes}
+        row |= {"bits": " ".join(map(str, chosen.bits)), "one_width": "file" if mean == 8 else "computed"}
+        right = []
+        for name, file in (("", chosen.content), ("one_width_", _one_width(content, most.content, mean))):
+            scores = running.logits(file, asked)
+            right.append(running.labels(content, scores) == labels)
+            noise = np.mean((scores - before)[:seen] ** 2) / np.var(before[:seen])
+            row[f"{name}snr_db"] = float(-10 * np.log10(noise)) if noise else np.inf
+            row[f"{name}validation_accuracy"] = right[-1][:seen].mean()
+            row[f"{name}accuracy"] = right[-1][seen:].mean()
+        comparisons.append(compare(*(each[None, seen:] for each in right), margin=margin))
+        rows.append(row)
+    for row, each, judgement in zip(rows, comparisons, judge(comparisons), strict=True):
+        row |= {"change_pp": 100 * each.mean, "low_pp": 100 * each.low, "high_pp": 100 * each.high}
+        row["verdict"] = judgement.verdict
+    return pd.DataFrame(rows)
+
+
+#: What is shown of the table of `bits_a_layer`.
+VIEW = [
+    "mean_bits", "file_bytes", "bits", "snr_db", "one_width_snr_db", "accuracy", "one_width_accuracy",
+    "change_pp", "verdict",
+]  # fmt: skip
+
+
+def bits_figure(table: pd.DataFrame) -> Figure:
+    """The table of `bits_a_layer` as a picture."""
+    return table_figure(table[VIEW], "Bits a layer, and one width for all of as many bytes", note=NOTE)
+
+
+def _one_width(content: bytes, eight_bits: bytes, bits: int) -> bytes:
+    """All kernels at 8 bits, as a file, or rounded to fewer, as floats."""
+    if bits == 8:
+        return eight_bits
+    model = read_model(content)
+    kernels = enumerate(float_kernels(model))
+    return changed(model, {place: rounded(*kernel, bits=bits) for place, kernel in kernels})
