@@ -4,6 +4,7 @@ from conftest import Nets, exactly
 
 from model_compression.files.conversion import FORMS, REFUSED, ExportConfig, export
 from model_compression.files.graph import read_graph
+from model_compression.files.running import logits
 from model_compression.nets import training
 from model_compression.nets.keras2 import keras, tf
 from model_compression.quiet import quiet
@@ -68,6 +69,36 @@ def test_h5_holds_the_net_without_its_optimizer(nets: Nets, tmp_path: object) ->
 def test_form_stores_its_kernels_as_it_says(nets: Nets, form: str, dtypes: list[str]) -> None:
     graph = read_graph(nets.file("baseline", form))
     assert [kernel.dtype for kernel, _ in graph.kernels()] == dtypes
+
+
+@pytest.mark.parametrize(
+    ("form", "dtypes"),
+    [
+        ("int8_mixed", ["int8", "int8", "int8"]),
+        ("int4_dynamic", ["int4", "int8", "int4"]),
+        ("int4_weight_only", ["int4", "int8", "int4"]),
+        ("int4_weight_only_octav", ["int4", "int8", "int4"]),
+        ("int4_static_all", ["int4", "int8", "int4"]),
+    ],
+)
+def test_depthwise_kernels_keep_8_bits_where_others_have_4(form: str, dtypes: list[str]) -> None:
+    keras.utils.set_random_seed(0)
+    net = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(8, 3),
+            keras.layers.DepthwiseConv2D(3, activation="elu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4),
+        ]
+    )
+    images = np.random.default_rng(0).uniform(size=(200, 8, 8, 3)).astype(np.float32)
+    content = export(net, ExportConfig(form=form), representative=images[:50])
+    assert [kernel.dtype for kernel, _ in read_graph(content).kernels()] == dtypes
+    expected = np.asarray(net(images))
+    for delegate in (True, False):
+        apart = logits(content, images, delegate=delegate) - expected
+        assert np.sqrt(np.mean(apart**2)) < (0.3 if "int4" in form else 0.05) * np.std(expected)
 
 
 def test_int8_file_is_integer_throughout(nets: Nets) -> None:

@@ -322,7 +322,7 @@ def test_every_form_is_made_and_passes_the_guard(file: str, saved: Path, bench: 
     kept, skipped = applicable.applicable(net, wanted)
     # the small one has no kernel that dynamic range would quantize
     small = {"post_training_quantized"} if "mobile" in file else set()
-    out = {name for name in skipped if not name.startswith(("int4", "rate", "pruned_2", "pruned_block"))}
+    out = {name for name in skipped if not name.startswith(("int", "rate", "pruned_2", "pruned_block"))}
     assert out == small
     assert "rate_distortion" in kept
     assert set(kept) == set(wanted) - set(skipped)
@@ -360,6 +360,31 @@ def test_layers_that_a_method_leaves_alone_are_listed(saved: Path, bench: Bench)
     assert found["pruning"] == depthwise
     (clustered,) = (names for method, names in found.items() if method.startswith("clustering"))
     assert set(depthwise) <= set(clustered)
+
+
+def test_depthwise_net_has_forms_of_4_bits_and_the_layers_at_8_are_named() -> None:
+    net = _chain(
+        layers.Conv2D(4, 3), layers.DepthwiseConv2D(3, name="apart"), layers.Flatten(), layers.Dense(2)
+    )
+    kept, skipped = applicable.applicable(net, forms(settings(str(Path(__file__)))))
+    assert {"int4_dynamic", "int4_weight_only", "int4_static_all"} <= set(kept)
+    assert skipped["int8_mixed"] == "every layer has an integer kernel: int8 takes all of them"
+    assert applicable.left_alone(net, kept["int4_dynamic"]) == {
+        "4 bits, at 8 or in floats instead": ["apart"]
+    }
+
+
+def test_layer_that_stays_in_floats_is_named_and_mixed_files_are_offered() -> None:
+    net = _chain(
+        layers.Conv2D(4, 3, activation="elu", name="soft"),
+        layers.LayerNormalization(name="norm"),
+        layers.Flatten(),
+        layers.Dense(2),
+    )
+    kept, _ = applicable.applicable(net, forms(settings(str(Path(__file__)))))
+    for name in ("int8", "int8_mixed"):
+        found = applicable.left_alone(net, kept[name])
+        assert found == {"integers, in floats instead": ["soft", "norm"]}
 
 
 def test_form_that_a_layer_rules_out_is_skipped_with_the_reason() -> None:

@@ -51,6 +51,28 @@ def test_baseline_is_unchanged_by_wrapping_and_fine_tuning(nets: Nets) -> None:
         np.testing.assert_array_equal(now, then)
 
 
+@pytest.mark.parametrize("bits", [8, 4])
+def test_ranges_of_activations_start_where_images_show_them(bits: int) -> None:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3))
+    hidden = keras.layers.Conv2D(4, 3, name="small")(inputs)
+    net = keras.Model(inputs, keras.layers.Dense(2, name="scores")(keras.layers.Flatten()(hidden)))
+    images = np.random.default_rng(0).uniform(-20, 20, (32, 8, 8, 3)).astype(np.float32)
+    technique = QuantizeConfig(weight_bits=bits)
+    with quiet.quiet():
+        wrapped = technique.wrap(net, steps=10, seed=0)
+        technique.start(wrapped, images)
+    found = {weight.name.split(":")[0]: float(weight) for weight in wrapped.weights if weight.shape == ()}
+    shown = np.asarray(keras.Model(inputs, hidden)(images))
+    # the kernel is rounded meanwhile, to 4 bits at worst
+    for end, expected in (("min", shown.min()), ("max", shown.max())):
+        (range_end,) = (
+            value for name, value in found.items() if name.endswith(f"small/post_activation_{end}")
+        )
+        assert range_end == pytest.approx(expected, rel=0.02 if bits == 8 else 0.2)
+        assert abs(range_end) > 6
+
+
 def test_training_starts_from_the_baseline(nets: Nets) -> None:
     with quiet.quiet():
         wrapped = QuantizeConfig().wrap(nets["baseline"], steps=100, seed=0)

@@ -11,7 +11,7 @@ from ..nets import channels
 from ..nets.keras2 import keras, tf
 from ..nets.layers import kernel_layers
 from ..quiet import quiet
-from . import coding
+from . import coding, quantizing
 from .bit_allocation import mixed
 from .dilation import whole_dilations
 from .graph import Model, added, read_model
@@ -22,8 +22,6 @@ from .writing import write_model
 
 #: Training images that show a converter the range of each activation.
 REPRESENTATIVE_IMAGES = 500
-#: Images at once where a converter sums up over them, in a ninth of the time that they take one by one.
-GPTQ_BATCH = 50
 
 #: Forms that this stack writes without an error and computes wrongly, with what was measured.
 REFUSED = {
@@ -150,11 +148,11 @@ def _int16x8(converter: tf.lite.TFLiteConverter, images: np.ndarray | None, conf
     ]
 
 
-def _quantized(form: str, *, batch: int = 1) -> Export:
+def _quantized(form: str) -> Export:
     """An export through LiteRT's quantizer, which starts from the float32 file."""
 
     def export(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-        return quantize(_float32(model, None, config), form, images, batch=batch)
+        return quantize(_float32(model, None, config), form, images, one_image=config.one_image)
 
     return export
 
@@ -181,12 +179,9 @@ FORMS: dict[str, Export] = {
     "dynamic_range": _optimized(lambda converter, images, config: None),
     "int8": _optimized(_int8),
     "int16x8": _optimized(_int16x8),
-    "int4_dynamic": _quantized("int4_dynamic"),
-    "int4_weight_only": _quantized("int4_weight_only"),
-    "int4_mixed": _quantized("int4_mixed"),
-    "int4_weight_only_octav": _quantized("int4_weight_only_octav"),
-    "int4_mixed_gptq": _quantized("int4_mixed_gptq", batch=GPTQ_BATCH),
-    "int4_static": _quantized("int4_static"),
+    **{
+        form: _quantized(form) for form in quantizing.FORMS if form.startswith("int4") or form == "int8_mixed"
+    },
     "mixed_bits": _mixed_bits,
     "packed_int4": _packed(4),
     "packed_int8": _packed(8),

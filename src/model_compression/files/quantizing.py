@@ -32,8 +32,18 @@ def _mixed(algorithm: quantizer.AlgorithmName) -> Configure:
     return configure
 
 
-def _octav(tool: quantizer.Quantizer) -> None:
-    tool.add_weight_only_config(".*", _OPERATIONS.ALL_SUPPORTED, 4, algorithm_key=_ALGORITHMS.OCTAV)
+def _dynamic_int4(tool: quantizer.Quantizer) -> None:
+    tool.load_quantization_recipe(recipe.dynamic_wi4_afp32())
+    # which have no kernel of 4 bits
+    tool.add_dynamic_config(".*", _OPERATIONS.DEPTHWISE_CONV_2D, 8)
+
+
+def _weight_only_int4(algorithm: quantizer.AlgorithmName) -> Configure:
+    def configure(tool: quantizer.Quantizer) -> None:
+        tool.add_weight_only_config(".*", _OPERATIONS.ALL_SUPPORTED, 4, algorithm_key=algorithm)
+        tool.add_weight_only_config(".*", _OPERATIONS.DEPTHWISE_CONV_2D, 8)
+
+    return configure
 
 
 def _static_int4(tool: quantizer.Quantizer) -> None:
@@ -47,26 +57,38 @@ def _static_int4(tool: quantizer.Quantizer) -> None:
     )
 
 
-#: What every float file can become, by the names that a Keras model's forms have; itself it is "float32".
+def _static_int4_all(tool: quantizer.Quantizer) -> None:
+    _static_int4(tool)
+    tool.add_static_config(".*", _OPERATIONS.CONV_2D, activation_num_bits=8, weight_num_bits=4)
+
+
+def _int8_mixed(tool: quantizer.Quantizer) -> None:
+    """Layers with kernels in integers, floats between them for what has no integer kernel, or a wrong one."""
+    for operation in (_OPERATIONS.CONV_2D, _OPERATIONS.DEPTHWISE_CONV_2D, _OPERATIONS.FULLY_CONNECTED):
+        tool.add_static_config(".*", operation, activation_num_bits=8, weight_num_bits=8)
+
+
+#: What a float file can become, by the names that a Keras model's forms have; itself it is "float32".
 FORMS: dict[str, Configure] = {
+    "int8": _recipe(recipe.static_wi8_ai8),
     "dynamic_range": _recipe(recipe.dynamic_wi8_afp32),
     "int8_weight_only": _recipe(recipe.weight_only_wi8_afp32),
-    "int8": _recipe(recipe.static_wi8_ai8),
+    "int8_mixed": _int8_mixed,
     "int16x8": _recipe(recipe.static_wi8_ai16),
-    "int4_dynamic": _recipe(recipe.dynamic_wi4_afp32),
-    "int4_weight_only": _recipe(recipe.weight_only_wi4_afp32),
+    "int4_dynamic": _dynamic_int4,
+    "int4_weight_only": _weight_only_int4(_ALGORITHMS.MIN_MAX_UNIFORM_QUANT),
+    "int4_weight_only_octav": _weight_only_int4(_ALGORITHMS.OCTAV),
     "int4_mixed": _mixed(_ALGORITHMS.MIN_MAX_UNIFORM_QUANT),
-}
-#: Further ones, for the study.
-FURTHER: dict[str, Configure] = {
-    "int4_weight_only_octav": _octav,
     "int4_mixed_gptq": _mixed(_ALGORITHMS.GPTQ),
     "int4_static": _static_int4,
+    "int4_static_all": _static_int4_all,
 }
-#: Images that show the widest range of each activation, an interpreter for each.
-CALIBRATION_IMAGES = 100
+#: Images that show the widest range of each activation, and how many at once: all their activations are held.
+CALIBRATION_IMAGES, CALIBRATION_BATCH = 100, 10
+#: Images at once where GPTQ sums up over them, in a ninth of the time that they take one by one.
+GPTQ_BATCH = 50
 #: Forms whose ends are integers too.
-STATIC = ("int8", "int16x8")
+STATIC = ("int8", "int16x8", "int4_static", "int4_static_all")
 
 
 def needed(images: np.ndarray | None) -> np.ndarray:
@@ -80,11 +102,14 @@ def needed(images: np.ndarray | None) -> np.ndarray:
     return images
 
 
-def _widest(tool: quantizer.Quantizer, name: str, images: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
-    """The least and the largest number of each tensor: over images the tool would average them."""
+def _widest(
+    tool: quantizer.Quantizer, name: str, images: np.ndarray, batch: int
+) -> dict[str, dict[str, np.ndarray]]:
+    """The least and the largest number of each tensor: over batches the tool would average them."""
     found: dict[str, dict[str, np.ndarray]] = {}
-    for image in images:
-        for tensor, limits in tool.calibrate({"serving_default": [{name: image[None]}]}).items():
+    for start in range(0, len(images), batch):
+        shown = {"serving_default": [{name: images[start : start + batch]}]}
+        for tensor, limits in tool.calibrate(shown, num_threads=1).items():
             known = found.setdefault(tensor, dict(limits))
             if limits:
                 known["min"] = np.minimum(known["min"], limits["min"])
@@ -92,13 +117,13 @@ def _widest(tool: quantizer.Quantizer, name: str, images: np.ndarray) -> dict[st
     return found
 
 
-def quantize(content: bytes, form: str, images: np.ndarray | None, *, batch: int = 0) -> bytes:
+def quantize(content: bytes, form: str, images: np.ndarray | None, *, one_image: bool = False) -> bytes:
     """The file in a form.
 
     Args:
-        content: a float .tflite file. form: a name in `FORMS` or `FURTHER`, or "mixed_bits".
+        content: a float .tflite file. form: a name in `FORMS`, or "mixed_bits".
         images: float32 (n, ...) that show the range of each activation.
-        batch: images at once, over which ranges are averaged; 0 for the widest of a few.
+        one_image: whether the file takes no more than one image a call.
     Raises:
         ValueError: a file that the form would change beyond use.
     """
@@ -112,16 +137,18 @@ def quantize(content: bytes, form: str, images: np.ndarray | None, *, batch: int
     content = content if graph.tensors[0].name else prepared(content)
     with quiet():
         tool = quantizer.Quantizer(bytearray(content))
-        (FORMS | FURTHER)[form](tool)
+        FORMS[form](tool)
         calibration = None
         if tool.need_calibration:
             name, shown = io_details(content).input_name, needed(images)
-            if batch:
+            if "gptq" in form:
+                batch = 1 if one_image else GPTQ_BATCH
                 samples = [{name: shown[start : start + batch]} for start in range(0, len(shown), batch)]
                 # more threads add up in another order now and then, and GPTQ makes another file of it
                 calibration = tool.calibrate({"serving_default": samples}, num_threads=1)
             else:
-                calibration = _widest(tool, name, shown[:CALIBRATION_IMAGES])
+                batch = 1 if one_image else CALIBRATION_BATCH
+                calibration = _widest(tool, name, shown[:CALIBRATION_IMAGES], batch)
         return bytes(tool.quantize(calibration).quantized_model)
 
 

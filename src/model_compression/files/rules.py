@@ -43,15 +43,17 @@ RULES: dict[str, FormRule] = {
     "int8": _rule(8, integer_only=True, agreement=0.96),
     "int4_qat": _rule(4, integer_only=True, exact=False, agreement=0.97),
     "int16x8": _rule(8),
-    "int4_dynamic": _rule(4, agreement=0.97),
-    "int4_weight_only": _rule(4, agreement=0.97),
+    "int8_mixed": _rule(8, agreement=0.97),
+    # depthwise kernels have 8
+    "int4_dynamic": _rule(4, 8, agreement=0.97),
+    "int4_weight_only": _rule(4, 8, agreement=0.97),
     "int4_mixed": _rule(4, 8, agreement=0.97),
-    "int4_weight_only_octav": _rule(4, exact=False, agreement=0.97),
+    "int4_weight_only_octav": _rule(4, 8, exact=False, agreement=0.97),
     "int4_mixed_gptq": _rule(4, 8, exact=False, agreement=0.97),
     "int4_static": _rule(4, 8, agreement=0.97),
+    "int4_static_all": _rule(4, 8, agreement=0.97),
     # `bit_allocation` holds each kernel to the bits that were chosen for it
     "mixed_bits": FormRule(bits=frozenset({4, 8, 32}), largest_bits=None, agreement=0.97),
-    # depthwise kernels have 8
     "packed_int4": _rule(4, 8, scale_free=True, bias_error=2**-BIAS_BITS, agreement=0.97),
     "packed_int8": _rule(8, scale_free=True, bias_error=2**-BIAS_BITS),
 }

@@ -20,6 +20,7 @@ with quiet():
     from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import (
         cluster_weights,
     )
+    from tensorflow_model_optimization.python.core.quantization.keras import quant_ops
     from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
         cluster_utils,
     )
@@ -44,6 +45,7 @@ __all__ = [
     "default_n_bit_quantize_scheme",
     "keras",
     "qtyping",
+    "quant_ops",
     "quantizer",
     "quiet",
     "recipe",

@@ -35,6 +35,8 @@ LEARNING_RATE = 1e-3
 LEAST_STEPS = 10
 #: Validation images on which LiteRT and TFLite Micro are compared.
 MICRO_IMAGES = 500
+#: At which fine-tuning learns what the float model says, see `nets.distillation`.
+TEACHER_TEMPERATURE = 4.0
 #: Sparsities at which pruning begins and ends.
 INITIAL_SPARSITY, FINAL_SPARSITY = 0.5, 0.8
 
@@ -121,6 +123,7 @@ def settings(path: str, images: int, request: Request, multiply_adds: int = 0) -
         initial_sparsity=INITIAL_SPARSITY,
         final_sparsity=FINAL_SPARSITY,
         net=path,
+        teacher_temperature=TEACHER_TEMPERATURE,
     )
 
 

@@ -117,7 +117,7 @@ def outcome(source: Source, form: str, data: Dataset, *, seed: int) -> Outcome:
     content = source.content
     if form != BASELINE:
         shown = data.x_val if form == "mixed_bits" else data.x_train[:REPRESENTATIVE_IMAGES]
-        content = source.ready.get(form) or quantizing.quantize(content, form, shown)
+        content = source.ready.get(form) or quantizing.quantize(content, form, shown, one_image=True)
         check_delegate(content, data.x_val[:GUARD_IMAGES])
     converted_bytes = len(content)
     content = slim(content).content

@@ -11,8 +11,22 @@ from .recipes import Recipe
 DYNAMIC_RANGE_WEIGHTS = 1024
 
 
+#: Activations, and layers by their class, whose operators LiteRT has no integer kernels for, or wrong ones.
+_FLOAT = ("elu", "selu", "exponential", "softplus", "softsign", "layernormalization")
+
+
+def float_layers(net: keras.Model) -> list[str]:
+    """The layers that stay in floats, wholly or by their activation, whatever the form, by name."""
+
+    def kinds(layer: keras.layers.Layer) -> set[str]:
+        activation = layer.get_config().get("activation")
+        return {type(layer).__name__.lower(), activation if isinstance(activation, str) else ""}
+
+    return [layer.name for layer in net.layers if kinds(layer) & set(_FLOAT)]
+
+
 def left_alone(net: keras.Model, recipe: Recipe) -> dict[str, list[str]]:
-    """Layers with weights that each method of a recipe does not take, by the method; none left out.
+    """Layers that each method of a recipe, and its form, do not take, by the method; none left out.
 
     Args:
         net: the recipe's float net.
@@ -21,10 +35,18 @@ def left_alone(net: keras.Model, recipe: Recipe) -> dict[str, list[str]]:
     for step in recipe.steps:
         if step.technique is not None:
             takes = step.technique.takes
-            names = [layer.name for layer in net.layers if layer.weights and not takes(layer)]
-            if names:
-                found[step.technique.label] = names
-    return found
+            found[step.technique.label] = [
+                layer.name for layer in net.layers if layer.weights and not takes(layer)
+            ]
+    if recipe.export.form.startswith("int"):
+        found["integers, in floats instead"] = float_layers(net)
+    if recipe.export.form.startswith("int4"):
+        found["4 bits, at 8 or in floats instead"] = [*_depthwise(net), *frozen_layers(net)]
+    return {method: names for method, names in found.items() if names}
+
+
+def _depthwise(net: keras.Model) -> list[str]:
+    return [layer.name for layer in net.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
 
 
 def why_not(net: keras.Model, recipe: Recipe) -> str:
@@ -36,19 +58,20 @@ def why_not(net: keras.Model, recipe: Recipe) -> str:
         kernel_size(layer) >= DYNAMIC_RANGE_WEIGHTS for layer in kernel_layers(net)
     ):
         return f"the converter leaves kernels of less than {DYNAMIC_RANGE_WEIGHTS:,} weights as floats"
-    return _why_not_int4(net, recipe.export.form) if recipe.export.form.startswith("int4") else ""
-
-
-def _why_not_int4(net: keras.Model, form: str) -> str:
-    depthwise = [la.name for la in net.layers if isinstance(la, keras.layers.DepthwiseConv2D)]
-    mixed = form in ("int4_mixed", "int4_mixed_gptq", "int4_static")
-    left = frozen_layers(net) + ([] if mixed else depthwise)
-    if left:
-        return f"4-bit forms leave {', '.join(left)} unquantized"
+    if recipe.export.form == "int8_mixed" and not float_layers(net):
+        return "every layer has an integer kernel: int8 takes all of them"
+    dense_only = recipe.export.form in ("int4_mixed", "int4_mixed_gptq", "int4_static")
+    taken = (keras.layers.Dense,) if dense_only else (keras.layers.Dense, keras.layers.Conv2D)
     largest = max(kernel_layers(net), key=kernel_size)
-    if mixed and not isinstance(largest, keras.layers.Dense):
-        return f"{largest.name}, the largest kernel, is a convolution, which this form keeps at 8 bits"
+    if recipe.export.form.startswith("int4") and not _takes(taken, largest):
+        kind = "depthwise" if largest.name in _depthwise(net) else "a convolution"
+        return f"{largest.name}, the largest kernel, is {kind}, which this form keeps at 8 bits"
     return ""
+
+
+def _takes(kinds: tuple[type, ...], layer: keras.layers.Layer) -> bool:
+    # a depthwise convolution is a convolution to Keras
+    return isinstance(layer, kinds) and not isinstance(layer, keras.layers.DepthwiseConv2D)
 
 
 def applicable(net: keras.Model, recipes: Mapping[str, Recipe]) -> tuple[dict[str, Recipe], dict[str, str]]:

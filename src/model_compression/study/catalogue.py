@@ -36,12 +36,14 @@ POST_TRAINING = {
     "int8": ExportConfig(form="int8"),
     "int8_per_channel": ExportConfig(form="int8", per_channel_dense=True),
     "int16x8": ExportConfig(form="int16x8"),
+    "int8_mixed": ExportConfig(form="int8_mixed"),
     "int4_dynamic": ExportConfig(form="int4_dynamic"),
     "int4_weight_only": ExportConfig(form="int4_weight_only"),
     "int4_mixed": ExportConfig(form="int4_mixed"),
     "int4_weight_only_octav": ExportConfig(form="int4_weight_only_octav"),
     "int4_mixed_gptq": ExportConfig(form="int4_mixed_gptq"),
     "int4_static": ExportConfig(form="int4_static"),
+    "int4_static_all": ExportConfig(form="int4_static_all"),
     "mixed_bits": ExportConfig(form="mixed_bits"),
 }
 

@@ -23,6 +23,8 @@ from . import measuring
 from .outcomes import Outcome
 from .recipes import Recipe, Scoring, Step, Task, Training
 
+#: Training images that a technique is shown before its first step, about a batch.
+STARTING_IMAGES = 128
 #: Called with a training's key, its title and the epochs done so far.
 Report = Callable[[str, str, float], None]
 
@@ -244,6 +246,7 @@ class Bench:
             if technique:
                 steps = step.train.steps(len(images))
                 model = technique.wrap(parent, steps=steps, seed=seed, source=source)
+                technique.start(model, images[:STARTING_IMAGES])
             else:
                 model = clone(parent)
         training.fit(

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..nets.keras2 import keras
 from ..nets.layers import KERNEL_LAYERS
 
@@ -91,6 +93,13 @@ class Technique:
             ValueError: no layer of the net takes the technique.
         """
         raise NotImplementedError
+
+    def start(self, net: keras.Model, images: np.ndarray) -> None:
+        """What the wrapped net has to know of the training images before its first step.
+
+        Args:
+            net: what `wrap` gave. images: float32 (n, ...), some of the training images.
+        """
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """What a fit of the wrapped net needs."""
