@@ -10,10 +10,12 @@ LAB =
 PAIRS =
 STUDY =
 COMMA = ,
+MODELS =
+MINUTES =
 PEERS = peer-models
 
 help: ## list the targets
-	@awk -F ': .*## |: ## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 results: env ## run the notebook, write results/   (PARAMETERS="-p FINAL_SPARSITY 0.9")
 	$(PY) -m model_compression.notebook.run $(PARAMETERS)
@@ -45,6 +47,10 @@ rotated: env ## all forms once on a second test set that nothing was chosen on
 peers: env ## slim published .tflite files   (PEERS=folder)
 	$(PY) -m model_compression.own_model.peers "$(PEERS)"
 
+own-models: env ## the command beside other tools on eight models   (MODELS=mnist1d-cnn_1d MINUTES=5)
+	$(PY) -m model_compression.own_model.compared $$(echo '$(MODELS)' | awk '{ gsub(",", " ") } NF { print "--models " $$0 }') \
+		$$(echo '$(MINUTES)' | awk 'NF { print "--minutes " $$0 }')
+
 bench: env ## run the benchmarks, benchmarks/bench_*.py
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
 
@@ -57,4 +63,4 @@ lock: ## renew Pipfile.lock from Pipfile, hashes kept, addresses left out
 clean: ## remove .venv and the tools' caches (never data, models or results)
 	rm -rf .venv .venv-unfinished .pipenv .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
 
-.PHONY: help results fashion test lab study pairs rotated peers bench env lock clean
+.PHONY: help results fashion test lab study pairs rotated peers own-models bench env lock clean
