@@ -48,8 +48,8 @@ peers: env ## slim published .tflite files   (PEERS=folder)
 	$(PY) -m model_compression.own_model.peers "$(PEERS)"
 
 own-models: env ## the command beside other tools on eight models   (MODELS=mnist1d-cnn_1d MINUTES=5)
-	$(PY) -m model_compression.own_model.compared $$(echo '$(MODELS)' | awk '{ gsub(",", " ") } NF { print "--models " $$0 }') \
-		$$(echo '$(MINUTES)' | awk 'NF { print "--minutes " $$0 }')
+	$(PY) -m model_compression.own_model.compared $(if $(MODELS),--models $(subst $(COMMA), ,$(MODELS))) \
+		$(if $(MINUTES),--minutes $(MINUTES))
 
 bench: env ## run the benchmarks, benchmarks/bench_*.py
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done

@@ -13,6 +13,7 @@ from scipy import stats
 
 #: Up to so many bytes, brotli's modes and these windows (log2 of bytes) are all tried.
 BROTLI_SEARCHED, BROTLI_WINDOWS = 2**14, (22, 10, 12, 14, 16)
+BROTLI_LARGE = 2**20
 
 
 def _zip(content: bytes) -> bytes:
@@ -37,7 +38,12 @@ def _zstd(content: bytes) -> bytes:
 
 
 def _brotli(content: bytes) -> bytes:
-    """The shortest over the coder's modes and windows; of a large file, which takes long, the default's."""
+    """The shortest over the coder's modes and windows; of a large file, which takes long, the default's.
+
+    The last two qualities take half a minute for a net of some megabytes, whose weights they do not shorten.
+    """
+    if len(content) > BROTLI_LARGE:
+        return brotli.compress(content, quality=9)
     if len(content) > BROTLI_SEARCHED:
         return brotli.compress(content, quality=11)
     modes = (brotli.MODE_GENERIC, brotli.MODE_TEXT, brotli.MODE_FONT)
