@@ -4,7 +4,7 @@ Plans are compared, kept and dropped by validation error alone; `results/frontie
 one that was ever computed, see `records`.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ..files.conversion import ExportConfig
 from ..nets.distillation import DistillConfig
@@ -16,34 +16,19 @@ from ..techniques.rate_distortion import RateConfig
 from ..techniques.shrinkage import ShrinkConfig
 
 
-@dataclass(frozen=True, kw_only=True)
-class Teachers:
-    """Nets that teach all others, with seeds that no other training has.
-
-    Attributes:
-        views: in which they see each training image, see `DistillConfig`.
-    """
-
-    net: str
-    epochs: int
-    learning_rate: float
-    seeds: tuple[int, ...]
-    views: int
-
-    def at(self, temperature: float) -> Teacher:
-        """What a recipe takes."""
-        train = TrainConfig(epochs=self.epochs, learning_rate=self.learning_rate, warmup=0.05, augment=1.0)
-        return Teacher(
-            net=self.net,
-            steps=(Step(train=train),),
-            seeds=self.seeds,
-            distill=DistillConfig(temperature=temperature, views=self.views),
-        )
+def _train(epochs: int, learning_rate: float, augment: float = 1.0) -> TrainConfig:
+    return TrainConfig(epochs=epochs, learning_rate=learning_rate, warmup=0.05, augment=augment)
 
 
-LARGE = Teachers(net="small_32p_64p_128p", epochs=24, learning_rate=2e-3, seeds=(11, 12), views=16)
+def _teachers(net: str, train: TrainConfig, seeds: tuple[int, ...], views: int) -> Teacher:
+    """Nets that teach all others, with seeds that no other training has; a plan says at what temperature."""
+    distill = DistillConfig(temperature=1.0, views=views)
+    return Teacher(net=net, steps=(Step(train=train),), seeds=seeds, distill=distill)
+
+
+LARGE = _teachers("small_32p_64p_128p", _train(24, 2e-3), seeds=(11, 12), views=16)
 #: For trials, which many plans share in little time.
-SHORT = Teachers(net="small_16p_32p_64p", epochs=12, learning_rate=3e-3, seeds=(11,), views=8)
+SHORT = _teachers("small_16p_32p_64p", _train(12, 3e-3), seeds=(11,), views=8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +55,7 @@ class Plan:
     levels: int = 3
     first_nonzero: float | None = None
     temperature: float | None = None
-    teachers: Teachers = field(default=LARGE)
+    teachers: Teacher = LARGE
     learning_rate: float = 3e-3
     augment: float = 1.0
     l1: float | None = None
@@ -93,10 +78,10 @@ class Plan:
         )
 
     def _step(self, epochs: int, technique: ShrinkConfig | RateConfig | None) -> Step:
-        train = TrainConfig(
-            epochs=epochs, learning_rate=self.learning_rate, warmup=0.05, augment=self.augment
-        )
-        teacher = None if self.temperature is None else self.teachers.at(self.temperature)
+        train, teacher = _train(epochs, self.learning_rate, self.augment), None
+        if self.temperature is not None:
+            distill = replace(self.teachers.distill, temperature=self.temperature)
+            teacher = replace(self.teachers, distill=distill)
         return Step(train=train, technique=technique, teacher=teacher)
 
     @property
