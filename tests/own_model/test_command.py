@@ -329,6 +329,81 @@ def test_litert_within_a_latency(model_file: Path, shared_cache: Path, tmp_path:
     assert np.mean(predicted == labels) > 0.3
 
 
+def test_forms_without_training_come_first_then_the_promising_ones(model_file: Path) -> None:
+    request = command.Request(model=model_file, data="", max_drop=0.0)
+    recipes = catalogue.forms(command.settings(str(model_file), 640, request))
+    ready, trained = making.ordered(recipes, "download")
+    assert ready[:2] == ["non_quantized", "int8"]
+    assert all(not recipes[name].steps for name in ready)
+    assert trained[:2] == ["rate_distortion", "sparsity_cluster_preserving_qat"]
+    assert sorted([*ready, *trained]) == sorted(recipes)
+    promising = {name for names in making.PROMISING.values() for name in names}
+    assert promising <= set(trained)
+
+
+@pytest.mark.usefixtures("few_forms")
+def test_ctrl_c_leaves_the_best_so_far_whole(
+    model_file: Path,
+    shared_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    run = command.Bench.run
+
+    def interrupted(bench: object, recipe: object, *rest: object) -> object:
+        if recipe.steps:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+        return run(bench, recipe, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(command.Bench, "run", interrupted)
+    assert _run(["--max-drop", "50pp"], model_file, shared_cache, tmp_path) == 0
+    output = tmp_path / "output"
+    (file,) = output.glob("*.tflite")
+    assert file.name == "own net_int8.tflite"
+    assert running.predict(file.read_bytes(), images(8, 1)[0] / np.float32(255)).shape == (8,)
+    report = (output / "report.md").read_text()
+    assert "- clustered_8, pruned_quantized: not made before Ctrl-C" in report
+    assert f"{file.stat().st_size:,} bytes" in capsys.readouterr().out
+
+
+def test_ctrl_c_before_there_is_a_file_ends_with_130(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def interrupted(*rest: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.Bench, "run", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        _run(["--max-drop", "50pp"], model_file, tmp_path / "cache", tmp_path)
+    assert ended.value.code == 130
+    assert "interrupted before there was a file" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("few_forms")
+def test_when_the_time_is_up_the_first_forms_are_there(
+    model_file: Path, tmp_path: Path, shared_cache: Path
+) -> None:
+    assert _run(["--max-drop", "50pp", "--minutes", "0.0001"], model_file, shared_cache, tmp_path) == 0
+    report = (tmp_path / "output" / "report.md").read_text()
+    assert "not made before the end of the 0.0001 minutes" in report
+    assert "| int8 |" in report
+    assert "| clustered_8 |" not in report
+
+
+@pytest.mark.usefixtures("few_forms")
+def test_report_is_one_page_of_html_with_its_picture(
+    model_file: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    assert _run(["--max-drop", "50pp", "--objective", "download"], model_file, shared_cache, tmp_path) == 0
+    page = (tmp_path / "output" / "report.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 1
+    assert "smallest by download" in page
+    for name in ("non_quantized", "int8", "pruned_quantized", "clustered_8"):
+        assert f"<td>{name}</td>" in page.replace(' style="text-align:left"', "")
+    assert (tmp_path / "output" / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_form_that_fails_is_left_out_with_its_reason(
     model_file: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
