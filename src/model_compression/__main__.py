@@ -10,9 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
-from .own_model.units import parse_bytes, parse_microseconds, parse_minutes, parse_points
+from .own_model.units import parse_bytes, parse_drop, parse_microseconds, parse_minutes
+
+T = TypeVar("T")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -22,10 +24,10 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def _checked(parse: Callable[[str], float]) -> Callable[[str], float]:
+def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
     """A parser whose message argparse shows as it is."""
 
-    def typed(text: str) -> float:
+    def typed(text: str) -> T:
         try:
             return parse(text)
         except ValueError as error:
@@ -43,6 +45,9 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     return typed
 
 
+_DROP = "accuracy you can lose, such as 0.5pp; of values to predict, rise of the error, such as 5%%"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m model_compression",
@@ -52,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model", required=True, type=Path, help="saved Keras model: .keras, .h5 or a SavedModel")
     add("--data", required=True, help="mnist, fashion_mnist, or an .npz of x_train, y_train, x_test, y_test")
-    add("--max-drop", required=True, type=_checked(parse_points), help="accuracy you can lose, such as 0.5pp")
+    add("--max-drop", required=True, type=_checked(parse_drop), help=_DROP)
     add("--max-flash", type=_checked(parse_bytes), help="such as 16KB or 16KiB")
     add("--max-arena", type=_checked(parse_bytes), help="RAM on TFLite Micro, such as 32KiB")
     add("--max-latency", type=_checked(parse_microseconds), help="LiteRT on this machine, such as 250us")
@@ -99,7 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     request = command.Request(
         model=given.model,
         data=given.data,
-        max_drop=given.max_drop,
+        max_drop=given.max_drop[0],
+        per_cent=given.max_drop[1] == "%",
         max_flash=given.max_flash,
         max_arena=given.max_arena,
         max_latency_us=given.max_latency,
@@ -113,10 +119,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workers=given.workers,
     )
     files: list[str] = []
+    warnings: list[str] = []
     started, said = time.monotonic(), [""]
 
     def publish(answer: command.Answer) -> None:
         files[:] = answer_report.publish(answer, request, files)
+        warnings[:] = answer.warnings
         sentence = answer_report.sentence(answer, given.output, files)
         if sentence != said[-1] and files:
             tqdm.write(f"{time.monotonic() - started:.0f} s: {sentence}", file=sys.stderr)
@@ -129,6 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         parser.exit(130, f"{parser.prog}: interrupted before there was a file\n")
     print(said[-1])
+    for warning in warnings:
+        print(f"warning: {warning}")
     print(f"report: {given.output / 'report.md'}")
     return 0 if answer.choice.fits else 1
 

@@ -211,11 +211,21 @@ def test_failed_recipe_says_its_error(book: Workbook, monkeypatch: pytest.Monkey
     assert list(book.models.iterdir()) == []
 
 
-def test_lazy_outcomes_are_looked_up_once_when_asked_for(book: Workbook) -> None:
-    found = book.study_outcomes()
-    assert list(book.models.iterdir()) == []
-    assert found["int8"] is found["int8"]
-    assert [path.name for path in book.models.iterdir()] == ["int8.tflite"]
+def test_form_that_a_saved_model_rules_out_gives_way_to_the_float_file(
+    book: Workbook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Workbook, "is_named", False)
+    computed = book.study.outcome
+
+    def outcome(name: str, seed: int) -> Outcome | Failure:
+        failure = Failure(recipe=name, seed=seed, error="swapped scales")
+        return failure if name == "int8" else computed(name, seed)
+
+    monkeypatch.setattr(book.study, "outcome", outcome)
+    assert book.known("int8", "non_quantized", "of_nobody") == ["non_quantized"]
+    assert list(book.first_seed("int8", "non_quantized")) == ["non_quantized"]
+    assert book.outcome("int8").record.file == "non_quantized.tflite"
+    assert capsys.readouterr().out == "no int8 of this model: the float file stands in its place\n"
 
 
 def test_comparison_names_rows_as_the_files_are_and_has_published_figures_of_mnist_only(
@@ -322,7 +332,7 @@ def test_device_files_are_the_forms_and_the_tables_of_clustered_ones(book: Workb
         "sparsity_cluster_preserving_qat",
     }  # fmt: skip
     assert set(files) == forms | {name + "_tables" for name in clustered}
-    assert files["int8"] == DeviceFile(content=b"int8", validation_accuracy=0.5)
+    assert files["int8"] == DeviceFile(content=b"int8", validation_accuracy=0.5, coded_bytes=400)
     assert files["pruned_clustered_tables"] == DeviceFile(
         content=b"tables of pruned_clustered", validation_accuracy=0.5, original=b"pruned_clustered"
     )
@@ -357,12 +367,12 @@ def test_nothing_is_timed_before_all_is_computed(book: Workbook, monkeypatch: py
 
 @pytest.mark.usefixtures("tables")
 def test_smallest_form_is_named_by_its_file(book: Workbook, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {"validation_accuracy": 0.9, "baseline_accuracy": 0.9, "zip_bytes": 1, "arena_bytes": 16}
+    given = {"validation_accuracy": 0.9, "baseline_accuracy": 0.9, "coded_bytes": 1, "arena_bytes": 16}
     forms = [
         Candidate(name="int8", flash_bytes=2000, **given),
         Candidate(name="float16", flash_bytes=1000, runs_on_tflm=False, **given),
     ]
-    monkeypatch.setattr(deployment, "candidates", lambda measured, files: forms)
+    monkeypatch.setattr(deployment, "candidates", lambda *given, of_values: forms)
     said = book.smallest(pd.DataFrame(), max_drop=0.005, runtime="tflm").data
     assert said.startswith("**`models/int8.tflite`** is the only form that runs on TFLite Micro")
     assert (book.models / "int8.tflite").exists()

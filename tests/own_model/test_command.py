@@ -12,7 +12,7 @@ from keras_models import images
 
 from model_compression import __main__
 from model_compression.files import running
-from model_compression.own_model.units import parse_bytes, parse_microseconds, parse_minutes, parse_points
+from model_compression.own_model.units import parse_bytes, parse_drop, parse_microseconds, parse_minutes
 from model_compression.runtimes.tflm import Tflm
 
 with warnings.catch_warnings():
@@ -29,9 +29,10 @@ layers = keras.layers
 @pytest.mark.parametrize(
     ("parse", "text", "value"),
     [
-        (parse_points, "0.5pp", 0.005),
-        (parse_points, "0pp", 0.0),
-        (parse_points, "100 pp", 1.0),
+        (parse_drop, "0.5pp", (0.005, "pp")),
+        (parse_drop, "0pp", (0.0, "pp")),
+        (parse_drop, "100 pp", (1.0, "pp")),
+        (parse_drop, "5%", (0.05, "%")),
         (parse_bytes, "16KB", 16_000),
         (parse_bytes, "16kB", 16_000),
         (parse_bytes, "16 KiB", 16_384),
@@ -51,11 +52,11 @@ def test_amounts_are_read(parse: Callable[[str], float], text: str, value: float
 @pytest.mark.parametrize(
     ("parse", "text"),
     [
-        (parse_points, "0.5"),
-        (parse_points, "0.5%"),
-        (parse_points, "-1pp"),
-        (parse_points, "101pp"),
-        (parse_points, "0,5pp"),
+        (parse_drop, "0.5"),
+        (parse_drop, "101%"),
+        (parse_drop, "-1pp"),
+        (parse_drop, "101pp"),
+        (parse_drop, "0,5pp"),
         (parse_bytes, "16"),
         (parse_bytes, "16K"),
         (parse_bytes, "16kb"),

@@ -1,6 +1,7 @@
 """The second way in: what cannot be rebuilt is converted as it is, and quantized after training."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +100,61 @@ def test_other_classes_and_images_are_refused(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(UnsupportedModelError, match="the model takes images 6 x 4 and the data hold 5 x 4"):
         converted.source(path, other)
+
+
+def _ends(*, inputs: dict[str, np.ndarray], outputs: dict[str, Dataset]) -> Dataset:
+    """The rows as several inputs, or with several answers."""
+    named = {name: replace(DATA, x_train=array, x_val=array, x_test=array) for name, array in inputs.items()}
+    return replace(DATA, inputs=named, outputs=outputs)
+
+
+def test_two_inputs_leave_with_an_integer_file_that_agrees_with_the_model(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(2)
+    wide, narrow = keras.Input((6, 4), name="wide"), keras.Input((3,), name="narrow")
+    both = layers.Concatenate()([layers.Flatten()(wide), layers.Dense(5, activation="relu")(narrow)])
+    model = keras.Model([wide, narrow], layers.Dense(3, activation="softmax")(both))
+    path = tmp_path / "two.keras"
+    model.save(path)
+    few = GENERATOR.normal(size=(60, 3)).astype(np.float32)
+    # in another order than the model's
+    data = _ends(inputs={"narrow": few, "wide": ROWS}, outputs={})
+    source = converted.source(path, data, "it has two inputs")
+    fed = converted.fed(source, data)
+    np.testing.assert_array_equal(fed.x_val, np.concatenate([ROWS.reshape(60, 24), few], axis=1))
+    answers = np.asarray(model([ROWS, few]))
+    for form, most in ((converted.BASELINE, 1e-5), ("int8", 0.05)):
+        content = converted.outcome(source, form, fed, seed=0).content
+        np.testing.assert_allclose(running.logits(content, fed.x_val), answers, atol=most)
+    message = (
+        "the model has 2 inputs: allowed are arrays named x_train_wide, x_train_narrow, and so for x_test"
+    )
+    with pytest.raises(UnsupportedModelError, match=message):
+        converted.source(path, DATA, "it has two inputs")
+
+
+def test_two_outputs_are_asked_for_what_each_is_and_scored_together(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(2)
+    image = keras.Input((6, 4))
+    flat = layers.Flatten()(image)
+    size, kind = layers.Dense(1, name="size")(flat), layers.Dense(3, activation="softmax", name="kind")(flat)
+    model = keras.Model(image, [size, kind])
+    path = tmp_path / "two.keras"
+    model.save(path)
+    sizes, kinds = (np.asarray(each) for each in model(ROWS))
+    of_kind = replace(DATA, **{f"y_{split}": kinds.argmax(axis=1) for split in ("train", "val", "test")})
+    values = replace(DATA, task="values", classes=1, y_train=sizes, y_val=sizes, y_test=sizes)
+    data = _ends(inputs={}, outputs={"kind": of_kind, "size": values})
+    source = converted.source(path, data, "it has two outputs")
+    fed = converted.fed(source, data)
+    exact = converted.outcome(source, converted.BASELINE, fed, seed=0)
+    np.testing.assert_allclose(
+        running.logits(exact.content, ROWS), np.concatenate([sizes, kinds], axis=1), atol=1e-5
+    )
+    assert exact.record.accuracy == pytest.approx(1, abs=1e-6)
+    small = converted.outcome(source, "int8", fed, seed=0)
+    assert 0.9 < small.record.accuracy < 1
+    message = (
+        "the model has 2 outputs: allowed are arrays named y_train_size, y_train_kind, and so for y_test"
+    )
+    with pytest.raises(UnsupportedModelError, match=message):
+        converted.source(path, DATA, "it has two outputs")

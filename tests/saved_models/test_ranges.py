@@ -1,12 +1,13 @@
 """What a model takes of a data set: read from likelihoods, with the shape of the model."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from model_compression.data.datasets import Dataset
-from model_compression.saved_models.ranges import Range, choose, with_images
+from model_compression.saved_models.ranges import Range, choose
 
 GENERATOR = np.random.default_rng(0)
 PIXELS = GENERATOR.integers(0, 256, (40, 2, 2)).astype(np.uint8)
@@ -60,6 +61,78 @@ def test_images_get_the_shape_of_the_model_and_raw_pixels_stay_whole_numbers() -
     np.testing.assert_array_equal(raw[..., 0], PIXELS.astype(np.float32))
     around = Range(multiplier=2.0, offset=-1.0, shape=(4,)).fed(PIXELS)
     np.testing.assert_allclose(around, PIXELS.reshape(40, 4) / 127.5 - 1, atol=1e-6)
-    changed = with_images(DATA, Range(multiplier=2.0, offset=-1.0, shape=(4,)).fed)
+    changed = Range(multiplier=2.0, offset=-1.0, shape=(4,)).asked(DATA)
     assert changed.input_shape == (4,)
     np.testing.assert_array_equal(changed.y_val, LABELS)
+
+
+def _floats(change: Callable[[np.ndarray], np.ndarray]) -> Dataset:
+    images = change(PIXELS.astype(np.float32))
+    return replace(DATA, x_train=images, x_val=images, x_test=images)
+
+
+def _bright(images: np.ndarray, *, middle: float, width: float) -> np.ndarray:
+    """Scores of a net that tells bright images from dark ones, sure but for one in ten."""
+    margin = 6 * (images[:, 0, 0] - middle) / width * np.where(np.arange(len(images)) % 10 == 0, -1, 1)
+    return np.stack([-margin, margin], axis=1)
+
+
+def test_pixels_standardized_outside_of_the_model_are_found_and_said() -> None:
+    dark = PIXELS // 3
+    unit = dark / np.float32(255)
+    mean, deviation = float(unit.mean()), float(unit.std())
+    chosen = choose(
+        lambda images: _bright(images, middle=(1 / 6 - mean) / deviation, width=1 / 3 / deviation),
+        replace(DATA, x_train=dark, x_val=dark, x_test=dark), (2, 2), own="", probabilities=False,
+    )  # fmt: skip
+    np.testing.assert_allclose(chosen.range.fed(dark), (unit - mean) / deviation, atol=1e-4)
+    (warning,) = chosen.warnings
+    assert warning.startswith(
+        "the model was trained on inputs minus their mean over their standard deviation"
+    )
+
+
+def test_floats_from_0_to_255_for_a_model_of_0_to_1_are_found_and_said() -> None:
+    data = _floats(lambda images: images)
+    chosen = choose(
+        lambda images: _bright(images, middle=0.5, width=1.0), data, (2, 2), own="", probabilities=False
+    )
+    np.testing.assert_allclose(chosen.range.fed(data.x_val), PIXELS / 255, rtol=1e-5)
+    assert chosen.warnings[0].startswith("the model was trained on inputs over 255 (90.0 %")
+
+
+def test_floats_that_the_model_knows_stay_without_a_word() -> None:
+    data = _floats(lambda images: images)
+    chosen = choose(
+        lambda images: _bright(images, middle=127.5, width=255.0), data, (2, 2), own="", probabilities=False
+    )
+    assert (chosen.range.multiplier, chosen.range.offset, chosen.warnings) == (1.0, 0.0, ())
+
+
+def test_normalized_outside_of_the_model_is_said() -> None:
+    def scores(images: np.ndarray) -> np.ndarray:
+        # a net of unit columns; others it takes for the wrong ones
+        apart = np.abs(np.linalg.norm(images, axis=1) - 1).max(axis=1) > 0.01
+        sure = np.where(LABELS == 1, 3.0, -3.0) * np.where(apart, -1, 1)
+        return np.stack([-sure, sure], axis=1)
+
+    (warning,) = choose(scores, DATA, (2, 2), own="", probabilities=False).warnings
+    assert "keras.utils.normalize(x, axis=1)" in warning
+    assert "give the arrays so prepared, as floats" in warning
+
+
+def test_autoencoder_is_asked_for_what_it_takes() -> None:
+    chosen = choose(
+        lambda images: np.clip(images, 0, 1), DATA, (2, 2), own="", probabilities=False, reconstructs=True
+    )
+    assert (chosen.range.multiplier, chosen.range.asks, chosen.accuracy) == (1.0, "inputs", 1.0)
+    asked = chosen.range.asked(DATA)
+    assert (asked.task, asked.classes) == ("values", 4)
+    np.testing.assert_array_equal(asked.x_test, asked.y_test)
+
+
+def test_values_are_known_best_where_their_error_is_least() -> None:
+    values = PIXELS[:, 0, :1].astype(np.float32)
+    data = replace(DATA, y_train=values, y_val=values, y_test=values, task="values", classes=1)
+    chosen = choose(lambda images: images[:, 0, :1], data, (2, 2), own="", probabilities=False)
+    assert (chosen.range.multiplier, chosen.accuracy) == (255.0, 1.0)

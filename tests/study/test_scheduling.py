@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import time
@@ -96,6 +97,12 @@ def test_killed_worker_is_replaced(interrupted: Interrupted, client: Client) -> 
 def test_workers_are_not_profiled(client: Client) -> None:
     """CPython may deadlock when it is asked for other threads' frames."""
     assert set(client.run(dask.config.get, "distributed.worker.profile.enabled").values()) == {False}
+
+
+def test_workers_print_no_traceback_of_a_recipe_that_fails(study: Study, client: Client) -> None:
+    study.outcomes("impossible")
+    level = client.run(lambda: logging.getLogger("distributed.worker").getEffectiveLevel())
+    assert set(level.values()) == {logging.CRITICAL}
 
 
 def test_nothing_finished_is_trained_again(interrupted: Interrupted, client: Client) -> None:

@@ -90,6 +90,11 @@ class Dataset:
         return self.x_train.shape[1:]
 
     @property
+    def of_values(self) -> bool:
+        """Whether numbers are asked for, and no labels."""
+        return all(part.task == "values" for part in self.outputs.values() or [self])
+
+    @property
     def kind(self) -> Kind:
         """What the inputs are, see `kind_of`."""
         return kind_of(self.input_shape, self.x_train.dtype)

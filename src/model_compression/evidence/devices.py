@@ -90,8 +90,9 @@ def sentence(choice: Choice, path: Path, *, max_drop: float, runtime: Runtime) -
         else "the only form that runs"
     )
     arena = "" if form.arena_bytes is None else f", {form.arena_bytes:,} of arena"
-    change = 100 * (form.validation_accuracy - form.baseline_accuracy)
+    sign, unit = (1, "% of error") if form.of_values else (-1, "pp")
     return (
-        f"**`{path.as_posix()}`** is {which} on {RUNTIME_NAMES[runtime]} within {100 * max_drop:.2f} pp of "
-        f"the float net on validation images ({change:+.2f} pp): {form.flash_bytes:,} bytes of flash{arena}."
+        f"**`{path.as_posix()}`** is {which} on {RUNTIME_NAMES[runtime]} within {100 * max_drop:.2f} "
+        f"{unit} of the float net on validation images ({100 * sign * form.drop:+.2f} {unit}): "
+        f"{form.flash_bytes:,} bytes of flash{arena}."
     )

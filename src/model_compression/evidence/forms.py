@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
+from ..data.labels import right as how_right
 from ..runtimes.deployment import BASELINE
 from ..study.catalogue import control_of
 from ..study.outcomes import Outcome, Record
@@ -57,8 +58,10 @@ def beside_controls(outcomes: Mapping[str, Sequence[Outcome]], recipes: Mapping[
 
 
 def right(outcomes: Sequence[Outcome], labels: np.ndarray) -> np.ndarray:
-    """Whether each label is right, (seeds, images)."""
-    return _stack(outcomes) == labels
+    """Whether each label is right, (seeds, images), or how right what else was asked; see `labels.right`."""
+    if labels.ndim == 1 and labels.dtype.kind != "f":
+        return _stack(outcomes) == labels
+    return np.stack([how_right(labels, outcome.predictions) for outcome in outcomes])
 
 
 def _stack(outcomes: Sequence[Outcome]) -> np.ndarray:
@@ -121,7 +124,7 @@ def all_forms(forms: Sequence[Form], labels: np.ndarray, *, margin: float = MARG
     Sizes are the median seed's, in bytes. Intervals and p values take seeds and images as random, see
     `statistics`; the family of Holm's correction is the forms that are compared with another, and no control.
     Args:
-        labels: of the test images, (n,).
+        labels: of the test images, (n,), or what else was asked for.
         margin: a fraction, see `statistics.compare`.
     """
     rows = pd.DataFrame([_row(form, labels) for form in forms])
@@ -155,7 +158,12 @@ def _row(form: Form, labels: np.ndarray) -> dict[str, object]:
         "accuracy_sd": np.std(accuracies, ddof=1) if len(accuracies) > 1 else np.nan,
         "accuracy_ci_low": accuracy.low,
         "accuracy_ci_high": accuracy.high,
-        "agreement": np.mean(_stack(form.outcomes) == _stack(form.float_net)),
+        "agreement": np.mean(
+            [
+                how_right(theirs.predictions, ours.predictions)
+                for ours, theirs in zip(form.outcomes, form.float_net, strict=True)
+            ]
+        ),
         "compared_with": "" if form.name == form.control_name else form.control_name,
     }
 

@@ -4,11 +4,14 @@ Each table's column `seen` says with how many of the seeds the trap was seen, or
 them says; `happens` tells whether a table is worth showing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from ..data.answers import Task
+from ..data.labels import right as how_right
 from ..files import running
 from ..files.graph import Tensor, read_graph
 from ..study.outcomes import Outcome, Record
@@ -22,6 +25,19 @@ def happens(table: pd.DataFrame) -> bool:
     """Whether the trap was seen with every seed or, where accuracies are compared, is shown by the test."""
     said = str(table.seen.iloc[0])
     return said in ("worse", "better") or (" of " in said and len(set(said.split(" of "))) == 1)
+
+
+def _needs(*names: str) -> Callable[[Callable[..., pd.DataFrame]], Callable[..., pd.DataFrame | None]]:
+    """A table that is None where outcomes of these names are not there: a net may rule forms out."""
+
+    def decorate(make: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame | None]:
+        @functools.wraps(make)
+        def made(outcomes: Outcomes, *given: object, **named: object) -> pd.DataFrame | None:
+            return make(outcomes, *given, **named) if all(map(outcomes.get, names)) else None
+
+        return made
+
+    return decorate
 
 
 def _seen(seeds: Iterable[bool], rows: int) -> list[str]:
@@ -51,6 +67,7 @@ def _sizes(outcomes: Outcomes, names: Sequence[str], *fields: str) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
+@_needs("pruned", "pruned_quantized")
 def pruned_but_not_smaller(outcomes: Outcomes) -> pd.DataFrame:
     """Zeros take as many bytes as other numbers until something codes them."""
     names = ("pruned", "pruned_quantized", BASELINE)
@@ -59,6 +76,7 @@ def pruned_but_not_smaller(outcomes: Outcomes) -> pd.DataFrame:
     return _sizes(outcomes, names, "file_bytes", "zip_bytes").assign(seen=_seen(seeds, len(names)))
 
 
+@_needs("pruned_then_plain_qat", "pruned_quantization_aware", "pruned_quantized")
 def zeros_lost_by_plain_qat(outcomes: Outcomes) -> pd.DataFrame:
     """Plain quantization-aware training moves zeros; PQAT's scheme holds them."""
     names = ("pruned_then_plain_qat", "pruned_quantization_aware", "pruned_quantized")
@@ -75,6 +93,7 @@ def _kernel(content: bytes) -> Tensor:
     )
 
 
+@_needs("clustered_16_per_channel", "clustered_16")
 def clusters_split(outcomes: Outcomes) -> pd.DataFrame:
     """A scale for each output turns shared values into more."""
     names = ("clustered_16_per_channel", "clustered_16")
@@ -91,14 +110,17 @@ def clusters_split(outcomes: Outcomes) -> pd.DataFrame:
     )
 
 
-def input_cast(outcomes: Outcomes, images: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+@_needs("int8")
+def input_cast(
+    outcomes: Outcomes, images: np.ndarray, labels: np.ndarray, *, task: Task = "classes"
+) -> pd.DataFrame:
     """The int8 files, asked with cast floats, with truncated and with rounded inputs.
 
     Args:
-        images: float32 in [0, 1], (n, ...). labels: (n,).
+        images: float32 in [0, 1], (n, ...). labels: (n,), or what else the task asks for.
     """
     ways = ("cast: images.astype(int8)", "truncated: (images / scale + zero_point).astype(int8)", "rounded")
-    wrong, answers = np.zeros(3, int), np.empty((3, len(outcomes["int8"]), len(labels)), bool)
+    wrong, answers = np.zeros(3, int), np.empty((3, len(outcomes["int8"]), len(labels)))
     for seed, outcome in enumerate(outcomes["int8"]):
         io = running.io_details(outcome.content)
         scale, zero, kind = io.input_scale, io.input_zero_point, io.input_dtype
@@ -107,7 +129,9 @@ def input_cast(outcomes: Outcomes, images: np.ndarray, labels: np.ndarray) -> pd
         stored.append(running.quantize(images, scale=scale, zero_point=zero, dtype=kind))
         for way, inputs in enumerate(stored):
             wrong[way] = wrong[way] if seed else np.sum(inputs != stored[-1])
-            answers[way, seed] = np.argmax(running.invoke(outcome.content, inputs), axis=-1) == labels
+            raw = running.invoke(outcome.content, inputs).astype(np.float32)
+            given = (raw - io.output_zero_point) * np.float32(io.output_scale)
+            answers[way, seed] = how_right(labels, running.labels(outcome.content, given, task=task))
     said = verdicts([*(statistics.compare(each, answers[-1]) for each in answers[:-1]), None])
     return pd.DataFrame(
         {
@@ -120,6 +144,7 @@ def input_cast(outcomes: Outcomes, images: np.ndarray, labels: np.ndarray) -> pd
     )
 
 
+@_needs("longer_trained", "pruned")
 def training_credited_to_pruning(outcomes: Outcomes, labels: np.ndarray) -> pd.DataFrame:
     """What longer training alone gives, and what pruning seems to give beside a net without it."""
     names = ("longer_trained", "pruned", BASELINE)

@@ -66,6 +66,18 @@ def lost(form: np.ndarray, control: np.ndarray, labels: np.ndarray) -> pd.DataFr
     )
 
 
+def logits(scores: np.ndarray, *, probabilities: bool) -> np.ndarray:
+    """Scores before the softmax, one a class, of what a file gave: probabilities, or one score of two.
+
+    Args:
+        scores: (images, outputs).
+    """
+    given = np.asarray(scores, np.float64)
+    if given.shape[1] == 1:
+        given = np.hstack([1 - given if probabilities else np.zeros_like(given), given])
+    return np.log(np.clip(given, 1e-7, 1)) if probabilities else given
+
+
 def calibration_error(scores: np.ndarray, labels: np.ndarray) -> float:
     """Expected calibration error: how far confidence and accuracy lie apart, a fraction.
 

@@ -153,7 +153,7 @@ def check_same(content: bytes, other: bytes, *, images: np.ndarray) -> None:
 def _scores(model: keras.Model, images: np.ndarray) -> np.ndarray:
     # called, not `predict`: nothing is traced for the few batches that there are
     parts = [images[start : start + 1000] for start in range(0, len(images), 1000)]
-    return np.concatenate([np.asarray(model(part, training=False)) for part in parts])
+    return np.concatenate([np.asarray(model(part, training=False)).reshape(len(part), -1) for part in parts])
 
 
 def _score_error(ours: np.ndarray, theirs: np.ndarray) -> float:

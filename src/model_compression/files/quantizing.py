@@ -1,7 +1,7 @@
 """LiteRT's own quantizer: a float .tflite file becomes its post-training forms, whatever made it."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from ..quiet import quiet
 from .bit_allocation import mixed, prepared
 from .graph import read_graph, read_model
 from .grid import on_grid
-from .running import io_details
+from .running import named_inputs
 from .writing import write_model
 
 Configure = Callable[[quantizer.Quantizer], object]
@@ -103,13 +103,13 @@ def needed(images: np.ndarray | None) -> np.ndarray:
 
 
 def _widest(
-    tool: quantizer.Quantizer, name: str, images: np.ndarray, batch: int
+    tool: quantizer.Quantizer, given: Mapping[str, np.ndarray], batch: int
 ) -> dict[str, dict[str, np.ndarray]]:
     """The least and the largest number of each tensor: over batches the tool would average them."""
     found: dict[str, dict[str, np.ndarray]] = {}
-    for start in range(0, len(images), batch):
-        shown = {"serving_default": [{name: images[start : start + batch]}]}
-        for tensor, limits in tool.calibrate(shown, num_threads=1).items():
+    for start in range(0, len(next(iter(given.values()))), batch):
+        shown = {name: array[start : start + batch] for name, array in given.items()}
+        for tensor, limits in tool.calibrate({"serving_default": [shown]}, num_threads=1).items():
             known = found.setdefault(tensor, dict(limits))
             if limits:
                 known["min"] = np.minimum(known["min"], limits["min"])
@@ -140,15 +140,16 @@ def quantize(content: bytes, form: str, images: np.ndarray | None, *, one_image:
         FORMS[form](tool)
         calibration = None
         if tool.need_calibration:
-            name, shown = io_details(content).input_name, needed(images)
+            shown = needed(images)
             if "gptq" in form:
                 batch = 1 if one_image else GPTQ_BATCH
-                samples = [{name: shown[start : start + batch]} for start in range(0, len(shown), batch)]
+                ((name, whole),) = named_inputs(content, shown).items()
+                samples = [{name: whole[start : start + batch]} for start in range(0, len(whole), batch)]
                 # more threads add up in another order now and then, and GPTQ makes another file of it
                 calibration = tool.calibrate({"serving_default": samples}, num_threads=1)
             else:
                 batch = 1 if one_image else CALIBRATION_BATCH
-                calibration = _widest(tool, name, shown[:CALIBRATION_IMAGES], batch)
+                calibration = _widest(tool, named_inputs(content, shown[:CALIBRATION_IMAGES]), batch)
         return bytes(tool.quantize(calibration).quantized_model)
 
 

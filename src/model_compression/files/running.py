@@ -1,15 +1,16 @@
 """Running .tflite files: LiteRT only, no TensorFlow."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from ..data.labels import labels_of
+from ..data.answers import Task
+from ..data.labels import labels_of, right
 from ..quiet import quiet
 from .graph import Graph, read_graph
 
@@ -53,10 +54,10 @@ def allocated_graph(content: bytes) -> Graph:
 
 
 def io_details(content: bytes) -> IoDetails:
-    """Names, types, scales and zero points of the input and the output."""
+    """Names, types, scales and zero points of the input and the output, the first of each."""
     loaded = interpreter(content, delegate=False)
     signature = loaded.get_signature_list().get("serving_default", {"inputs": []})["inputs"]
-    (source,), (target,) = loaded.get_input_details(), loaded.get_output_details()
+    source, target = loaded.get_input_details()[0], loaded.get_output_details()[0]
     return IoDetails(
         input_name=signature[0] if signature else source["name"],
         input_dtype=np.dtype(source["dtype"]).name,
@@ -68,6 +69,18 @@ def io_details(content: bytes) -> IoDetails:
     )
 
 
+def named_inputs(content: bytes, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Each input of images (n, ...) by its name in the file's signature, of the file's own type."""
+    loaded = interpreter(content, delegate=False)
+    details = loaded.get_signature_runner().get_input_details()
+    by_index = {int(detail["index"]): name for name, detail in details.items()}
+    sources = loaded.get_input_details()
+    return {
+        by_index[int(source["index"])]: _stored(part, source)
+        for source, part in zip(sources, split(images, sources), strict=True)
+    }
+
+
 def quantize(values: np.ndarray, *, scale: float, zero_point: int, dtype: str) -> np.ndarray:
     """Floats to stored integers: divide, round to even, shift, clip, then cast."""
     limits = np.iinfo(dtype)
@@ -77,59 +90,96 @@ def quantize(values: np.ndarray, *, scale: float, zero_point: int, dtype: str) -
     return np.clip(stored, limits.min, limits.max, out=stored).astype(dtype)
 
 
-def invoke(
-    content: bytes,
-    images: np.ndarray,
-    *,
-    delegate: bool = True,
-    prepare: Callable[[np.ndarray], np.ndarray] | None = None,
-) -> np.ndarray:
+def invoke(content: bytes, images: np.ndarray, *, delegate: bool = True, real: bool = False) -> np.ndarray:
     """Raw outputs (n, outputs) for raw inputs (n, ...) of the file's own input type.
 
-    One interpreter a core, each of which takes the next `BATCH` images when it is through with its last.
+    One interpreter a core, each of which takes the next `BATCH` images when it is through with its last. A
+    file of several inputs takes them in a row, (n, numbers of all of them), and gives its outputs so.
 
     Args:
-        prepare: makes raw inputs of the images, a batch at a time; None where they are raw already.
+        real: whether inputs and outputs are real numbers, float32: the file's own scales make integers of
+            them, and real numbers of integers.
     """
     cores = max(1, min(os.cpu_count() or 1, len(images) // BATCH))
     # made here: holding back their output is the whole process's business, not a thread's
     loaded = [_allocated(content, delegate, min(BATCH, len(images))) for _ in range(cores)]
     # asked once: each answer takes as long as an image
-    source, target = loaded[0].get_input_details()[0], loaded[0].get_output_details()[0]
-    size, *shape = source["shape"]
+    sources, targets = loaded[0].get_input_details(), loaded[0].get_output_details()
+    size = int(sources[0]["shape"][0])
     parts: dict[int, np.ndarray] = {}
     starts = iter(range(0, len(images), size))
 
     def work(own: Interpreter) -> None:
         for start in starts:
             part = images[start : start + size]
-            part = prepare(part) if prepare else part
-            # a channel axis of one may stand in the file and not in the images
-            full = part.reshape(len(part), *shape)
-            if len(part) < size:
-                # filled up, since another size would have to be allocated anew
-                full = np.concatenate([full, np.zeros((size - len(part), *shape), part.dtype)])
             # a recurrent layer remembers the image before
             own.reset_all_variables()
-            own.set_tensor(source["index"], full)
+            for source, given in zip(sources, split(part, sources), strict=True):
+                own.set_tensor(source["index"], _filled(_stored(given, source) if real else given, size))
             own.invoke()
-            parts[start] = own.get_tensor(target["index"]).reshape(size, -1)[: len(part)]
+            rows = [own.get_tensor(target["index"]).reshape(size, -1) for target in targets]
+            if real:
+                rows = [_real(values, target) for values, target in zip(rows, targets, strict=True)]
+            parts[start] = np.concatenate(rows, axis=1)[: len(part)]
 
     with ThreadPoolExecutor(cores) as pool:
         list(pool.map(work, loaded))
     return np.concatenate([parts[start] for start in range(0, len(images), size)])
 
 
+#: What the interpreter tells of an input or an output.
+Detail: TypeAlias = Mapping[str, Any]
+
+
+def split(images: np.ndarray, sources: Sequence[Detail]) -> list[np.ndarray]:
+    """Each input of images (n, ...), shaped as the file has it: a channel axis of one may be missing."""
+    shapes = [tuple(map(int, source["shape"][1:])) for source in sources]
+    flat = images.reshape(len(images), -1)
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+    if ends[-1] != flat.shape[1]:
+        raise ValueError(f"the images hold {flat.shape[1]} numbers each; the file takes {ends[-1]}")
+    columns = np.split(flat, ends[:-1], axis=1)
+    return [part.reshape(len(part), *shape) for part, shape in zip(columns, shapes, strict=True)]
+
+
+def _filled(part: np.ndarray, size: int) -> np.ndarray:
+    """Filled up with zeros, since another number of images would have to be allocated anew."""
+    missing = size - len(part)
+    return np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)]) if missing else part
+
+
+def _stored(values: np.ndarray, source: Detail) -> np.ndarray:
+    """Real numbers as an input takes them."""
+    scale, zero_point = source["quantization"]
+    if not scale:
+        return values.astype(source["dtype"], copy=False)
+    return quantize(values, scale=scale, zero_point=zero_point, dtype=np.dtype(source["dtype"]).name)
+
+
+def _real(values: np.ndarray, target: Detail) -> np.ndarray:
+    """What an output gives as real numbers."""
+    scale, zero_point = target["quantization"]
+    floats = values.astype(np.float32, copy=False)
+    return (floats - zero_point) * np.float32(scale) if scale else floats
+
+
+def allocated(content: bytes) -> Interpreter:
+    """An interpreter for one image, which knows all shapes."""
+    return _allocated(content, delegate=False, batch=1)
+
+
 def _allocated(content: bytes, delegate: bool, batch: int) -> Interpreter:
     """An interpreter for `batch` images a call, or for one where the file's shapes are fixed."""
     loaded = interpreter(content, delegate=delegate)
-    source = loaded.get_input_details()[0]
+    sources = loaded.get_input_details()
     with quiet():
         try:
-            loaded.resize_tensor_input(source["index"], (batch, *source["shape"][1:]))
+            for source in sources:
+                loaded.resize_tensor_input(source["index"], (batch, *source["shape"][1:]))
             loaded.allocate_tensors()
         except RuntimeError:
-            loaded.resize_tensor_input(source["index"], source["shape"])
+            for source in sources:
+                loaded.resize_tensor_input(source["index"], source["shape"])
             loaded.allocate_tensors()
     return loaded
 
@@ -139,41 +189,35 @@ def logits(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.n
 
     Integer inputs are quantized and integer outputs de-quantized by the file's own scales.
     """
-    details, prepare = io_details(content), None
-    if details.input_scale:
-        prepare = partial(
-            quantize,
-            scale=details.input_scale,
-            zero_point=details.input_zero_point,
-            dtype=details.input_dtype,
-        )
-    outputs = invoke(content, images, delegate=delegate, prepare=prepare).astype(np.float32)
-    if details.output_scale:
-        outputs = (outputs - details.output_zero_point) * np.float32(details.output_scale)
-    return outputs
+    return invoke(content, images, delegate=delegate, real=True)
 
 
-def predict(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
-    """Labels (n,) that a file gives to float32 images (n, ...)."""
-    return labels(content, logits(content, images, delegate=delegate))
+def predict(
+    content: bytes, images: np.ndarray, *, delegate: bool = True, task: Task = "classes"
+) -> np.ndarray:
+    """What a file says of float32 images (n, ...), labels (n,) or what else the task asks for."""
+    return labels(content, logits(content, images, delegate=delegate), task=task)
 
 
-def labels(content: bytes, outputs: np.ndarray) -> np.ndarray:
-    """Labels (n,) of a file's outputs (n, ...)."""
-    single = outputs.shape[-1] == 1
-    return labels_of(outputs, probabilities=single and last_operator(content) == "LOGISTIC")
+def labels(content: bytes, outputs: np.ndarray, *, task: Task = "classes") -> np.ndarray:
+    """What a file's outputs (n, ...) say, see `labels_of`."""
+    return labels_of(outputs, probabilities=last_operator(content) == "LOGISTIC", task=task)
 
 
-def last_operator(content: bytes) -> str:
-    """The last that computes: "SOFTMAX" and "LOGISTIC" make probabilities; empty where none does."""
-    names = [operator.name for operator in read_graph(content).operators if operator.name not in _CONVERTING]
-    return names[-1] if names else ""
+def last_operator(content: bytes, *, output: int = 0) -> str:
+    """The last that computes an output: "SOFTMAX" and "LOGISTIC" make probabilities; empty where none."""
+    graph = read_graph(content)
+    makers = {index: operator for operator in graph.operators for index in operator.outputs}
+    maker = makers.get(graph.outputs[output])
+    while maker is not None and maker.name in _CONVERTING:
+        maker = makers.get(maker.inputs[0])
+    return maker.name if maker else ""
 
 
 #: Operators that change how numbers are stored, not which.
 _CONVERTING = ("QUANTIZE", "DEQUANTIZE", "CAST", "RESHAPE")
 
 
-def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """The fraction of equal labels; both (n,)."""
-    return float(np.mean(labels == predicted))
+def accuracy(answers: np.ndarray, predicted: np.ndarray) -> float:
+    """The mean of `right`: of labels, the fraction that are equal."""
+    return float(np.mean(right(answers, predicted)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..checks import check, check_whole
+from ..data.answers import Task
 from ..data.labels import labels_of
 from .augmentation import augment, check_images, draw_moves, move, view_seed
 from .keras2 import keras, tf
@@ -117,11 +118,12 @@ def loss_of(answers: np.ndarray, *, outputs: int, ending: str = "softmax") -> ob
     Args:
         answers: as a `Dataset` holds them: floats (n, ...) for values, ints (n,) for labels, ints
             (n, labels) of 0 and 1 where an input can have several.
-        outputs: of the net. ending: the function that makes probabilities of its logits: "sigmoid" judges
-            each by itself.
+        outputs: of the net. ending: the function that makes probabilities, or values, of its logits:
+            "sigmoid" judges each by itself.
     """
     if answers.dtype.kind == "f":
-        return keras.losses.MeanSquaredError()
+        squash = tf.sigmoid if ending == "sigmoid" else tf.identity
+        return lambda values, z: tf.reduce_mean(tf.square(squash(z) - tf.reshape(values, tf.shape(z))))
     if answers.ndim > 1:
         return keras.losses.BinaryCrossentropy(from_logits=True)
     if exclusive(answers, outputs=outputs, ending=ending):
@@ -291,7 +293,7 @@ def predict(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -
     return labels(model, outputs(model, images, batch_size=batch_size))
 
 
-def labels(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
-    """Labels (n,) of a Keras model's outputs (n, ...)."""
+def labels(model: keras.Model, outputs: np.ndarray, *, task: Task = "classes") -> np.ndarray:
+    """What a Keras model's outputs (n, ...) say, see `labels_of`."""
     ends_in_sigmoid = getattr(model.layers[-1], "activation", None) is keras.activations.sigmoid
-    return labels_of(outputs, probabilities=ends_in_sigmoid)
+    return labels_of(outputs, probabilities=ends_in_sigmoid, task=task)

@@ -29,20 +29,24 @@ class Gallery:
 
     def show_table(
         self,
-        table: pd.DataFrame,
+        table: pd.DataFrame | None,
         name: str,
         title: str,
         *,
         note: str = "",
         whole: pd.DataFrame | None = None,
         least: str = "",
-    ) -> Styler:
+    ) -> Styler | None:
         """Write a table as CSV and PNG to the results, and show it as HTML.
 
         Args:
+            table: None where a form that it needs is left out, which is said.
             whole: what the CSV holds, where the picture shows only some of its rows.
             least: columns, with spaces between, whose smallest value is set bold.
         """
+        if table is None:
+            print(f"{title}: not of this model and these data")
+            return None
         self.save(table if whole is None else whole, name)
         view = tables.shown(table) if "change_ci_low_pp" in table else table
         tables.save_figure(tables.table_figure(view, title, note=note), self.results / f"{name}.png")

@@ -1,6 +1,6 @@
 """What the notebook's cells call: one object that computes by name and writes what it shows."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..files.graph import account, read_graph
 from ..frontier import tables as frontier_tables
 from ..nets.layers import kernels
 from ..runtimes import deployment
-from ..runtimes.deployment import DeviceFile
+from ..runtimes.deployment import BASELINE, DeviceFile
 from ..runtimes.smallest import Runtime, smallest
 from ..saved_models.files import is_path
 from ..store import writable_folder, write_atomically
@@ -27,18 +27,6 @@ from ..study.recipes import Recipe
 from ..study.scheduling import Failure, Study
 from . import slider
 from .gallery import Gallery
-
-
-class _Lazy(dict[str, list[Outcome]]):
-    """Outcomes of the first seed, a list of one each, that are computed when they are looked up."""
-
-    def __init__(self, book: "Workbook") -> None:
-        super().__init__()
-        self.book = book
-
-    def __missing__(self, name: str) -> list[Outcome]:
-        self[name] = [self.book.outcome(name)]
-        return self[name]
 
 
 class Workbook(Gallery):
@@ -70,7 +58,7 @@ class Workbook(Gallery):
         super().__init__(writable_folder(REPOSITORY / results_dir))
         self.models = writable_folder(REPOSITORY / models_dir)
         cache = writable_folder(REPOSITORY / cache_dir)
-        bench = Bench(
+        self.bench = bench = Bench(
             dataset=dataset,
             train_images=train_images,
             cache_dir=str(cache),
@@ -92,13 +80,15 @@ class Workbook(Gallery):
 
     @property
     def data(self) -> Dataset:
-        """The images."""
-        return self.study.bench.data
+        """The images as they were given, with what the net is asked of them."""
+        asked = self.bench.fed(self.settings.net)
+        told = {name: getattr(asked, name) for name in ("task", "classes", "y_train", "y_val", "y_test")}
+        return replace(self.bench.data, **told)
 
     @property
     def test_images(self) -> np.ndarray:
-        """float32 (n, ...) as the nets expect them."""
-        return scale(self.data.x_test)
+        """float32 (n, ...) as the files take them."""
+        return scale(self.bench.fed(self.settings.net).x_test)
 
     @property
     def is_named(self) -> bool:
@@ -107,7 +97,9 @@ class Workbook(Gallery):
 
     def show_examples(self) -> Image:
         """The first training inputs with their labels, as pictures, curves or bars."""
-        figure = plots.examples(self.data.x_train, list(self.data.y_train[:12]), self.data.kind)
+        data = self.data
+        told = data.y_train[:12] if data.task in ("classes", "binary") else np.arange(12)
+        figure = plots.examples(data.x_train, list(told), data.kind)
         return self.show_figure(figure, "digits")
 
     def start(self) -> None:
@@ -117,9 +109,14 @@ class Workbook(Gallery):
     def outcome(self, name: str) -> Outcome:
         """A recipe's outcome with the first seed; its file is written to the models' folder.
 
+        A saved model may rule the form out: then the float file's, which is said.
+
         Raises:
             RuntimeError: the recipe failed: its error.
         """
+        if not self.is_named and name != BASELINE and not self.known(name):
+            print(f"no {name} of this model: the float file stands in its place")
+            name = BASELINE
         self.study.wait([name], [self.settings.seed])
         found = self.study.outcome(name, self.settings.seed)
         if isinstance(found, Failure):
@@ -128,22 +125,24 @@ class Workbook(Gallery):
         return found
 
     def known(self, *names: str) -> list[str]:
-        """Those of the names that the net's catalogue has: a saved model's layers may rule some out."""
-        return [name for name in names if name in self.recipes]
+        """Those of the names that there is a file of: a saved model may rule some out."""
+        there = [name for name in names if name in self.recipes]
+        if self.is_named:
+            return there
+        self.study.wait(there, [self.settings.seed])
+        return [
+            name for name in there if not isinstance(self.study.outcome(name, self.settings.seed), Failure)
+        ]
 
-    def outcomes(self, *names: str) -> dict[str, Outcome]:
-        """Several recipes' outcomes with the first seed, by name."""
-        return {name: self.outcome(name) for name in names}
-
-    def study_outcomes(self) -> dict[str, list[Outcome]]:
-        """Every recipe's outcome with the first seed, looked up (and waited for) when asked."""
-        return _Lazy(self)
+    def first_seed(self, *names: str) -> dict[str, list[Outcome]]:
+        """Outcomes of the first seed, a list of one each, of those recipes that there is a file of."""
+        return {name: [self.outcome(name)] for name in self.known(*names)}
 
     def kernels(self, name: str) -> dict[str, np.ndarray]:
         """The trained kernels of a recipe's net, first seed, by layer."""
-        recipe = self.recipes[name]
         self.outcome(name)
-        model = self.study.bench.trained(recipe.net, recipe.steps, self.settings.seed, lambda *progress: None)
+        recipe = self.recipes[next(iter(self.known(name)), BASELINE)]
+        model = self.bench.trained(recipe.net, recipe.steps, self.settings.seed, lambda *progress: None)
         return {layer: kernel.numpy() for layer, kernel in kernels(model).items()}
 
     def layers(self, name: str) -> pd.DataFrame:
@@ -156,9 +155,9 @@ class Workbook(Gallery):
 
     def comparison(self, *names: str) -> pd.DataFrame:
         """The files of the first seed side by side."""
-        found = {outcome.record.file: outcome for outcome in self.outcomes(*names).values()}
+        found = {outcome.record.file: outcome for outcome in map(self.outcome, names)}
         # what was published is of this net on MNIST
-        original = (self.settings.net, self.study.bench.dataset) == ("baseline", "mnist")
+        original = (self.settings.net, self.bench.dataset) == ("baseline", "mnist")
         return forms.model_comparison(found, PUBLISHED if original else {})
 
     def over_seeds(self, *names: str) -> dict[str, list[Outcome]]:
@@ -197,7 +196,7 @@ class Workbook(Gallery):
 
     def study_picture(self, name: str) -> Image | None:
         """The picture of a table that `make study` left; None before it has run, and for other data."""
-        if self.study.bench.dataset != "mnist":
+        if self.bench.dataset != "mnist":
             print("the study and the published points are of MNIST")
             return None
         return self.show_study(name)
@@ -205,7 +204,7 @@ class Workbook(Gallery):
     def unreached(self) -> Markdown | None:
         """The published points that the frontier does not reach; None as with `study_picture`."""
         path = REPOSITORY / "results" / "frontier.csv"
-        if self.study.bench.dataset != "mnist" or not path.exists():
+        if self.bench.dataset != "mnist" or not path.exists():
             return None
         return Markdown(frontier_tables.unreached(pd.read_csv(path)))
 
@@ -227,7 +226,7 @@ class Workbook(Gallery):
                 coded_bytes=found.record.best_coded_bytes,
             )
         shared = [name for name in files if self.recipes[name].shares_values]
-        files = deployment.with_tables(files, shared, store=self.study.bench.store)
+        files = deployment.with_tables(files, shared, store=self.bench.store)
         for name, file in files.items():
             write_atomically(self.models / f"{name}.tflite", file.content)
         return files
@@ -241,7 +240,8 @@ class Workbook(Gallery):
         Waits for all trainings first, because a latency beside them would be that of a busy machine.
         """
         self.study.wait()
-        return deployment.table(self.device_files(), self.data.x_test[:images], store=self.study.bench.store)
+        inputs = self.bench.fed(self.settings.net).x_test[:images]
+        return deployment.table(self.device_files(), inputs, store=self.bench.store)
 
     def smallest(self, measured: pd.DataFrame, *, max_drop: float, runtime: Runtime) -> Markdown:
         """The smallest form within an accuracy drop on validation images, in one line.
@@ -250,14 +250,17 @@ class Workbook(Gallery):
             measured: what `deployment` gave.
             max_drop: a fraction; 0.005 is half a percentage point.
         """
-        found = deployment.candidates(measured, self.device_files())
+        of_values = self.data.task == "values"
+        found = deployment.candidates(measured, self.device_files(), of_values=of_values)
         choice = smallest(found, max_drop=max_drop, runtime=runtime)
         name = choice.form.name if choice.form else ""
         path = Path(self.models.name) / f"{name}.tflite"
         return Markdown(devices.sentence(choice, path, max_drop=max_drop, runtime=runtime))
 
-    def sparsity_slider(self) -> Image | slider.Panel:
+    def sparsity_slider(self) -> Image | slider.Panel | None:
         """A slider over the sparsities; where nobody can move it, the picture that it starts with."""
+        if not self.known("pruned_quantized"):
+            return None
         tweak = slider.Tweak(self.study, self.settings)
         if slider.attended():
             return slider.Panel(tweak)
@@ -269,13 +272,16 @@ class Workbook(Gallery):
         """Wait for all that was started.
 
         Raises:
-            RuntimeError: recipes that failed, each with its error.
+            RuntimeError: recipes of the study's own nets that failed, each with its error; those of a saved
+            model are told.
         """
         self.study.wait()
         for name in self.recipes:
             self.study.outcomes(name)
         # what the slider tried is not part of the study
         failures = [each for each in self.study.failures if each.recipe in self.recipes]
-        if failures:
+        if failures and self.is_named:
             lines = [f"{each.recipe}, seed {each.seed}: {each.error}" for each in failures]
             raise RuntimeError("\n".join(["some recipes failed, the others are done:", *lines]))
+        for failure in failures:
+            print(f"{failure.recipe}, seed {failure.seed}, is left out: {failure.error}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.datasets import Dataset
 from ..files.quantizing import graph_bytes
 from ..nets.training import TrainConfig
 from ..runtimes import deployment, firmware
@@ -46,7 +47,9 @@ class Request:
     """What the user asked for, checked.
 
     Attributes:
-        max_drop: a fraction. max_flash, max_arena: bytes. max_latency_us: microseconds.
+        max_drop: a fraction of accuracy, or where values are predicted of the float net's error.
+        per_cent: whether it was asked for in per cent of an error.
+        max_flash, max_arena: bytes. max_latency_us: microseconds.
         objective: what has to be small. minutes: for all that is made, above 0.
         output: folder of the answer. cache: folder of what was computed.
         epochs: of each step of fine-tuning; None to follow from the number of images.
@@ -56,6 +59,7 @@ class Request:
     model: Path
     data: str
     max_drop: float
+    per_cent: bool = False
     max_flash: float | None = None
     max_arena: float | None = None
     max_latency_us: float | None = None
@@ -75,22 +79,23 @@ class Answer:
 
     Attributes:
         candidates: every form that was measured. skipped: by name, why the others were not.
-        notes: what was decided about the model. left_alone: layers by form and method.
+        notes: what was decided about the model. warnings: what is to be minded beside the answer.
+        left_alone: layers by form and method.
         outcomes: by recipe. contents: files by form; one with look-up tables is made from a recipe's file.
-        parameters: of the float net, everything folded. images: for validation.
-        input_shape: of one image, as the model takes it.
+        parameters: of the float net, everything folded.
+        data: as the model takes them.
     """
 
     choice: Choice
     candidates: Mapping[str, Candidate]
     skipped: Mapping[str, str]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
     left_alone: Mapping[str, Mapping[str, list[str]]]
     outcomes: Mapping[str, Outcome]
     contents: Mapping[str, bytes]
     parameters: int
-    images: int
-    input_shape: tuple[int, ...]
+    data: Dataset
 
     def outcome(self, form: str) -> Outcome:
         """That of the recipe behind a form."""
@@ -218,9 +223,11 @@ class _Search:
             return
         asked = self.timed or self.request.runtime == "tflm"
         runtimes: list[Runtime] = [self.request.runtime] if asked else []
-        images, store = self.made.fed.x_val[:MICRO_IMAGES], self.bench.store
-        table = deployment.table(new, images, store=store, workers=0, runtimes=runtimes)
-        self.candidates |= {form.name: form for form in deployment.candidates(table, self.files)}
+        fed, store = self.made.fed, self.bench.store
+        table = deployment.table(new, fed.x_val[:MICRO_IMAGES], store=store, workers=0, runtimes=runtimes)
+        self.candidates |= {
+            form.name: form for form in deployment.candidates(table, self.files, of_values=fed.of_values)
+        }
         answer = self.answer()
         best = answer.choice.form
         if best is not None and answer.choice.fits and best.name != self._best:
@@ -229,7 +236,7 @@ class _Search:
 
     def answer(self) -> Answer:
         """What is best so far."""
-        images = len(self.bench.data.y_val)
+        fed, images = self.made.fed, len(self.made.fed.y_val)
         baseline = self.outcomes[BASELINE].record.validation_accuracy
         known = self.outcomes | self.failures
         left = [name for stage in self.made.stages for name in stage if name not in known]
@@ -242,7 +249,7 @@ class _Search:
                 max_latency_us=self.request.max_latency_us,
                 runtime=self.request.runtime,
                 objective=self.request.objective,
-                noise=float(np.sqrt(baseline * (1 - baseline) / images)),
+                noise=float(np.sqrt(max(0.0, baseline * (1 - baseline)) / images)) * (not fed.of_values),
             ),
             candidates=self.candidates,
             skipped={
@@ -251,12 +258,12 @@ class _Search:
                 **dict.fromkeys(left, f"not made before {self.ended}"),
             },
             notes=self.made.notes,
+            warnings=(*self.made.warnings, *making.gained(self.candidates.values(), fed)),
             left_alone=self.made.left_alone,
             outcomes=self.outcomes,
             contents={name: file.content for name, file in self.files.items()},
             parameters=self.made.parameters,
-            images=images,
-            input_shape=self.made.fed.input_shape,
+            data=fed,
         )
 
 

@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..data.datasets import Dataset, scale
+from ..data.labels import labels_of
 from ..files import quantizing, running
 from ..files.conversion import REPRESENTATIVE_IMAGES
 from ..files.graph import read_graph
@@ -17,11 +19,11 @@ from ..runtimes.deployment import BASELINE
 from ..saved_models import files as keras_files
 from ..saved_models.converting import ASKED, convert
 from ..saved_models.converting import FORMS as CONVERTER_FORMS
-from ..saved_models.fitting import ENDING_NOTES
+from ..saved_models.fitting import ENDING_NOTES, asked_notes, check_outputs
 from ..saved_models.graphs import NotRebuiltError, UnsupportedModelError
-from ..saved_models.ranges import Range, choose, with_images
+from ..saved_models.ranges import Range, choose
 from ..store import make_key
-from ..study.measuring import GUARD_IMAGES, sizes
+from ..study.measuring import GUARD_IMAGES, answered, sizes
 from ..study.outcomes import Outcome, Record
 
 #: How far, relative to the largest, their answers may lie apart.
@@ -29,18 +31,46 @@ TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
+class Output:
+    """One of what a file gives.
+
+    Attributes:
+        name: in the data; empty for the only one. columns: of all outputs in a row.
+        ending: what makes it: "softmax", "sigmoid" or "linear".
+    """
+
+    name: str
+    columns: slice
+    ending: str
+
+    def asked(self, data: Dataset) -> Dataset:
+        """The data with what this output is asked for."""
+        return data.outputs[self.name] if self.name else data
+
+    def said(self, outputs: np.ndarray, data: Dataset) -> np.ndarray:
+        """Its part of a file's outputs, see `labels_of`."""
+        sure = self.ending != "linear"
+        return labels_of(outputs[:, self.columns], probabilities=sure, task=self.asked(data).task)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """A float .tflite file, and how it takes a data set.
 
     Attributes:
+        inputs: names in the data, in the file's order; of one input it does not matter.
         ready: forms that the converter itself has written. notes: what was decided, a sentence each.
+        warnings: what is to be minded.
         accuracy: on the validation images that decided, a fraction.
     """
 
     content: bytes
+    inputs: tuple[str, ...]
+    outputs: tuple[Output, ...]
     ready: Mapping[str, bytes]
     range: Range
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
     accuracy: float
 
 
@@ -56,40 +86,103 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
         content = path.read_bytes()
         _check_float(content, path)
         why = "a .tflite file holds no layers to train: the methods that train are out of reach"
+        # a file's own names say little: its inputs and outputs are taken in the order of the data's
+        inputs, names = tuple(data.inputs), tuple(data.outputs)
     else:
-        asked = scale(data.x_val[:ASKED])
-        try:
-            found = convert(str(path), asked, ("float32",), legacy=keras_files.is_legacy(path))
-        except NotRebuiltError as error:
-            raise UnsupportedModelError(f"{reason}; nor can it be converted as it is ({error})") from error
-        content = found.contents["float32"]
-        given = running.logits(content, asked)
-        apart = float(np.max(np.abs(given - found.answers.reshape(given.shape))))
-        if not apart <= TOLERANCE * max(1.0, float(np.max(np.abs(found.answers)))):
-            raise UnsupportedModelError(f"{reason}; converted as it is, it gives other scores ({apart:.2g})")
+        content, inputs, names = _converted(path, data, reason)
         why = f"converted as it is, so that the methods that train are out of reach: {reason}"
+    data = _in_a_row(data, inputs)
     shape = _input_shape(content, data.input_shape)
-    _check_outputs(content, data)
-    ending = _ending(content)
+    outputs = _outputs(content, names, data)
+    first = outputs[0]
+    reconstructs = [
+        check_outputs((each.columns.stop - each.columns.start,), shape, each.asked(data)) for each in outputs
+    ]
     chosen = choose(
-        lambda images: running.logits(content, images),
-        data,
+        lambda images: running.logits(content, images)[:, first.columns],
+        first.asked(data),
         shape,
         own="",
-        probabilities=ending != "linear",
+        probabilities=first.ending != "linear",
+        reconstructs=reconstructs[0],
     )
-    notes = (why, *chosen.notes, ENDING_NOTES[ending])
+    notes = (why, *chosen.notes, *asked_notes(chosen.range))
+    notes += tuple(dict.fromkeys(ENDING_NOTES[each.ending] for each in outputs))
     if any(operator.name.endswith("_LSTM") for operator in read_graph(content).operators):
         notes += ("its files remember: call interpreter.reset_all_variables() before each image",)
     shown = chosen.range.fed(data.x_train[:REPRESENTATIVE_IMAGES])
-    ready = {} if keras_files.is_tflite(path) else _ready(path, shown, len(content))
-    return Source(content=content, ready=ready, range=chosen.range, notes=notes, accuracy=chosen.accuracy)
+    ready = {} if keras_files.is_tflite(path) or len(inputs) > 1 else _ready(path, shown, len(content))
+    return Source(
+        content=content,
+        inputs=inputs,
+        outputs=outputs,
+        ready=ready,
+        range=chosen.range,
+        notes=notes,
+        warnings=chosen.warnings,
+        accuracy=chosen.accuracy,
+    )
+
+
+def _converted(path: Path, data: Dataset, reason: str) -> tuple[bytes, tuple[str, ...], tuple[str, ...]]:
+    """A saved model as a float file that gives the same answers, and the names of its inputs and outputs."""
+    parts = data.inputs or {"": data}
+    asked = {name: scale(part.x_val[:ASKED]) for name, part in parts.items()}
+    try:
+        found = convert(str(path), asked, ("float32",), legacy=keras_files.is_legacy(path))
+    except NotRebuiltError as error:
+        raise UnsupportedModelError(f"{reason}; nor can it be converted as it is ({error})") from error
+    content = found.contents["float32"]
+    row = _in_a_row(data, found.inputs).x_val[:ASKED]
+    given = running.logits(content, scale(row))
+    apart = float(np.max(np.abs(given - found.answers.reshape(given.shape))))
+    if not apart <= TOLERANCE * max(1.0, float(np.max(np.abs(found.answers)))):
+        raise UnsupportedModelError(f"{reason}; converted as it is, it gives other scores ({apart:.2g})")
+    return content, found.inputs, found.outputs
+
+
+def _in_a_row(data: Dataset, names: tuple[str, ...]) -> Dataset:
+    """The numbers of several inputs in a row, (n, all of them), as `scale` gives them; one input as it is."""
+    if not data.inputs:
+        return data
+    rows: dict[str, Any] = {
+        f"x_{split}": np.concatenate(
+            [scale(getattr(data.inputs[name], f"x_{split}")).reshape(len(each), -1) for name in names], axis=1
+        )
+        for split, each in (("train", data.x_train), ("val", data.x_val), ("test", data.x_test))
+    }
+    outputs = {name: replace(part, **rows) for name, part in data.outputs.items()}
+    return replace(data, inputs={}, outputs=outputs, **rows)
+
+
+def _outputs(content: bytes, names: tuple[str, ...], data: Dataset) -> tuple[Output, ...]:
+    """What a file gives, in its order.
+
+    Raises:
+        UnsupportedModelError: data that ask for other outputs, or for one of several.
+    """
+    widths = [int(np.prod(each["shape"][1:])) for each in running.allocated(content).get_output_details()]
+    if len(widths) == 1 and not data.outputs:
+        names = ("",)
+    elif len(widths) == 1 or set(names) != set(data.outputs) or len(names) != len(widths):
+        wanted = ", ".join(f"y_train_{name}" for name in names) if len(widths) > 1 else "y_train"
+        raise UnsupportedModelError(
+            f"the model has {len(widths)} output{'s' * (len(widths) > 1)}: allowed are arrays named "
+            f"{wanted}, and so for y_test"
+        )
+    ends = np.cumsum([0, *widths])
+    return tuple(
+        Output(name=name, columns=slice(int(ends[k]), int(ends[k + 1])), ending=_ending(content, output=k))
+        for k, name in enumerate(names)
+    )
 
 
 def _ready(path: Path, shown: np.ndarray, most_bytes: int) -> Mapping[str, bytes]:
     """The forms that the converter itself writes; it leaves small kernels as they are, and so small files."""
     try:
-        written = convert(str(path), shown, CONVERTER_FORMS[1:], legacy=keras_files.is_legacy(path)).contents
+        written = convert(
+            str(path), {"": shown}, CONVERTER_FORMS[1:], legacy=keras_files.is_legacy(path)
+        ).contents
     # what breaks the converter off may still be quantized as a file
     except NotRebuiltError:
         return {}
@@ -102,7 +195,7 @@ FORMS = (BASELINE, *quantizing.FORMS, "mixed_bits")
 
 def fed(source: Source, data: Dataset) -> Dataset:
     """The data as the model, and its files, take them: float32 images."""
-    return with_images(data, source.range.fed)
+    return source.range.asked(_in_a_row(data, source.inputs))
 
 
 def outcome(source: Source, form: str, data: Dataset, *, seed: int) -> Outcome:
@@ -122,22 +215,30 @@ def outcome(source: Source, form: str, data: Dataset, *, seed: int) -> Outcome:
     converted_bytes = len(content)
     content = slim(content).content
     scores = running.logits(content, data.x_test)
-    predicted = running.labels(content, scores)
     record = Record(
         recipe=form,
         file=f"{form}.tflite",
         seed=seed,
         key=make_key(source=hashlib.sha256(source.content).hexdigest(), form=form),
-        validation_accuracy=running.accuracy(data.y_val, running.predict(content, data.x_val)),
-        accuracy=running.accuracy(data.y_test, predicted),
+        validation_accuracy=_score(source, data, "val", running.logits(content, data.x_val)),
+        accuracy=_score(source, data, "test", scores),
         converted_bytes=converted_bytes,
         **sizes(content, running.allocated_graph(content)),
     )
-    return Outcome(
-        record=record,
-        content=content,
-        predictions=predicted.astype(np.uint16),
-        scores=scores.astype(np.float16),
+    only = len(source.outputs) == 1
+    predicted = source.outputs[0].said(scores, data) if only else scores
+    return Outcome(record=record, content=content, **answered(predicted, scores))
+
+
+def _score(source: Source, data: Dataset, split: str, outputs: np.ndarray) -> float:
+    """See `running.accuracy`; the mean of several outputs."""
+    return float(
+        np.mean(
+            [
+                running.accuracy(getattr(each.asked(data), f"y_{split}"), each.said(outputs, data))
+                for each in source.outputs
+            ]
+        )
     )
 
 
@@ -156,22 +257,17 @@ def _check_float(content: bytes, path: Path) -> None:
         )
 
 
-def _check_outputs(content: bytes, data: Dataset) -> None:
-    outputs = running.logits(content, data.x_val[:1].astype(np.float32)).shape[-1]
-    if max(outputs, 2) != data.classes:
-        raise UnsupportedModelError(
-            f"the model gives {outputs} scores and the data have {data.classes} classes "
-            f"(labels 0 to {data.classes - 1}); allowed is one score a class"
-        )
-
-
 def _input_shape(content: bytes, given: tuple[int, ...]) -> tuple[int, ...]:
-    shape = tuple(map(int, running.interpreter(content).get_input_details()[0]["shape"][1:]))
-    if np.prod(shape) != np.prod(given):
-        sizes = " x ".join(map(str, shape)), " x ".join(map(str, given))
-        raise UnsupportedModelError(f"the model takes images {sizes[0]} and the data hold {sizes[1]}")
-    return shape
+    shapes = [tuple(map(int, each["shape"][1:])) for each in running.allocated(content).get_input_details()]
+    count = sum(int(np.prod(shape)) for shape in shapes)
+    if count != np.prod(given):
+        taken = " and ".join(" x ".join(map(str, shape)) for shape in shapes)
+        raise UnsupportedModelError(
+            f"the model takes images {taken} and the data hold {' x '.join(map(str, given))}"
+        )
+    return shapes[0] if len(shapes) == 1 else (count,)
 
 
-def _ending(content: bytes) -> str:
-    return {"SOFTMAX": "softmax", "LOGISTIC": "sigmoid"}.get(running.last_operator(content), "linear")
+def _ending(content: bytes, *, output: int) -> str:
+    last = running.last_operator(content, output=output)
+    return {"SOFTMAX": "softmax", "LOGISTIC": "sigmoid"}.get(last, "linear")

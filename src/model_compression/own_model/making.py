@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -14,8 +14,9 @@ from ..nets.keras2 import keras
 from ..nets.layers import multiply_adds
 from ..quiet import quiet
 from ..runtimes.deployment import BASELINE
-from ..runtimes.smallest import Objective
+from ..runtimes.smallest import Candidate, Objective
 from ..saved_models import files as keras_files
+from ..saved_models.fitting import ValuesError
 from ..saved_models.graphs import NotRebuiltError
 from ..saved_models.loading import load
 from ..store import writable_folder
@@ -32,6 +33,8 @@ class Asked(Protocol):
     """What is asked for, as far as it plays a part here; see `command.Request`."""
 
     @property
+    def per_cent(self) -> bool: ...
+    @property
     def output(self) -> Path: ...
     @property
     def runtime(self) -> str: ...
@@ -43,6 +46,8 @@ class Asked(Protocol):
     def workers(self) -> int | None: ...
 
 
+#: Accuracy that fine-tuning may add before the inputs are doubted, a fraction.
+MOST_GAIN = 0.05
 #: What came of a form: its outcome, or why there is none.
 Found = Outcome | str
 #: Forms without training that come before the others, and those with training in the order of their promise
@@ -72,7 +77,8 @@ class Making:
             is there; the baseline and the form after it are made whatever the time.
         stop: leaves undone what is not done.
         skipped: by form, why it was not tried. left_alone: layers by form and method.
-        notes: what was decided about the model. shared: forms whose kernels look-up tables can hold.
+        notes: what was decided about the model. warnings: what is to be minded.
+        shared: forms whose kernels look-up tables can hold.
         parameters: of the float net. fed: the data as the files take them.
     """
 
@@ -81,6 +87,7 @@ class Making:
     stop: Callable[[], None]
     skipped: Mapping[str, str]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
     left_alone: Mapping[str, Mapping[str, list[str]]]
     shared: Collection[str]
     parameters: int
@@ -99,7 +106,12 @@ def begin(bench: Bench, path: str, settings: Callable[[int, int], Settings], req
         return _by_converting(bench, path, "", request)
     try:
         load(path)
+        if bench.data.inputs or bench.data.outputs:
+            return _by_converting(bench, path, "the data hold several inputs or outputs", request)
         bench.user_model(path)
+    except ValuesError:
+        # one score, and whole numbers: what cannot be a label is a value
+        return begin(replace(bench, values=True), path, settings, request)
     except NotRebuiltError as error:
         return _by_converting(bench, path, str(error), request)
     return _by_training(bench, path, settings, request)
@@ -107,8 +119,9 @@ def begin(bench: Bench, path: str, settings: Callable[[int, int], Settings], req
 
 def _by_converting(bench: Bench, path: str, reason: str, request: Asked) -> Making:
     source = converted.source(Path(path), bench.data, reason)
-    writable_folder(request.output)
     fed = converted.fed(source, bench.data)
+    _check_unit(request, fed)
+    writable_folder(request.output)
 
     def make(name: str) -> Outcome:
         return converted.outcome(source, name, fed, seed=request.seed)
@@ -118,7 +131,8 @@ def _by_converting(bench: Bench, path: str, reason: str, request: Asked) -> Maki
         found=lambda names, until: _one_by_one(make, names, until),
         stop=lambda: None,
         skipped={},
-        notes=source.notes,
+        notes=(*bench.data.notes, *source.notes),
+        warnings=(*bench.data.warnings, *source.warnings),
         left_alone={},
         shared=(),
         parameters=converted.parameters(source.content),
@@ -127,7 +141,8 @@ def _by_converting(bench: Bench, path: str, reason: str, request: Asked) -> Maki
 
 
 def _by_training(bench: Bench, path: str, settings: Callable[[int, int], Settings], request: Asked) -> Making:
-    fitted = bench.user_model(path)
+    fitted, fed = bench.user_model(path), bench.fed(path)
+    _check_unit(request, fed)
     writable_folder(request.output)
     net = bench.trained(path, (), request.seed, _no_report)
     knobs = settings(len(bench.data.x_train), multiply_adds(net))
@@ -154,12 +169,35 @@ def _by_training(bench: Bench, path: str, settings: Callable[[int, int], Setting
         found=found,
         stop=study.stop,
         skipped=skipped,
-        notes=fitted.notes,
+        notes=(*bench.data.notes, *fitted.notes),
+        warnings=(*bench.data.warnings, *fitted.warnings),
         left_alone={name: alone for name, recipe in recipes.items() if (alone := left_alone(net, recipe))},
         shared=[name for name, recipe in recipes.items() if recipe.shares_values],
         parameters=int(net.count_params()),
-        fed=bench.fed(path),
+        fed=fed,
     )
+
+
+def _check_unit(request: Asked, fed: Dataset) -> None:
+    if request.per_cent and not fed.of_values:
+        raise ValueError(
+            "--max-drop is in %, of what is left open: accuracy is lost in points, such as 0.5pp"
+        )
+
+
+def gained(measured: Iterable[Candidate], data: Dataset) -> list[str]:
+    """What is said where fine-tuning finds far more than the model knows."""
+    given, best = (
+        max((getattr(form, f"{name}_accuracy") for form in measured), default=0.0)
+        for name in ("baseline", "validation")
+    )
+    most = max(MOST_GAIN, 1.5 / len(data.y_val) ** 0.5)
+    if data.task == "values" or data.outputs or best - given <= most:
+        return []
+    return [
+        f"the model has {given:.1%} of the validation images right, and after fine-tuning up to {best:.1%}: "
+        "were its inputs prepared in another way when it was trained?"
+    ]
 
 
 def ordered(recipes: Mapping[str, Recipe], objective: Objective) -> list[list[str]]:

@@ -9,13 +9,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from nbconvert.filters import markdown2html
 
+from ..data.labels import variance
 from ..evidence.placing import label_points, make_room
 from ..evidence.style import DPI, GREY, STYLE, WIDTH, method_of
-from ..files import running
 from ..runtimes.deployment import BASELINE
 from ..runtimes.smallest import Candidate
 from . import command
 from .command import Answer, Request
+from .feeding import feeding
 
 PAGE, PICTURE = "report.html", "report.png"
 #: What the picture's lower axis shows, by the objective.
@@ -72,6 +73,7 @@ def markdown(answer: Answer, request: Request, files: list[str], title: str) -> 
             "",
             *_answer(answer, request, files),
             "",
+            *(f"**Mind:** {warning}.\n" for warning in answer.warnings),
             f"![Every form]({PICTURE})",
             "",
             "## What was asked",
@@ -79,16 +81,15 @@ def markdown(answer: Answer, request: Request, files: list[str], title: str) -> 
             f"- model: `{request.model}`, {answer.parameters:,} parameters, batch normalization folded",
             f"- data: `{request.data}`",
             f"- smallest by {request.objective}, within {request.minutes:g} minutes",
-            f"- limits: {'; '.join(_limits(request))}",
+            f"- limits: {'; '.join(_limits(request, of_values=answer.data.of_values))}",
             *(f"- {note}" for note in answer.notes),
             "",
-            *_feeding(answer),
+            *_fed(answer),
             "## Every form",
             "",
             *_table(answer, request),
             "",
-            f"Accuracies are of {answer.images:,} validation images, where one image is "
-            f"{100 / answer.images:.2f} pp. Flash is the file itself; TFLite Micro's kernels come on top. "
+            f"{_measured(answer)} Flash is the file itself; TFLite Micro's kernels come on top. "
             "Coded is the file under the coder that makes it shortest, as it is sent.",
             *_left_out(answer),
             "",
@@ -132,10 +133,45 @@ def sentence(answer: Answer, folder: Path, files: list[str]) -> str:
     form = answer.choice.form
     if form is None or not answer.choice.fits:
         return f"{answer.choice}"
-    return (
-        f"{folder / files[0]}: {form.name}, {form.flash_bytes:,} bytes, "
-        f"{_points(form)} pp of validation accuracy"
+    what = (
+        "% of the float model's error on validation data" if form.of_values else "pp of validation accuracy"
     )
+    return f"{folder / files[0]}: {form.name}, {form.flash_bytes:,} bytes, {_points(form)} {what}"
+
+
+def _measured(answer: Answer) -> str:
+    """What the forms are compared by."""
+    count = len(answer.data.y_val)
+    if answer.data.of_values:
+        return f"The error is the mean squared one of {count:,} validation inputs."
+    return f"Accuracies are of {count:,} validation images, where one image is {100 / count:.2f} pp."
+
+
+def _qualities(answer: Answer, form: Candidate) -> list[str]:
+    """Rows of the float model's quality beside the chosen form's."""
+    chosen, baseline = answer.outcome(form.name).record, answer.outcomes[BASELINE].record
+    pairs = {
+        "validation": (baseline.validation_accuracy, form.validation_accuracy),
+        "test": (baseline.accuracy, chosen.accuracy),
+    }
+    notes = {"validation": "", "test": " (scored once, no part in the choice)"}
+    if answer.data.outputs or not answer.data.of_values:
+        what = "mean score of the outputs" if answer.data.outputs else "accuracy"
+        return [
+            f"| {what}, {split} images{notes[split]} | {before:.2%} | {after:.2%} |"
+            for split, (before, after) in pairs.items()
+        ]
+    spreads = {"validation": variance(answer.data.y_val), "test": variance(answer.data.y_test)}
+    rows = [
+        f"| mean squared error, {split}{notes[split]} "
+        f"| {(1 - before) * spreads[split]:.4g} | {(1 - after) * spreads[split]:.4g} |"
+        for split, (before, after) in pairs.items()
+    ]
+    targets = answer.data.y_test.reshape(len(answer.data.y_test), -1)
+    absolute = [
+        float(np.mean(np.abs(answer.outcome(name).predictions - targets))) for name in (BASELINE, form.name)
+    ]
+    return [*rows, f"| mean absolute error, test | {absolute[0]:.4g} | {absolute[1]:.4g} |"]
 
 
 def _answer(answer: Answer, request: Request, files: list[str]) -> list[str]:
@@ -148,7 +184,7 @@ def _answer(answer: Answer, request: Request, files: list[str]) -> list[str]:
             "",
             *(f"- {broken}" for broken in choice.broken),
         ]
-    chosen, baseline = answer.outcome(form.name).record, answer.outcomes[BASELINE].record
+    baseline = answer.outcomes[BASELINE].record
     times = baseline.file_bytes / form.flash_bytes
     return [
         f"**`{files[0]}`** is the smallest of {choice.fitting} forms within the limits, by "
@@ -158,10 +194,7 @@ def _answer(answer: Answer, request: Request, files: list[str]) -> list[str]:
         "",
         "| | float model | this file |",
         "|---|---:|---:|",
-        f"| accuracy, validation images | {baseline.validation_accuracy:.2%} "
-        f"| {form.validation_accuracy:.2%} |",
-        f"| accuracy, test images (scored once, no part in the choice) | {baseline.accuracy:.2%} "
-        f"| {chosen.accuracy:.2%} |",
+        *_qualities(answer, form),
         *([f"| arena, bytes | | {form.arena_bytes:,} |"] if form.arena_bytes is not None else []),
         *([f"| latency here, us an image | | {form.latency_us:,.1f} |"] if form.latency_us else []),
         "",
@@ -169,44 +202,23 @@ def _answer(answer: Answer, request: Request, files: list[str]) -> list[str]:
     ]
 
 
-def _feeding(answer: Answer) -> list[str]:
-    """A line of code for an image as the model took it, and what comes out."""
+def _fed(answer: Answer) -> list[str]:
     form = answer.choice.form
     if form is None or not answer.choice.fits or b"TFLM_DECODE" in answer.contents[form.name]:
         return []
-    details = running.io_details(answer.contents[form.name])
-    line = 'x.astype("float32")'
-    if details.input_scale:
-        limits = np.iinfo(details.input_dtype)
-        shifted = f"x / {details.input_scale!r} + {details.input_zero_point}"
-        line = (
-            f'numpy.clip(numpy.rint({shifted}), {limits.min}, {limits.max}).astype("{details.input_dtype}")'
-        )
-    given = "interpreter.get_tensor(outputs[0]['index'])"
-    if details.output_scale:
-        given = f"({given}.astype(float) - {details.output_zero_point}) * {details.output_scale!r}"
-    return [
-        "## Feeding it",
-        "",
-        f"`x` is what the model took, of the same range, with the batch in front: "
-        f"{' x '.join(map(str, answer.input_shape))} numbers an image.",
-        "",
-        "```python",
-        f"interpreter.set_tensor(inputs[0]['index'], {line})",
-        "interpreter.invoke()",
-        f"outputs = {given}",
-        "```",
-        "",
-    ]
+    return feeding(answer.contents[form.name])
 
 
 def _points(form: Candidate) -> str:
-    """What a form gains on validation images, in percentage points, without a minus before nothing."""
-    return f"{round(-100 * form.drop, 2) + 0.0:+.2f}"
+    """What a form gains on validation images, in points, or by how much its error grows, in per cent."""
+    # without a minus before nothing
+    return f"{round((100 if form.of_values else -100) * form.drop, 2) + 0.0:+.2f}"
 
 
-def _limits(request: Request) -> list[str]:
+def _limits(request: Request, *, of_values: bool) -> list[str]:
     limits = [f"accuracy drop at most {100 * request.max_drop:.2f} pp"]
+    if of_values:
+        limits = [f"error at most {100 * request.max_drop:.2f} % above the float model's"]
     if request.max_flash is not None:
         limits.append(f"flash at most {request.max_flash:,.0f} bytes")
     if request.max_arena is not None:
@@ -217,6 +229,8 @@ def _limits(request: Request) -> list[str]:
 
 
 def _table(answer: Answer, request: Request) -> list[str]:
+    change = "error change, %" if answer.data.of_values else "accuracy change, pp"
+
     def row(form: Candidate) -> str:
         arena = f"{form.arena_bytes:,}" if form.arena_bytes is not None else ""
         latency = f"{form.latency_us:,.1f}" if form.latency_us is not None else ""
@@ -228,7 +242,7 @@ def _table(answer: Answer, request: Request) -> list[str]:
 
     forms = sorted(answer.candidates.values(), key=lambda form: (form.size(request.objective), form.name))
     return [
-        "| form | flash, bytes | coded, bytes | accuracy change, pp | arena, bytes | latency, us | runs |",
+        f"| form | flash, bytes | coded, bytes | {change} | arena, bytes | latency, us | runs |",
         "|---|---:|---:|---:|---:|---:|---|",
         *map(row, forms),
     ]

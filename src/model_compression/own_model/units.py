@@ -6,8 +6,8 @@ _NUMBER = re.compile(r"(\d+(?:\.\d+)?|\.\d+) ?([A-Za-z%]+)")
 
 BYTES = {"B": 1, "kB": 1000, "KB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2}
 MICROSECONDS = {"us": 1.0, "ms": 1e3, "s": 1e6}
-#: Percentage points: a percent sign would leave open of what.
-POINTS = {"pp": 0.01}
+#: Percentage points of accuracy, and per cent of an error.
+POINTS = {"pp": 0.01, "%": 0.01}
 
 
 def _parse(text: str, units: dict[str, float], example: str) -> float:
@@ -19,16 +19,16 @@ def _parse(text: str, units: dict[str, float], example: str) -> float:
     return float(found[1]) * units[found[2]]
 
 
-def parse_points(text: str) -> float:
-    """Percentage points as a fraction: "0.5pp" is 0.005.
+def parse_drop(text: str) -> tuple[float, str]:
+    """A fraction and its unit: "0.5pp" is (0.005, "pp"), percentage points; "5%" of an error (0.05, "%").
 
     Raises:
         ValueError: anything else, or more than 100.
     """
-    fraction = _parse(text, dict(POINTS), "0.5pp")
+    fraction = _parse(text, POINTS, "0.5pp")
     if fraction > 1:
-        raise ValueError(f"{text!r} is more than 100pp")
-    return fraction
+        raise ValueError(f"{text!r} is more than 100{'%' if text.endswith('%') else 'pp'}")
+    return fraction, "%" if text.endswith("%") else "pp"
 
 
 def parse_bytes(text: str) -> float:

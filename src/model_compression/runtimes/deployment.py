@@ -136,7 +136,9 @@ def _reason(fast: str, slow: str, tiny: str) -> str:
     return "; ".join(f"{runtime}: {reason}" for runtime, reason in refused.items() if reason)
 
 
-def candidates(measured: pd.DataFrame, files: Mapping[str, DeviceFile]) -> list[Candidate]:
+def candidates(
+    measured: pd.DataFrame, files: Mapping[str, DeviceFile], *, of_values: bool = False
+) -> list[Candidate]:
     """The forms for `smallest.smallest`, with what was measured of each."""
     return [
         Candidate(
@@ -150,6 +152,7 @@ def candidates(measured: pd.DataFrame, files: Mapping[str, DeviceFile]) -> list[
             runs_on_litert=row.runs_on_litert,
             runs_on_tflm=row.runs_on_tflm,
             why_not=row.reason,
+            of_values=of_values,
         )
         for row in measured.itertuples()
     ]

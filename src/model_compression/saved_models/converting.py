@@ -4,9 +4,11 @@ It is converted for one image a call, for which recurrent and attention layers b
 runs.
 """
 
+import json
 import os
+import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,23 +26,28 @@ class Converted:
 
     Attributes:
         contents: their bytes by form, of those that the converter could write.
-        answers: what the model itself gives for the images it was asked about, (n, ...).
+        inputs, outputs: names of the model's, in the order of the float file; empty where that was not asked.
+        answers: what the model itself gives for the images it was asked about, (n, numbers): the outputs in a
+            row, in that order.
     """
 
     contents: Mapping[str, bytes]
     answers: np.ndarray
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
 
 
 #: Forms that the converter writes of a model, and not of its float file: it knows recurrent layers as such.
 FORMS = ("float32", "dynamic_range", "int8")
 
 
-def convert(path: str, images: np.ndarray, forms: Sequence[str], *, legacy: bool) -> Converted:
+def convert(path: str, images: Mapping[str, np.ndarray], forms: Sequence[str], *, legacy: bool) -> Converted:
     """A saved model as .tflite files for one image a call.
 
     Args:
-        images: some inputs as the model takes them, float32 (n, ...): what it answers, what closes open
-            sizes, and what shows an integer form the range of each activation.
+        images: by the name of each input ("" for the only one) some as the model takes them, float32
+            (n, ...): what it answers, what closes open sizes, and what shows an integer form the range of
+            activations.
         forms: of `FORMS`.
         legacy: whether Keras 2 saved it.
     Raises:
@@ -48,34 +55,60 @@ def convert(path: str, images: np.ndarray, forms: Sequence[str], *, legacy: bool
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        np.savez(folder / "images.npz", allow_pickle=False, images=images, forms=np.array(list(forms)))
+        named = {f"input_{name}": array for name, array in images.items()}
+        np.savez(folder / "images.npz", allow_pickle=False, forms=np.array(list(forms)), **named)
         child.call("converting", path, name, legacy=legacy)
+        told = folder / "ends.json"
+        ends = json.loads(told.read_text()) if told.exists() else {"inputs": (), "outputs": ()}
         return Converted(
             contents={file.stem: file.read_bytes() for file in sorted(folder.glob("*.tflite"))},
-            answers=np.load(folder / "answers.npy", allow_pickle=False),
+            answers=np.load(folder / "answers.npy", allow_pickle=False) if told.exists() else np.empty(0),
+            **{name: tuple(each) for name, each in ends.items()},
         )
 
 
 # In the process of its own
 
 
-def _callable(path: str) -> tuple[Any, Any, list[tuple[tuple[int | None, ...], Any]]]:
-    """What computes a saved model, what has to live as long, and shape and dtype of each of its inputs."""
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """A loaded model.
+
+    Attributes:
+        call: gives the outputs for the inputs. holder: what has to live as long.
+        inputs: shape and dtype by name, in the order of the call. outputs: names; empty where they are told
+            by what the call gives.
+    """
+
+    call: Callable[..., Any]
+    holder: Any
+    inputs: Mapping[str, tuple[tuple[int | None, ...], Any]]
+    outputs: Sequence[str]
+
+
+def _load(path: str) -> _Model:
     import tensorflow as tf
 
     if os.path.isdir(path) and not _has_layers(path):
         loaded = tf.saved_model.load(path)
         function = loaded.signatures["serving_default"]
         ends = function.structured_input_signature[1]
-        shapes = [(tuple(spec.shape[1:]), spec.dtype) for spec in ends.values()]
-        return lambda *given: function(**dict(zip(ends, given, strict=True))), loaded, shapes
+        return _Model(
+            call=lambda *given: function(**dict(zip(ends, given, strict=True))),
+            holder=loaded,
+            inputs={name: (tuple(spec.shape[1:]), spec.dtype) for name, spec in ends.items()},
+            outputs=sorted(function.structured_outputs),
+        )
     model = load_model(path)
-    shapes = [(tuple(tensor.shape[1:]), tf.as_dtype(tensor.dtype)) for tensor in model.inputs]
-
-    def call(*given: Any) -> Any:
-        return model(given[0] if len(given) == 1 else list(given), training=False)
-
-    return call, model, shapes
+    return _Model(
+        call=lambda *given: model(given[0] if len(given) == 1 else list(given), training=False),
+        holder=model,
+        inputs={
+            str(tensor.name).partition(":")[0]: (tuple(tensor.shape[1:]), tf.as_dtype(tensor.dtype))
+            for tensor in model.inputs
+        },
+        outputs=list(getattr(model, "output_names", ("output",))),
+    )
 
 
 def _has_layers(path: str) -> bool:
@@ -87,31 +120,42 @@ def _has_layers(path: str) -> bool:
 
 
 def carry_out(path: str, folder: Path) -> None:
-    """Write the forms and FOLDER/answers.npy for FOLDER/images.npz."""
+    """Write the forms, FOLDER/answers.npy and FOLDER/ends.json for FOLDER/images.npz."""
     import tensorflow as tf
 
     with np.load(folder / "images.npz", allow_pickle=False) as arrays:
-        images, forms = arrays["images"], arrays["forms"].tolist()
-    call, holder, ends = _callable(path)
-    if len(ends) != 1:
-        raise UnsupportedModelError(f"the model has {len(ends)} inputs; allowed is one")
-    ((shape, dtype),) = ends
-    given = images.reshape(len(images), *(size or at for size, at in _zip(shape, images.shape[1:])))
+        forms = arrays["forms"].tolist()
+        images = {name[6:]: arrays[name] for name in arrays.files if name.startswith("input_")}
+    model = _load(path)
+    given = [
+        array.reshape(len(array), *(size or at for size, at in _zip(shape, array.shape[1:])))
+        for array, (shape, _) in zip(
+            _matched(images, tuple(model.inputs)), model.inputs.values(), strict=True
+        )
+    ]
+    kinds = [dtype for _, dtype in model.inputs.values()]
 
-    def scores(batch: Any) -> Any:
-        (output,) = tf.nest.flatten(call(batch))
-        return output
+    def scores(*batch: Any) -> list[Any]:
+        return tf.nest.flatten(model.call(*batch))
 
-    answers = [np.asarray(scores(tf.cast(image[None], dtype)))[0] for image in given[:ASKED]]
-    np.save(folder / "answers.npy", np.stack(answers))
-    spec = tf.TensorSpec((1, *given.shape[1:]), dtype)
-    function = tf.function(scores, input_signature=[spec], autograph=False).get_concrete_function()
+    def one(image: int) -> list[Any]:
+        return [tf.cast(array[image : image + 1], kind) for array, kind in zip(given, kinds, strict=True)]
+
+    answers = [
+        [np.asarray(output).reshape(-1) for output in scores(*one(image))]
+        for image in range(min(ASKED, len(given[0])))
+    ]
+    specs = [
+        tf.TensorSpec((1, *array.shape[1:]), kind, name=f"input_{k}")
+        for k, (array, kind) in enumerate(zip(given, kinds, strict=True))
+    ]
+    function = tf.function(scores, input_signature=specs, autograph=False).get_concrete_function()
     for form in forms:
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], holder)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model.holder)
         if form != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if form == "int8":
-            converter.representative_dataset = lambda: ([image[None]] for image in given)
+            converter.representative_dataset = lambda: (one(image) for image in range(len(given[0])))
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = converter.inference_output_type = tf.int8
         try:
@@ -120,6 +164,53 @@ def carry_out(path: str, folder: Path) -> None:
         except Exception:
             if form == "float32":
                 raise
+    if "float32" in forms:
+        content = (folder / "float32.tflite").read_bytes()
+        inputs, outputs = _order(content, one(0), answers[0])
+        ends = {
+            "inputs": [list(model.inputs)[k] for k in inputs], "outputs": [model.outputs[k] for k in outputs]
+        }  # fmt: skip
+        (folder / "ends.json").write_text(json.dumps(ends))
+        np.save(folder / "answers.npy", [np.concatenate([each[k] for k in outputs]) for each in answers])
+
+
+def _order(
+    content: bytes, given: Sequence[Any], answers: Sequence[np.ndarray]
+) -> tuple[list[int], list[int]]:
+    """Which of the model's inputs and outputs stands where in the file: the converter has its own order."""
+    import tensorflow as tf
+
+    interpreter = tf.lite.Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    sources = interpreter.get_input_details()
+    named = [re.search(r"input_(\d+)", source["name"]) for source in sources]
+    inputs = [int(name[1]) if name else k for k, name in enumerate(named)]
+    for source, k in zip(sources, inputs, strict=True):
+        interpreter.set_tensor(source["index"], given[k].numpy())
+    interpreter.invoke()
+    outputs: list[int] = []
+    for target in interpreter.get_output_details():
+        found = interpreter.get_tensor(target["index"]).reshape(-1)
+        left = [k for k, each in enumerate(answers) if k not in outputs and each.size == found.size]
+        outputs.append(min(left, key=lambda k: float(np.max(np.abs(answers[k] - found)))))
+    return inputs, outputs
+
+
+def _matched(images: Mapping[str, np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
+    """The arrays in the order of the model's inputs.
+
+    Raises:
+        UnsupportedModelError: other names than the model's, or another number.
+    """
+    if len(images) == len(names) == 1:
+        return list(images.values())
+    if set(images) != set(names):
+        wanted = ", ".join(f"x_train_{name}" for name in names) if len(names) > 1 else "x_train"
+        raise UnsupportedModelError(
+            f"the model has {len(names)} input{'s' * (len(names) > 1)}: allowed are arrays named {wanted}, "
+            "and so for x_test"
+        )
+    return [images[name] for name in names]
 
 
 #: Images whose answers are compared.

@@ -156,6 +156,11 @@ def _inspect_hdf5(path: Path) -> tuple[str, Mapping[str, Any]]:
         version = file.attrs.get("keras_version", b"2")
         config = file.attrs["model_config"]
     text, found = (value.decode() if isinstance(value, bytes) else str(value) for value in (config, version))
+    if found.startswith("1."):
+        raise UnsupportedModelError(
+            f"{path} was saved by Keras {found}, whose layers take other arguments; load it in Keras 2.2, "
+            "which reads both, and save it again with model.save('model.h5')"
+        )
     return found, json.loads(text)
 
 

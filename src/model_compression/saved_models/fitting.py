@@ -7,6 +7,7 @@ trained on smaller ones, by a factor that its first kernels hold meanwhile; see 
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import special
 
 from ..data.datasets import Dataset
 from ..quiet import quiet
@@ -32,7 +33,7 @@ class Fitted:
         scaled: layers that take the images times the factor: their kernels have to be multiplied by it for
             the net to take what the model took. carried: layers before them, which a factor passes through.
         ending: what makes the model's outputs of the net's scores: "softmax", "sigmoid" or "linear".
-        notes: what was decided, a sentence each.
+        notes: what was decided, a sentence each. warnings: what is to be minded.
     """
 
     net: Net
@@ -42,14 +43,15 @@ class Fitted:
     carried: tuple[str, ...]
     ending: str
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     def fed(self, data: Dataset) -> Dataset:
         """The data as the model, and its files, take them: float32 images."""
-        return with_images(data, self.range.fed)
+        return self.range.asked(data)
 
     def seen(self, data: Dataset) -> Dataset:
         """The data as the net is trained on them: float32 images."""
-        return with_images(data, lambda images: self.range.fed(images) * np.float32(self.factor))
+        return with_images(self.fed(data), lambda images: images * np.float32(self.factor))
 
 
 def pack(fitted: Fitted) -> bytes:
@@ -61,7 +63,7 @@ def pack(fitted: Fitted) -> bytes:
 def unpack(content: bytes) -> Fitted:
     """What `pack` wrote."""
     net, said = graphs.unpack(content)
-    said |= {name: tuple(said[name]) for name in ("scaled", "carried", "notes")}
+    said |= {name: tuple(said[name]) for name in ("scaled", "carried", "notes", "warnings")}
     found = said.pop("range")
     return Fitted(net=net, range=Range(**{**found, "shape": tuple(found["shape"])}), **said)
 
@@ -77,15 +79,18 @@ def fit_to(model: UserModel, data: Dataset) -> Fitted:
         UnsupportedModelError: images or classes that do not fit the model.
     """
     net = fold(_shaped(model.net, data.input_shape))
-    _check_outputs(net, data)
+    shape = tuple(size or 1 for size in net.input_shape)
+    reconstructs = check_outputs(net.output_shape, shape, data)
     built = to_keras(net)
+    squashed = model.ending == "sigmoid" and (reconstructs or data.task == "values")
 
     def scores(images: np.ndarray) -> np.ndarray:
         with quiet():
-            return np.asarray(built.predict(images, batch_size=500, verbose=0))
+            found = np.asarray(built.predict(images, batch_size=500, verbose=0))
+        return special.expit(found) if squashed else found
 
-    shape = tuple(size or 1 for size in net.input_shape)
-    chosen = choose(scores, data, shape, own=_own_scaling(model.net), probabilities=False)
+    own = _own_scaling(model.net)
+    chosen = choose(scores, data, shape, own=own, probabilities=False, reconstructs=reconstructs)
     fitted = Fitted(
         net=net,
         range=chosen.range,
@@ -93,7 +98,8 @@ def fit_to(model: UserModel, data: Dataset) -> Fitted:
         scaled=(),
         carried=(),
         ending=model.ending,
-        notes=(*chosen.notes, ENDING_NOTES[model.ending]),
+        notes=(*chosen.notes, *asked_notes(chosen.range), ENDING_NOTES[model.ending]),
+        warnings=chosen.warnings,
     )
     return _trainable(fitted, data)
 
@@ -106,19 +112,53 @@ ENDING_NOTES = {
 }
 
 
-def _check_outputs(net: Net, data: Dataset) -> None:
-    shape = net.output_shape
-    if len(shape) != 1 or shape[0] is None:
-        said = " x ".join("?" if size is None else str(size) for size in shape)
+def asked_notes(range: Range) -> tuple[str, ...]:
+    """What is said where a model is asked for its inputs."""
+    said = "the model gives as many numbers as it takes: it is asked for its inputs, and the labels are left"
+    return () if range.asks == "answers" else (said,)
+
+
+def check_outputs(outputs: tuple[int | None, ...], inputs: tuple[int, ...], data: Dataset) -> bool:
+    """Whether a model reconstructs its inputs, for it does not give what the data ask for.
+
+    Args:
+        outputs, inputs: shapes of one.
+    Raises:
+        ValuesError: one number, for labels that are numbers.
+        UnsupportedModelError: it gives neither.
+    """
+    said = " x ".join("?" if size is None else str(size) for size in outputs)
+    count = int(np.prod([size or 0 for size in outputs]))
+    flat = len(outputs) == 1 or data.task == "values"
+    if (flat and count == data.classes) or (data.task == "binary" and outputs == (1,)):
+        return False
+    if count == np.prod(inputs):
+        return True
+    if len(outputs) != 1:
         raise UnsupportedModelError(
             f"the model's output is {said} an image; allowed is one score a class: end it with "
             "GlobalAveragePooling2D or Flatten, and Dense(classes)"
         )
-    if (2 if shape == (1,) else shape[0]) != data.classes:
-        raise UnsupportedModelError(
-            f"the model gives {shape[0]} scores and the data have {data.classes} classes "
-            f"(labels 0 to {data.classes - 1}); allowed is one score a class"
+    if outputs == (1,) and data.task == "classes":
+        raise ValuesError(
+            f"the model gives one score and the data have {data.classes} classes; allowed is one score a "
+            "class; values to predict are floats: y_train.astype('float32')"
         )
+    if data.task in ("values", "multilabel"):
+        raise UnsupportedModelError(
+            f"the model gives {said} numbers and y_train holds {data.classes} an input; allowed is as many"
+        )
+    read = "".join(f"; {note}" for note in data.notes if note.startswith("the labels of"))
+    fewer = "; add images of the others to the data, or leave their scores out of the model"
+    raise UnsupportedModelError(
+        f"the model gives {said} scores and the data have {data.classes} classes "
+        f"(labels 0 to {data.classes - 1}); allowed is one score a class{read}"
+        + (fewer if count > data.classes else "")
+    )
+
+
+class ValuesError(UnsupportedModelError):
+    """A model of one output for labels that are numbers: they may be values to predict."""
 
 
 def _own_scaling(net: Net) -> str:

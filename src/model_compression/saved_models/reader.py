@@ -40,7 +40,7 @@ def read(model: Any) -> Net:
         )
     for what, ends in (("inputs", model.inputs), ("outputs", model.outputs)):
         if len(ends) != 1:
-            raise UnsupportedModelError(
+            raise NotRebuiltError(
                 f"the model has {len(ends)} {what}; allowed is one: build keras.Model(image, scores) from "
                 "its layers and save that"
             )

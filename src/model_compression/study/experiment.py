@@ -30,8 +30,8 @@ Report = Callable[[str, str, float], None]
 
 
 @functools.lru_cache(maxsize=2)
-def _dataset(name: str, data_dir: str, train_images: int | None) -> Dataset:
-    return load_dataset(name, data_dir=data_dir).take(train_images)
+def _dataset(name: str, data_dir: str, train_images: int | None, values: bool) -> Dataset:
+    return load_dataset(name, data_dir=data_dir, values=values).take(train_images)
 
 
 @functools.lru_cache(maxsize=4)
@@ -52,6 +52,7 @@ class Bench:
     Args:
         dataset: a name or path that `load_dataset` takes.
         train_images: the first so many; None for all.
+        values: take whole numbers for values to predict, see `load_dataset`.
         cache_dir, data_dir: folders.
     """
 
@@ -59,11 +60,12 @@ class Bench:
     cache_dir: str
     data_dir: str = "data"
     train_images: int | None = None
+    values: bool = False
 
     @property
     def data(self) -> Dataset:
         """The images, loaded once a process."""
-        return _dataset(self.dataset, self.data_dir, self.train_images)
+        return _dataset(self.dataset, self.data_dir, self.train_images, self.values)
 
     @property
     def store(self) -> Store:
@@ -252,7 +254,7 @@ class Bench:
         training.fit(
             model,
             images,
-            self.data.y_train,
+            self.seen(net).y_train,
             step.train,
             seed=seed,
             progress=progress,

@@ -57,7 +57,9 @@ def export(
         return training.outputs(model, images) if is_h5 else running.logits(content, images)
 
     def labels(outputs: np.ndarray) -> np.ndarray:
-        return training.labels(model, outputs) if is_h5 else running.labels(content, outputs)
+        if is_h5:
+            return training.labels(model, outputs, task=data.task)
+        return running.labels(content, outputs, task=data.task)
 
     found = scores(scale(data.x_test))
     predicted = labels(found)
@@ -71,12 +73,14 @@ def export(
         converted_bytes=len(converted),
         **sizes(content, running.allocated_graph(twin)),
     )
-    return Outcome(
-        record=record,
-        content=content,
-        predictions=predicted.astype(np.uint16),
-        scores=found.astype(np.float16),
-    )
+    return Outcome(record=record, content=content, **answered(predicted, found))
+
+
+def answered(predicted: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
+    """The fields of an outcome that hold what its file said of the test images; see `Outcome`."""
+    if predicted.dtype.kind == "f":
+        return {"predictions": predicted, "scores": scores}
+    return {"predictions": predicted.astype(np.uint16), "scores": scores.astype(np.float16)}
 
 
 def pack(outcome: Outcome, suffix: str) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What one recipe gave with one seed. Sizes in bytes, accuracies as fractions.
+    """What one recipe gave with one seed. Sizes in bytes, accuracies as fractions, see `labels.right`.
 
     Attributes:
         converted_bytes: the file as the converter writes it; file_bytes: without what no interpreter reads.
@@ -42,7 +42,9 @@ class Outcome:
     """A record with the file's bytes and what it answered to the test images.
 
     Attributes:
-        predictions: labels, uint16 (n,). scores: outputs as the file gave them, float16 (n, outputs).
+        predictions: labels, uint16 (n,), or (n, labels) where an image can have several; float32 (n, ...)
+            where values were asked for. scores: outputs as the file gave them, float16 (n, outputs), of
+            values float32.
     """
 
     record: Record

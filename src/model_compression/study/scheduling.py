@@ -8,6 +8,7 @@ only the task that it was at is run again.
 import contextlib
 import functools
 import gc
+import logging
 import os
 import threading
 import time
@@ -38,7 +39,11 @@ def _report(key: str, title: str, done: float) -> None:
 
 @functools.cache
 def _settle() -> None:
-    """What is imported stays: the collections to come need not look through it each time."""
+    """What is imported stays: the collections to come need not look through it each time.
+
+    A recipe that fails is told once, with its reason, and not beside that by the worker's whole traceback.
+    """
+    logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
     gc.collect()
     gc.freeze()
 
