@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model_compression.frontier import tables, transfer
+from model_compression.frontier import study, tables, transfer
 from model_compression.frontier.transfer import PAIRS, Pair
 from model_compression.study.catalogue import catalogue, control_of
+from model_compression.study.experiment import Bench
 
 
 def test_five_pairs_of_at_least_twelve_forms_each_with_its_control() -> None:
@@ -103,3 +104,15 @@ def test_plans_are_our_rows_alone() -> None:
     made = {"net": ["n", "m"], "method": "price-1", "source": [tables.OURS, "a paper"]}
     table = pd.DataFrame(made).reindex(columns=tables.COLUMNS)
     assert transfer.of_plans(table)["name"].tolist() == ["n-price-1"]
+
+
+def test_table_of_an_earlier_version_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    part, bench = study.PARTS["rotated-forms"], Bench(dataset="none", cache_dir=str(tmp_path))
+    message = "all-forms.csv is missing, or of an earlier version: run make results first$"
+    with pytest.raises(ValueError, match=message):
+        study.run(part, bench, results=tmp_path)
+    (tmp_path / "all-forms.csv").write_text("recipe,accuracy_mean\n")
+    with pytest.raises(ValueError, match=message):
+        study.run(part, bench, results=tmp_path)
+    (tmp_path / "all-forms.csv").write_text("recipe,accuracy_ci_high\n")
+    part.check(tmp_path)

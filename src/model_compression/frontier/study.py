@@ -27,11 +27,13 @@ class Part:
     Attributes:
         recipes: by name, in the order in which they are wanted.
         write: puts what a study found into the tables of a folder of results.
+        check: refuses a folder of results that the part cannot be written to, before it is computed.
         first_seed: the others follow from it. n_seeds: how many, where the command names no number.
     """
 
     recipes: Callable[[Dataset], Mapping[str, Recipe]]
     write: Callable[[Study, Path], None]
+    check: Callable[[Path], None] = lambda results: None
     dataset: str = "mnist"
     first_seed: int = 0
     n_seeds: int = 5
@@ -119,10 +121,14 @@ PARTS: dict[str, Part] = {
         dataset="mnist_rotated",
         recipes=lambda data: transfer.all_notebook_forms(),
         write=transfer.write_rotated_forms,
+        check=functools.partial(transfer.check_beside, "all-forms", "accuracy_ci_high", "make results"),
         first_seed=transfer.FIRST_SEED,
     ),
     "rotated-plans": Part(
-        dataset="mnist_rotated", recipes=lambda data: plans.points(), write=transfer.write_rotated_plans
+        dataset="mnist_rotated",
+        recipes=lambda data: plans.points(),
+        write=transfer.write_rotated_plans,
+        check=functools.partial(transfer.check_beside, "frontier", "error_low_pct", "make study"),
     ),
 }
 #: Names for several parts.
@@ -154,6 +160,7 @@ def run(
     Args:
         n_seeds: at least 1; None for the part's own.
     """
+    part.check(results)
     wanted = seeds(part.first_seed, part.n_seeds if n_seeds is None else n_seeds)
     study = Study(bench, part.recipes(bench.data), wanted, n_workers=n_workers).start()
     part.write(study, results)

@@ -137,6 +137,17 @@ def of_plans(table: pd.DataFrame) -> pd.DataFrame:
     return ours[columns].assign(name=ours["net"] + "-" + ours["method"])
 
 
+def check_beside(table: str, column: str, target: str, results: Path) -> None:
+    """Refuse, before anything is computed, a table of results that nothing could be set beside.
+
+    Raises:
+        ValueError: the table is not there, or is of a version that had no such column.
+    """
+    path = results / f"{table}.csv"
+    if not path.exists() or column not in pd.read_csv(path, nrows=0):
+        raise ValueError(f"{path} is missing, or of an earlier version: run {target} first")
+
+
 def write_rotated_forms(study: Study, results: Path) -> None:
     """Set all forms beside the rows of `all-forms.csv`, in `rotated.csv`."""
     there = all_forms(beside_controls(_whole(study), study.recipes), study.bench.data.y_test)
