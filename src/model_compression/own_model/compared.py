@@ -176,18 +176,19 @@ def _figures(
 
 
 def picture(table: pd.DataFrame) -> Figure:
-    """Bytes of each tool's file, as it is and coded, for each model."""
+    """Bytes of each tool's file, as it is and coded, in % of TFLiteConverter's, for each model."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 1.2 + 0.55 * len(table)), layout="constrained")
         places = np.arange(len(table))
-        titles = {"flash": "bytes of the file", "download": "bytes of the file, coded"}
+        titles = {"flash": "bytes of the file, %", "download": "bytes of the file, coded, %"}
         for axes, (objective, title) in zip(figure.subplots(1, 2, sharey=True), titles.items(), strict=True):
             for shift, (tool, label), colour in zip(
                 (-0.25, 0, 0.25), TOOLS.items(), (GREY, BLUE, GREEN), strict=True
             ):
                 sizes = table.get(f"{tool}_{objective}_bytes", pd.Series(np.nan, index=table.index))
-                axes.barh(places + shift, sizes, height=0.23, color=colour, label=label)
-            axes.set(xscale="log", xlabel=title, yticks=places, yticklabels=table["model"])
+                whole = table[f"converter_{objective}_bytes"]
+                axes.barh(places + shift, 100 * sizes / whole, height=0.23, color=colour, label=label)
+            axes.set(xlabel=title, yticks=places, yticklabels=table["model"])
         axes.invert_yaxis()
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
