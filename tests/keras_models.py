@@ -115,6 +115,7 @@ def main() -> None:
         "bare_3": keras.ops.sin(image),
         "hard_3": keras.layers.Conv2D(2, 3, activation="hard_sigmoid")(image),
         "lambda_3": keras.layers.Lambda(abs)(image),
+        "attention_3": keras.layers.MultiHeadAttention(2, 4)(*[keras.layers.Reshape((4, 4))(image)] * 2),
     }.items():
         keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(x))).save(folder / f"{name}.keras")
 

@@ -16,7 +16,8 @@ from conftest import exactly
 from keras_models import CLASSES, NETS, save_both, save_data
 
 from model_compression.data.datasets import Dataset, load_dataset
-from model_compression.files import matching
+from model_compression.files import matching, running
+from model_compression.files.graph import read_graph
 from model_compression.saved_models import graphs
 from model_compression.saved_models.graphs import Net, NotRebuiltError, UnsupportedModelError
 
@@ -25,7 +26,16 @@ with warnings.catch_warnings():
     from model_compression.files import conversion, guard
     from model_compression.nets.keras2 import keras, tfmot
     from model_compression.quiet import quiet
-    from model_compression.saved_models import building, canonical, fitting, folding, loading, reader, taking
+    from model_compression.saved_models import (
+        building,
+        canonical,
+        converting,
+        fitting,
+        folding,
+        loading,
+        reader,
+        taking,
+    )
     from model_compression.saved_models import files as keras_files
     from model_compression.study import applicable
     from model_compression.study.catalogue import Settings, forms
@@ -473,6 +483,17 @@ def test_layers_that_are_code_are_refused(name: str, message: str, saved: Path) 
 def test_functions_that_differ_between_the_two_keras_are_written_out(saved: Path) -> None:
     kinds = [node.kind for node in loading.load(saved / "hard_3.keras").net.nodes]
     assert kinds == ["Conv2D", "Affine", "Activation", "Affine", "Flatten", "Dense"]
+
+
+def test_what_keras_3_alone_builds_is_converted_with_its_weights_in_the_file(saved: Path) -> None:
+    path = saved / "attention_3.keras"
+    with pytest.raises(NotRebuiltError, match="MultiHeadAttention"):
+        loading.load(path)
+    images = np.random.default_rng(0).normal(size=(3, 4, 4, 1)).astype(np.float32)
+    found = converting.convert(str(path), {"": images}, ("float32",), legacy=False)
+    content = found.contents["float32"]
+    assert not {"VAR_HANDLE", "READ_VARIABLE"} & {each.name for each in read_graph(content).operators}
+    np.testing.assert_allclose(running.logits(content, images), found.answers, atol=1e-5)
 
 
 def test_net_that_answers_otherwise_is_found(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,8 @@ def _load(path: str) -> _Model:
     model = load_model(path)
     return _Model(
         call=lambda *given: model(given[0] if len(given) == 1 else list(given), training=False),
-        holder=model,
+        # the weights of Keras 3 would stay variables, which an interpreter has no values for
+        holder=None if tf.keras.__version__.startswith("3") else model,
         inputs={
             str(tensor.name).partition(":")[0]: (tuple(tensor.shape[1:]), tf.as_dtype(tensor.dtype))
             for tensor in model.inputs
