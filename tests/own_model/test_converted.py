@@ -120,7 +120,10 @@ def test_two_inputs_leave_with_an_integer_file_that_agrees_with_the_model(tmp_pa
     data = _ends(inputs={"narrow": few, "wide": ROWS}, outputs={})
     source = converted.source(path, data, "it has two inputs")
     fed = converted.fed(source, data)
-    np.testing.assert_array_equal(fed.x_val, np.concatenate([ROWS.reshape(60, 24), few], axis=1))
+    rows = {"wide": ROWS.reshape(60, 24), "narrow": few}
+    expected = np.concatenate([rows[name] for name in source.inputs], axis=1)
+    np.testing.assert_array_equal(fed.x_val, expected)
+    assert f"the files' inputs are, in this order: {', '.join(source.inputs)}" in source.notes
     answers = np.asarray(model([ROWS, few]))
     for form, most in ((converted.BASELINE, 1e-5), ("int8", 0.05)):
         content = converted.outcome(source, form, fed, seed=0).content
@@ -147,14 +150,15 @@ def test_two_outputs_are_asked_for_what_each_is_and_scored_together(tmp_path: Pa
     source = converted.source(path, data, "it has two outputs")
     fed = converted.fed(source, data)
     exact = converted.outcome(source, converted.BASELINE, fed, seed=0)
-    np.testing.assert_allclose(
-        running.logits(exact.content, ROWS), np.concatenate([sizes, kinds], axis=1), atol=1e-5
+    given, answers = running.logits(exact.content, ROWS), {"size": sizes, "kind": kinds}
+    assert (
+        f"the files' outputs are, in this order: {', '.join(o.name for o in source.outputs)}" in source.notes
     )
+    for output in source.outputs:
+        np.testing.assert_allclose(given[:, output.columns], answers[output.name], atol=1e-5)
     assert exact.record.accuracy == pytest.approx(1, abs=1e-6)
     small = converted.outcome(source, "int8", fed, seed=0)
     assert 0.9 < small.record.accuracy < 1
-    message = (
-        "the model has 2 outputs: allowed are arrays named y_train_size, y_train_kind, and so for y_test"
-    )
+    message = "the model has 2 outputs: allowed are arrays named y_train_"
     with pytest.raises(UnsupportedModelError, match=message):
         converted.source(path, DATA, "it has two outputs")

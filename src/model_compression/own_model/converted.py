@@ -108,6 +108,9 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
     )
     notes = (why, *chosen.notes, *asked_notes(chosen.range))
     notes += tuple(dict.fromkeys(ENDING_NOTES[each.ending] for each in outputs))
+    for what, order in (("inputs", inputs), ("outputs", [each.name for each in outputs])):
+        if len(order) > 1:
+            notes += (f"the files' {what} are, in this order: {', '.join(order)}",)
     if any(operator.name.endswith("_LSTM") for operator in read_graph(content).operators):
         notes += ("its files remember: call interpreter.reset_all_variables() before each image",)
     shown = chosen.range.fed(data.x_train[:REPRESENTATIVE_IMAGES])
