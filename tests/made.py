@@ -88,22 +88,6 @@ FORMS = pd.DataFrame(
 )  # fmt: skip
 
 
-def comparison() -> pd.DataFrame:
-    """Ten files, several of them on nearly one spot."""
-    names = [
-        "non_quantized.h5", "non_quantized.tflite", "longer_trained.tflite", "post_training_quantized.tflite",
-        "int8.tflite", "quantization_aware_trained.tflite", "float16.tflite", "pruned.tflite",
-        "pruned_quantized.tflite", "pruned_quantization_aware.tflite",
-    ]  # fmt: skip
-    return pd.DataFrame(
-        {
-            "model_file": names,
-            "zip_bytes": [77648, 77142, 77056, 21972, 21708, 21341, 39349, 22862, 8218, 8564],
-            "accuracy": [0.983, 0.983, 0.9849, 0.983, 0.9831, 0.985, 0.983, 0.975, 0.975, 0.977],
-        }
-    )
-
-
 def crowded_forms() -> pd.DataFrame:
     """24 forms in three crowds, as the study's are."""
     rows = [FORMS.assign(recipe=FORMS.recipe + f"_{index}") for index in range(4)]

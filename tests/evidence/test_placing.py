@@ -2,7 +2,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from made import FORMS, Drawn, comparison, crowded_forms
+from made import FORMS, Drawn, crowded_forms
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
@@ -30,7 +30,7 @@ def drawn_lines(axes: Axes) -> list[np.ndarray]:
 
 
 FIGURES = {
-    "accuracy": lambda: plots.accuracy_against_bytes(comparison()),
+    "few": lambda: plots.error_against_bytes(FORMS),
     "error": lambda: plots.error_against_bytes(crowded_forms()),
 }
 
@@ -64,7 +64,7 @@ def test_no_name_lies_on_a_line_or_a_point(axes: Axes) -> None:
 
 
 def test_points_spread_over_the_axes_and_tick_labels_lie_apart(axes: Axes) -> None:
-    points = np.array([label.xy[0] for label in axes.texts])
+    points = np.concatenate([bars.lines[0].get_xdata() for bars in axes.containers])
     left, right = axes.get_xlim()
     assert (points.min() / left, right / points.max()) == (pytest.approx(1.2), pytest.approx(1.9))
     ticks = [

@@ -3,8 +3,10 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from made import FORMS, Drawn, comparison, crowded_forms
+from conftest import exactly
+from made import FORMS, Drawn, crowded_forms
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
@@ -13,6 +15,7 @@ from model_compression.evidence.tables import WIDTH
 
 GENERATOR = np.random.default_rng(0)
 IMAGES = GENERATOR.integers(0, 256, (15, 28, 28), np.uint8)
+SIGNALS = GENERATOR.normal(size=(15, 40, 2))
 BEFORE = {
     "conv2d": GENERATOR.normal(size=(3, 3, 1, 12)).astype(np.float32),
     "dense": GENERATOR.normal(size=(2028, 10)).astype(np.float32),
@@ -26,11 +29,24 @@ def half_of(kernels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
+def changes(verdicts: list[str], **columns: list[object]) -> pd.DataFrame:
+    """Rows with a change each, -1, 0, 1 and so on, and an interval of half a point."""
+    value = np.arange(len(verdicts)) - 1.0
+    table = pd.DataFrame(columns | {"change_pp": value, "verdict": verdicts})
+    return table.assign(change_ci_low_pp=value - 0.5, change_ci_high_pp=value + 0.5)
+
+
+RIVALS = changes(
+    ["worse", "undecided", "better", "worse"],
+    recipe=["pruned", "pruned", "clustered_8", "clustered_8"],
+    against=["small dense net", "lottery ticket", "small dense net", "lottery ticket"],
+)
 FIGURES = {
-    "digits": lambda: plots.digits(IMAGES, np.arange(15)),
+    "digits": lambda: plots.examples(IMAGES, np.arange(15), "image"),
     "histograms": lambda: plots.weights_before_after(BEFORE, half_of(BEFORE)),
-    "filters": lambda: plots.kernel_images(BEFORE["conv2d"], half_of(BEFORE)["conv2d"]),
-    "accuracy": lambda: plots.accuracy_against_bytes(comparison()),
+    "signals": lambda: plots.examples(SIGNALS, np.arange(15), "signal"),
+    "tables": lambda: plots.examples(SIGNALS[..., 0], np.arange(15), "table"),
+    "rivals": lambda: plots.pruned_or_small(RIVALS),
     "error": lambda: plots.error_against_bytes(crowded_forms()),
 }
 
@@ -81,12 +97,12 @@ def test_pareto_agrees_with_a_scan_by_bytes() -> None:
 
 
 def test_fewer_images_than_columns_are_all_shown() -> None:
-    figure = plots.digits(IMAGES[:2], ["8 → 3", "4 → 9"])
+    figure = plots.examples(IMAGES[:2], ["8 → 3", "4 → 9"], "image")
     assert [axes.get_title() for axes in figure.axes if axes.images] == ["8 → 3", "4 → 9"]
 
 
 def test_digits_show_the_first_images_under_their_labels() -> None:
-    figure = plots.digits(IMAGES[..., None], np.arange(15), columns=5)
+    figure = plots.examples(IMAGES[..., None], np.arange(15), "image", columns=5)
     assert [axes.get_title() for axes in figure.axes] == ["0", "1", "2", "3", "4"]
     np.testing.assert_array_equal(figure.axes[4].images[0].get_array(), IMAGES[4])
 
@@ -107,35 +123,10 @@ def test_histogram_of_one_layer_is_drawn() -> None:
     assert len(plots.weights_before_after(one, half_of(one)).axes) == 1
 
 
-def test_filters_leave_out_the_weights_that_are_gone() -> None:
-    kernel = BEFORE["conv2d"]
-    figure = plots.kernel_images(kernel, half_of(BEFORE)["conv2d"])
-    above, below = figure.axes[:12], figure.axes[12:]
-    assert [axes.get_ylabel() for axes in (above[0], below[0])] == ["before", "after"]
-    np.testing.assert_array_equal(above[5].images[0].get_array(), kernel[:, :, 0, 5])
-    gone = np.ma.getmaskarray(below[5].images[0].get_array())
-    np.testing.assert_array_equal(gone, np.arange(108).reshape(3, 3, 1, 12)[:, :, 0, 5] % 2 == 0)
-
-
-def test_filters_before_and_after_share_their_colours() -> None:
-    figure = plots.kernel_images(BEFORE["conv2d"], half_of(BEFORE)["conv2d"])
-    limit = float(np.abs(BEFORE["conv2d"]).max())
-    assert {axes.images[0].get_clim() for axes in figure.axes} == {(-limit, limit)}
-
-
-def test_accuracy_plot_has_a_named_point_a_file() -> None:
-    table = comparison()
-    figure = plots.accuracy_against_bytes(table)
-    offsets = np.asarray(figure.axes[0].collections[0].get_offsets())
-    np.testing.assert_allclose(offsets, np.column_stack([table.zip_bytes, 100 * table.accuracy]))
-    named = labels_of(figure)
-    assert set(named) == {name.removesuffix(".tflite") for name in table.model_file}
-    assert named["int8"].xy == (21708, pytest.approx(98.31))
-
-
 def test_error_plot_shows_methods_intervals_and_the_front_of_all() -> None:
     figure = plots.error_against_bytes(FORMS)
     (axes,) = figure.axes
+    # the front and the least error of each method: here, all
     assert set(labels_of(figure)) == set(FORMS.recipe)
     shown = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     assert set(shown) == {
@@ -182,8 +173,48 @@ def test_arrays_stay_as_they_were() -> None:
     before = {name: kernel.copy() for name, kernel in BEFORE.items()}
     after, table = half_of(BEFORE), FORMS.copy()
     plots.weights_before_after(before, after)
-    plots.kernel_images(before["conv2d"], after["conv2d"])
     plots.error_against_bytes(table)
     np.testing.assert_equal(before, BEFORE)
     np.testing.assert_equal(after, half_of(BEFORE))
     pd.testing.assert_frame_equal(table, FORMS)
+
+
+def test_verdicts_are_counted_in_one_order() -> None:
+    said = pd.Series(["undecided", "", "equivalent", "worse", "worse"])
+    assert plots.counted(said) == "2 worse, 1 equivalent, 1 undecided"
+    assert plots.counted(pd.Series([""])) == "no test"
+
+
+def marks(figure: Figure) -> list[tuple[float, float, str, bool]]:
+    """Value, place, colour and whether it is filled, of each mark of the first axes."""
+    bars = [each for each in figure.axes[0].containers if isinstance(each, ErrorbarContainer)]
+    found = []
+    for bar in bars:
+        line = bar.lines[0]
+        (x,), (y,) = line.get_data()
+        found.append((float(x), float(y), line.get_color(), line.get_markerfacecolor() != "white"))
+    return found
+
+
+def test_each_row_is_a_mark_filled_where_it_is_decided() -> None:
+    found = marks(figure := plots.pruned_or_small(RIVALS))
+    assert [value for value, *_ in found] == [-1, 0, 1, 2]
+    assert [filled for *_, filled in found] == [True, False, True, True]
+    assert [place for _, place, *_ in found] == [0, 1, 2, 3]
+    assert len({colour for _, _, colour, _ in found}) == 2
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert names == ["pruned", "", "clustered_8", ""]
+
+
+def test_title_counts_the_verdicts_of_each_rival() -> None:
+    title = plots.pruned_or_small(RIVALS).axes[0].get_title()
+    assert title.splitlines()[1:] == [
+        "small dense net: 1 worse, 1 better",
+        "lottery ticket: 1 worse, 1 undecided",
+    ]
+
+
+def test_more_series_than_colours_are_refused() -> None:
+    many = changes(["worse"] * 8, recipe=["a"] * 8, against=[f"rival {n}" for n in range(8)])
+    with pytest.raises(ValueError, match=exactly("8 series; allowed: 7, a colour each")):
+        plots.pruned_or_small(many)

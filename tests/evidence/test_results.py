@@ -81,12 +81,9 @@ def knobs() -> dict[str, object]:
 
 
 def pictures() -> list[str]:
-    """The local pictures that the README shows."""
-    return [
-        path
-        for path in re.findall(r"!\[[^]]*\]\(([^)\s]+)", README.read_text())
-        if not path.startswith("http")
-    ]
+    """The pictures that the README and the page of results show."""
+    pages = README.read_text() + run.RESULTS_PAGE.read_text().replace("(../", "(")
+    return re.findall(r"!\[[^]]*\]\(([^)\s]+)", pages)
 
 
 def medians(field: str, recipes: list[str]) -> pd.Series:
@@ -130,14 +127,15 @@ def test_answer_is_the_same_in_results_notebook_and_readme() -> None:
     (cell,) = (cell for cell in executed().cells if "answer" in cell.metadata.get("tags", []))
     assert block in cell.source
     assert run.answer_of(executed()) == said
-    assert block in README.read_text()
+    assert block in run.RESULTS_PAGE.read_text()
+    assert f"<!-- answer -->\n{summary.headline(said)}\n<!-- /answer -->" in README.read_text()
 
 
 def test_comparison_of_the_datasets_is_that_of_their_tables() -> None:
     if not run.comparable(RESULTS / run.OTHER):
         pytest.skip("results/fashion_mnist is of an earlier version: make fashion renews it")
     said = summary.compared(RESULTS, RESULTS / run.OTHER, ("MNIST", "Fashion-MNIST"))
-    assert f"<!-- datasets -->\n{said}\n<!-- /datasets -->" in README.read_text()
+    assert f"<!-- datasets -->\n{said}\n<!-- /datasets -->" in run.RESULTS_PAGE.read_text()
     for folder in (RESULTS, RESULTS / run.OTHER):
         assert pd.read_csv(folder / "records.csv")["seed"].nunique() == 5
 
@@ -161,9 +159,15 @@ def test_figures_that_the_notebook_prints_are_those_of_the_tables() -> None:
         assert f"{rows.accuracy[name]:.2%}" == f"{accuracy}%"
 
 
-def test_pictures_of_the_readme_exist() -> None:
-    assert len(pictures()) >= 4
-    assert [path for path in pictures() if not (README.parent / path).is_file()] == []
+@EXECUTED
+def test_notebook_and_pictures_stay_small() -> None:
+    assert NOTEBOOK.stat().st_size <= 1e6
+    assert sum(path.stat().st_size for path in RESULTS.glob("*.png")) <= 1.5e6
+
+
+def test_pages_show_pictures_and_no_other_page_has_them() -> None:
+    assert len(pictures()) >= 8
+    assert len(pictures()) == len(set(pictures()))
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ def made() -> dict[str, list[Outcome]]:
             "c.tflite", [80, 81, 85], zip_bytes=[790, 780, 830], dense_macs=[30, 30, 30]
         ),
         "small_dense_8": outcomes("h.tflite", [10, 10, 10], zip_bytes=[4000, 4000, 4000]),
-        "scratch_pruned_quantized": outcomes("d.tflite", [60, 62, 64]),
-        "scratch_longer_pruned_quantized": outcomes("e.tflite", [80, 82, 84]),
-        "lottery_pruned_quantized": outcomes("f.tflite", [95, 97, 99]),
+        "scratch_pruned": outcomes("d.tflite", [60, 62, 64]),
+        "scratch_longer_pruned": outcomes("e.tflite", [80, 82, 84]),
+        "lottery_pruned": outcomes("f.tflite", [95, 97, 99]),
     }
 
 
@@ -31,11 +31,19 @@ def test_each_form_stands_beside_each_of_its_rivals_and_the_nearest_small_net() 
     table = rivals.pruned_or_small(made(), NAMES, LABELS)
     assert list(zip(table.recipe, table.rival, strict=True)) == [
         ("pruned_quantized", "small_dense_4"),
-        *(("pruned_quantized", f"{kind}_pruned_quantized") for kind in rivals.RIVALS),
+        *(("pruned_quantized", f"{kind}_pruned") for kind in rivals.RIVALS),
         ("clustered_8", "small_dense_2"),
     ]
     assert table.accuracy_mean.tolist() == pytest.approx([0.82] * 4 + [271 / 300])
     assert table.rival_accuracy_mean.tolist()[1:4] == pytest.approx([0.62, 0.82, 0.97])
+
+
+def test_float_form_leaves_the_int8_rivals_to_its_int8_form() -> None:
+    found = made() | {"pruned": outcomes("i.tflite", [80, 82, 84])}
+    table = rivals.pruned_or_small(found, ("pruned", *NAMES), LABELS)
+    assert list(table.rival[table.recipe == "pruned"]) == ["small_dense_4"]
+    alone = rivals.pruned_or_small(found, ["pruned"], LABELS)
+    assert list(alone.rival) == ["small_dense_4", "scratch_pruned", "scratch_longer_pruned", "lottery_pruned"]
 
 
 def test_small_net_is_the_one_nearest_in_zipped_bytes_as_a_ratio() -> None:

@@ -43,12 +43,12 @@ def test_pruned_file_is_as_large_until_it_is_zipped(nets: Nets) -> None:
         }
     )
     assert list(table.columns) == ["model_file", "zeros", "file_bytes", "zip_bytes", "seen"]
-    assert table.model_file.tolist() == ["pruned.tflite", "pruned_quantized.tflite", "non_quantized.tflite"]
+    assert table.model_file.tolist() == ["pruned.tflite", "non_quantized.tflite", "pruned_quantized.tflite"]
     # 80 % of the 6,760 weights of the Dense kernel and 25 % of the 36 of the convolution
-    assert table.zeros.tolist()[::2] == [pytest.approx((5408 + 9) / 6796), 0]
-    assert table.zeros[1] >= table.zeros[0]
-    assert table.file_bytes[0] == table.file_bytes[2]
-    assert table.zip_bytes[0] < table.zip_bytes[2] / 2
+    assert table.zeros.tolist()[:2] == [pytest.approx((5408 + 9) / 6796), 0]
+    assert table.zeros[2] >= table.zeros[0]
+    assert table.file_bytes[0] == table.file_bytes[1]
+    assert table.zip_bytes[0] < table.zip_bytes[1] / 2
     assert table.seen.tolist() == ["1 of 1", "", ""]
     assert traps.happens(table)
 
@@ -78,8 +78,8 @@ def test_a_trap_that_one_seed_escapes_does_not_happen() -> None:
     assert table.seen[0] == "2 of 3"
     assert not traps.happens(table)
     # and the figures are the median seed's
-    assert table.file_bytes.tolist() == [1000, 250, 1000]
-    assert table.zeros.tolist() == pytest.approx([0.8, 0.8, 0])
+    assert table.file_bytes.tolist() == [1000, 1000, 250]
+    assert table.zeros.tolist() == pytest.approx([0.8, 0, 0.8])
 
 
 def test_a_trap_that_no_seed_falls_into_does_not_happen() -> None:

@@ -1,14 +1,18 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import Nets, exactly
+from made import outcome
 from scipy import special
+from tflite_models import tflite_file
 
 from model_compression.data.corruptions import CORRUPTIONS, corrupt
 from model_compression.data.datasets import scale
 from model_compression.evidence import statistics, who_pays
 from model_compression.files import running
+from model_compression.study.outcomes import Outcome
 
 #: 60 images of three classes.
 LABELS = np.repeat([0, 1, 4], 20)
@@ -22,9 +26,28 @@ def answers(*wrong: list[int]) -> np.ndarray:
     return predicted
 
 
+def made(**forms: np.ndarray) -> dict[str, list[Outcome]]:
+    """Outcomes with these predicted labels, by form; the control first."""
+    return {
+        name: [outcome(f"{name}.tflite", each, labels=LABELS) for each in predicted]
+        for name, predicted in forms.items()
+    }
+
+
+def scored(**forms: np.ndarray) -> dict[str, list[Outcome]]:
+    """Outcomes with these scores, (seeds, images, classes), by form."""
+    return {
+        name: [
+            replace(outcome(f"{name}.tflite", LABELS, labels=LABELS, content=tflite_file("int8")), scores=one)
+            for one in scores
+        ]
+        for name, scores in forms.items()
+    }
+
+
 def test_each_class_has_its_own_change() -> None:
     form, control = answers([0, 1, 2, 20], [0, 1, 2, 3]), answers([0], [])
-    table = who_pays.by_class(form, control, LABELS)
+    table = who_pays.by_class(made(control=control, form=form), LABELS)
     assert table["class"].tolist() == [0, 1, 4]
     assert table.images.tolist() == [20, 20, 20]
     assert table.accuracy.tolist() == pytest.approx([1 - 7 / 40, 1 - 1 / 40, 1])
@@ -39,7 +62,7 @@ def test_lost_images_are_those_that_all_controls_get_right_and_most_forms_do_not
     form = answers([1, 2, 3, 30], [2, 3, 30, 50], [3, 30])
     form[0, 30] = form[1, 30] = 9
     control = answers([], [], [50])
-    table = who_pays.lost(form, control, LABELS)
+    table = who_pays.lost(made(control=control, form=form), LABELS)
     # image 1 is lost by one seed of three, and a control errs on image 50
     assert table.to_dict("list") == {
         "image": [3, 30, 2],
@@ -51,7 +74,7 @@ def test_lost_images_are_those_that_all_controls_get_right_and_most_forms_do_not
 
 
 def test_half_of_the_seeds_is_not_most() -> None:
-    assert who_pays.lost(answers([1], []), answers([], []), LABELS).empty
+    assert who_pays.lost(made(control=answers([], []), form=answers([1], [])), LABELS).empty
 
 
 def test_calibration_error_by_hand() -> None:
@@ -91,7 +114,7 @@ def test_likelihoods_are_compared_with_the_first_form() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 50)
     first, other = rng.normal(size=(2, 50, 3)), rng.normal(size=(2, 50, 3))
-    table = who_pays.calibration({"float32": [*first], "int8": [*other]}, labels).set_index("recipe")
+    table = who_pays.calibration(scored(float32=first, int8=other), labels).set_index("recipe")
     assert table.loc["float32", ["nll_change", "nll_change_ci_low", "nll_change_ci_high"]].tolist() == [
         0,
         0,
@@ -110,7 +133,11 @@ def test_likelihoods_are_compared_with_the_first_form() -> None:
 def test_forms_are_asked_about_each_corruption(nets: Nets) -> None:
     images, labels = nets.data.x_test[:200], nets.data.y_test[:200]
     files = {"float32": [nets.file("baseline", "float32")], "int8": [nets.file("baseline", "int8")]}
-    table = who_pays.corrupted(files, images, labels, seed=3)
+    asked = {
+        name: [outcome(f"{name}.tflite", labels, labels=labels, content=content) for content in contents]
+        for name, contents in files.items()
+    }
+    table = who_pays.corrupted(asked, images, labels, seed=3)
     assert table.corruption.tolist() == [name for name in ("none", *CORRUPTIONS) for _ in range(2)]
     assert table.recipe.tolist() == ["float32", "int8"] * 6
     row = table[(table.corruption == "blur") & (table.recipe == "int8")].iloc[0]

@@ -1,3 +1,4 @@
+import re
 import statistics
 import subprocess
 import sys
@@ -101,6 +102,23 @@ def test_sections_come_in_the_order_that_a_reader_expects(committed: nbformat.No
     assert [heading for heading in headings if heading in expected] == expected
 
 
+def test_original_study_is_the_first_third(committed: nbformat.NotebookNode) -> None:
+    (beyond,) = (
+        number
+        for number, cell in enumerate(committed.cells)
+        if cell.source.startswith("# Beyond the original study")
+    )
+    assert beyond <= len(committed.cells) / 3
+
+
+def test_contents_link_to_headings_that_exist(committed: nbformat.NotebookNode) -> None:
+    words = "\n".join(cell.source for cell in committed.cells if cell.cell_type == "markdown")
+    anchors = {line.lstrip("# ").replace(" ", "-") for line in words.splitlines() if line.startswith("#")}
+    linked = re.findall(r"\]\(#(\S+?)\)", words.replace("\n", " "))
+    assert len(linked) >= 15
+    assert [link for link in linked if link not in anchors] == []
+
+
 # running notebooks
 
 
@@ -115,7 +133,7 @@ def small(*cells: str) -> nbformat.NotebookNode:
 
 SAYS = (
     "import sys\nprint('said', KNOB)\nprint('progress', file=sys.stderr)",
-    "from IPython.display import Markdown\nMarkdown('**new**')",
+    "from IPython.display import Markdown\nMarkdown('- **Baseline:** new\\n- **Other:** too')",
 )
 
 
@@ -125,9 +143,11 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(run, "NOTEBOOK", tmp_path / "small.ipynb")
     monkeypatch.setattr(run, "TWEAKED", tmp_path / "small.tweaked.ipynb")
     monkeypatch.setattr(run, "README", tmp_path / "README.md")
+    monkeypatch.setattr(run, "RESULTS_PAGE", tmp_path / "results.md")
     monkeypatch.setattr(run, "REPOSITORY", tmp_path)
     nbformat.write(small(*SAYS), tmp_path / "small.ipynb")
-    (tmp_path / "README.md").write_text("# Title\n<!-- answer -->\n<!-- /answer -->\nend\n")
+    for name in ("README.md", "results.md"):
+        (tmp_path / name).write_text("# Title\n<!-- answer -->\n<!-- /answer -->\nend\n")
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     return tmp_path
 
@@ -140,11 +160,14 @@ def outputs_of(path: Path) -> list[Any]:
 def test_run_in_place_fills_the_answer_of_notebook_and_readme(
     own: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    said = "- **Baseline:** new\n- **Other:** too"
     assert run.main([]) == 0
     read = nbformat.read(own / "small.ipynb", as_version=4)
-    assert read.cells[0].source == "<!-- answer -->\n**new**\n<!-- /answer -->"
-    assert run.answer_of(read) == "**new**"
-    assert (own / "README.md").read_text() == "# Title\n<!-- answer -->\n**new**\n<!-- /answer -->\nend\n"
+    assert read.cells[0].source == f"<!-- answer -->\n{said}\n<!-- /answer -->"
+    assert run.answer_of(read) == said
+    page = "# Title\n<!-- answer -->\n{}\n<!-- /answer -->\nend\n"
+    assert (own / "README.md").read_text() == page.format("- **Baseline:** new")
+    assert (own / "results.md").read_text() == page.format(said)
     assert [cell.execution_count for cell in code_cells(read)] == [1, 2, 3]
     assert all(set(cell.metadata) <= {"tags"} for cell in read.cells)
     # progress is seen and not stored
@@ -340,7 +363,7 @@ def test_answer_stands_at_the_top_and_at_the_end(ran: EndToEnd) -> None:
 
 def test_committed_notebook_and_readme_were_left_alone(ran: EndToEnd) -> None:
     said = summary.answer(ran.results)
-    assert said not in run.README.read_text()
+    assert said not in run.RESULTS_PAGE.read_text()
     assert said not in run.NOTEBOOK.read_text()
 
 

@@ -11,6 +11,7 @@ from IPython.display import Image
 from made import outcome
 from matplotlib.figure import Figure
 
+from model_compression.evidence import forms
 from model_compression.nets.keras2 import keras
 from model_compression.notebook import slider, workbook
 from model_compression.notebook.workbook import REPOSITORY, Workbook
@@ -171,7 +172,7 @@ def test_forms_that_a_saved_model_rules_out_are_left_out_and_said(
     book = open_book(tmp_path, few_file, settings=replace(SETTINGS, net=str(path)))
     said = capsys.readouterr().out
     reason = "the converter leaves kernels of less than 1,024 weights as floats"
-    assert said == f"post_training_quantized is left out: {reason}\n"
+    assert f"post_training_quantized is left out: {reason}\n" in said
     assert "post_training_quantized" not in book.recipes
     assert {"int8", "rate_distortion", "sparsity_cluster_preserving_qat"} <= set(book.recipes)
 
@@ -245,17 +246,17 @@ def test_comparison_names_rows_as_the_files_are_and_has_published_figures_of_mni
 
 def test_recipe_that_failed_with_one_seed_is_in_no_table_and_the_others_are(book: Workbook) -> None:
     assert set(book.over_seeds("float16", "int8")) == {"int8"}
-    forms = book.all_forms(0.002)
-    assert "float16" not in set(forms.recipe)
+    table = forms.all_forms(book.compared(), book.data.y_test)
+    assert "float16" not in set(table.recipe)
     keras_files = {"non_quantized_h5", "pruned_h5"}
-    assert set(forms.recipe) == set(book.recipes) - {"float16"} - keras_files
-    records = book.records()
+    assert set(table.recipe) == set(book.recipes) - {"float16"} - keras_files
+    records = forms.records_table(book.over_seeds(*book.recipes))
     assert set(records.recipe) == set(book.recipes) - {"float16"}
     assert records.groupby("recipe").seed.nunique().eq(2).all()
 
 
 def test_forms_are_compared_with_the_net_trained_for_as_long(book: Workbook) -> None:
-    control = book.all_forms(0.002).set_index("recipe").compared_with
+    control = forms.all_forms(book.compared(), book.data.y_test).set_index("recipe").compared_with
     assert control["int8"] == control["longer_trained"] == "non_quantized"
     assert control["non_quantized"] == ""
     assert control["pruned"] == control["quantization_aware_trained"] == "longer_trained"
@@ -270,10 +271,10 @@ def test_control_that_failed_takes_its_forms_out_of_the_table(
     monkeypatch.setattr(
         book.study, "outcomes", lambda name: [] if name == "longer_trained_twice" else whole(name)
     )
-    forms = book.all_forms(0.002)
-    assert "longer_trained_twice" not in set(forms.compared_with)
-    assert "pruned_quantization_aware" not in set(forms.recipe)
-    assert "pruned" in set(forms.recipe)
+    table = forms.all_forms(book.compared(), book.data.y_test)
+    assert "longer_trained_twice" not in set(table.compared_with)
+    assert "pruned_quantization_aware" not in set(table.recipe)
+    assert "pruned" in set(table.recipe)
 
 
 def test_finish_names_every_failure(book: Workbook) -> None:
@@ -310,7 +311,7 @@ def test_figure_is_shown_as_it_was_written(book: Workbook) -> None:
 
 def test_records_hold_all_fields_but_the_key(book: Workbook) -> None:
     fields = set(asdict(book.outcome("int8").record)) - {"key"}
-    assert set(book.records().columns) == fields
+    assert set(forms.records_table(book.over_seeds(*book.recipes)).columns) == fields
 
 
 @pytest.fixture
@@ -385,24 +386,59 @@ def test_smallest_form_is_named_by_its_file(book: Workbook, monkeypatch: pytest.
 def test_slider_that_nobody_can_move_is_the_picture_of_what_the_study_has(
     book: Workbook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[list[float], float]] = []
+    asked: list[tuple[float, ...]] = []
 
-    def draw(outcomes: dict[float, Outcome], chosen: float) -> Figure:
-        asked.append((list(outcomes), chosen))
+    def draw(self: slider.Tweak, *sparsities: float) -> Figure:
+        asked.append(sparsities)
         return Figure()
 
-    monkeypatch.setattr(slider, "picture", draw)
+    monkeypatch.setattr(slider.Tweak, "picture", draw)
     image = book.sparsity_slider()
     assert isinstance(image, Image)
     assert image.data == (book.results / "sparsity-slider.png").read_bytes()
-    assert asked == [([0.0, 0.8], 0.8)]
+    assert asked == [(0.0, 0.8)]
 
 
-def test_slider_before_a_reader_is_a_panel(book: Workbook, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slider_before_a_reader_is_one(book: Workbook, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[float] = []
     monkeypatch.setattr(slider, "attended", lambda: True)
-    monkeypatch.setattr(slider, "Panel", lambda tweak: ("panel", tweak.start))
-    assert book.sparsity_slider() == ("panel", 0.8)
+    monkeypatch.setattr(slider.Tweak, "slider", lambda self: moved.append(self.start))
+    assert book.sparsity_slider() is None
+    assert moved == [0.8]
     assert list(book.results.iterdir()) == []
+
+
+def test_files_are_asked_on_tflm_beside_the_trainings(
+    book: Workbook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(book.study, "after", lambda name, seed, do, title: asked.update({name: (seed, do)}))
+    book.start(100)
+    assert {"int8", "clustered_16"} <= set(asked)
+    # no Keras file, no control
+    assert not {"pruned_h5", "longer_trained"} & set(asked)
+    assert asked["int8"][0] == 100
+    given: list[tuple[Any, ...]] = []
+
+    def table(files: Any, images: np.ndarray, **options: Any) -> None:
+        given.append((list(files), len(images), options["workers"], options["runtimes"]))
+
+    monkeypatch.setattr(deployment, "table", table)
+    asked["int8"][1](book.study.bench, book.outcome("int8"))
+    assert given == [(["int8"], 100, 0, ["tflm"])]
+
+
+def test_table_without_rows_is_not_shown(book: Workbook) -> None:
+    assert book.show_table(None, "t", "A table") is None
+    assert book.show_table(pd.DataFrame(), "t", "A table") is None
+    assert list(book.results.iterdir()) == []
+
+
+def test_folded_table_shows_its_title_and_opens(book: Workbook) -> None:
+    shown = book.show_table(pd.DataFrame({"zip_bytes": [1, 2]}), "t", "A table", folded=True)
+    assert shown.data.startswith("<details><summary>A table: 2 rows</summary>")
+    assert shown.data.endswith("</details>")
+    assert (book.results / "t.csv").exists()
 
 
 def test_what_the_slider_tried_in_vain_does_not_end_the_study(book: Workbook) -> None:

@@ -213,13 +213,12 @@ def test_view_says_yes_and_no_and_leaves_the_reasons_out() -> None:
     pd.testing.assert_frame_equal(before, TABLE)
 
 
-def test_what_is_not_faster_is_said_with_figures_of_the_table() -> None:
-    assert devices.not_faster(TABLE).splitlines() == [
-        "- `non_quantized`: 8.0 us an image, 20.0 without XNNPACK",
-        "- `int8`: 24.0 (3.00 times the float file's), 25.0 without XNNPACK (1.25 times): 8-bit products are "
-        "cheaper, but what each layer gives has to be rounded back to 8 bits",
-    ]
-    assert devices.not_faster(TABLE[1:]) == ""
+def test_smaller_files_that_are_faster_are_counted() -> None:
+    assert devices.speed(TABLE) == (
+        "Of 3 smaller files that LiteRT runs, 0 are faster than the float file on this machine; `int8` takes "
+        "the longest, 3.0 times as long."
+    )
+    assert devices.speed(TABLE[1:]) == "No smaller file was timed."
 
 
 def test_forms_refused_for_one_reason_stand_together() -> None:

@@ -1,7 +1,6 @@
 """The claims of the original study and of the tutorials, each answered in a sentence with its figures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,96 +15,20 @@ Outcomes = Mapping[str, Sequence[Outcome]]
 
 #: Of the size that was claimed, from where on a smaller gain is called near to it.
 NEARLY = 0.8
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Size:
-    """A claim that a file is so many times smaller than another."""
-
-    claim: str
-    times: float
-    form: str
-    control: str
-    field: str
-
-    def row(self, outcomes: Outcomes) -> dict[str, object]:
-        """Geometric mean over the seeds, with Student's interval of the logarithms."""
-        sizes = [
-            [getattr(each.record, self.field) for each in outcomes[name]]
-            for name in (self.control, self.form)
-        ]
-        logs = np.subtract(*np.log(sizes))
-        half = stats.t.ppf(0.975, len(logs) - 1) * stats.sem(logs) if len(logs) > 1 else np.nan
-        ratio = float(np.exp(logs.mean()))
-        word = "yes" if ratio >= self.times else "nearly" if ratio >= NEARLY * self.times else "no"
-        return {
-            "estimate": ratio,
-            "low": np.exp(logs.mean() - half),
-            "high": np.exp(logs.mean() + half),
-            "unit": "times smaller",
-            "answer": f"{ratio:.2f} times, so {word}",
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Change:
-    """A claim that a form's accuracy is that of its control, or better: `expected` as a verdict."""
-
-    claim: str
-    expected: str
-    form: str
-    control: str
-
-    def row(self, found: Comparison, said: Judgement, margin: float) -> dict[str, object]:
-        """The change in percentage points, judged among the other claims."""
-        size, limit = f"{100 * abs(found.mean):.2f} pp", f"{100 * margin:g} pp"
-        words = {
-            "worse": f"no: it costs {size}",
-            "better": f"it gains {size}",
-            "equivalent": f"no difference beyond {limit}",
-            "undecided": f"open: between {100 * found.low:+.2f} and {100 * found.high:+.2f} pp",
-        }[said.verdict]
-        if said.verdict in ("better", "equivalent"):
-            words = ("yes: " if said.verdict == self.expected else "no: ") + words
-        return {
-            "estimate": 100 * found.mean,
-            "low": 100 * found.low,
-            "high": 100 * found.high,
-            "p_value": said.p_different,
-            "unit": "pp of accuracy",
-            "answer": words,
-        }
-
-
-def _asked(outcomes: Outcomes) -> list[_Size | _Change]:
-    """The claims, in order, of which both sides were computed."""
-    # the float net trained for as long and then rounded to 4 bits, where the study has it
-    four_bits = "longer_trained_int4" if "longer_trained_int4" in outcomes else "int4_dynamic"
-    keras, aware = f"{BASELINE}_h5", "quantization_aware"
-    size, change = "file_bytes", "equivalent"
-    every: list[_Size | _Change] = [
-        _Size(claim="int8 files are 4x smaller", times=4, form="int8", control=BASELINE, field=size),
-        _Change(claim="... without loss of accuracy", expected=change, form="int8", control=BASELINE),
-        _Size(
-            claim="pruned files zip 3x smaller", times=3, form="pruned_h5", control=keras, field="zip_bytes"
-        ),
-        _Change(
-            claim="pruning improves accuracy", expected="better", form="pruned", control="longer_trained"
-        ),
-        _Change(
-            claim="QAT makes no difference at 8 bits",
-            expected=change,
-            form=f"{aware}_trained",
-            control="longer_trained_quantized",
-        ),
-        _Change(
-            claim="QAT makes no difference at 4 bits",
-            expected=change,
-            form=f"{aware}_int4",
-            control=four_bits,
-        ),
-    ]
-    return [each for each in every if outcomes.get(each.form) and outcomes.get(each.control)]
+#: Claim, form, control, and what is claimed: so many times fewer bytes of a field, or a verdict on accuracy.
+CLAIMS: tuple[tuple[str, str, str, tuple[str, float] | str], ...] = (
+    ("int8 files are 4x smaller", "int8", BASELINE, ("file_bytes", 4)),
+    ("... without loss of accuracy", "int8", BASELINE, "equivalent"),
+    ("pruned files zip 3x smaller", "pruned_h5", f"{BASELINE}_h5", ("zip_bytes", 3)),
+    ("pruning improves accuracy", "pruned", "longer_trained", "better"),
+    (
+        "QAT makes no difference at 8 bits",
+        "quantization_aware_trained",
+        "longer_trained_quantized",
+        "equivalent",
+    ),
+    ("QAT makes no difference at 4 bits", "quantization_aware_int4", "longer_trained_int4", "equivalent"),
+)
 
 
 def claims(outcomes: Outcomes, labels: np.ndarray, *, margin: float = MARGIN) -> pd.DataFrame:
@@ -118,26 +41,54 @@ def claims(outcomes: Outcomes, labels: np.ndarray, *, margin: float = MARGIN) ->
         labels: of the test images, (n,).
         margin: a fraction, see `statistics.compare`.
     """
-    asked = _asked(outcomes)
+    asked = [each for each in CLAIMS if outcomes.get(each[1]) and outcomes.get(each[2])]
     found = [
-        statistics.compare(
-            right(outcomes[each.form], labels), right(outcomes[each.control], labels), margin=margin
-        )
-        for each in asked
-        if isinstance(each, _Change)
+        statistics.compare(right(outcomes[form], labels), right(outcomes[control], labels), margin=margin)
+        for _, form, control, claimed in asked
+        if isinstance(claimed, str)
     ]
     judged = iter(zip(found, statistics.judge(found), strict=True))
-    rows = [
-        {
-            "claim": each.claim,
-            "measured": f"{each.form} against {each.control}",
-            **(each.row(outcomes) if isinstance(each, _Size) else each.row(*next(judged), margin)),
-        }
-        for each in asked
-    ]
-    return pd.DataFrame(
-        rows, columns=["claim", "measured", "estimate", "low", "high", "p_value", "unit", "answer"]
-    )
+    rows = []
+    for claim, form, control, claimed in asked:
+        if isinstance(claimed, str):
+            answer = _change(claimed, *next(judged), margin)
+        else:
+            answer = _size(outcomes[form], outcomes[control], *claimed)
+        rows.append({"claim": claim, "measured": f"{form} against {control}", **answer})
+    columns = ["claim", "measured", "estimate", "low", "high", "p_value", "unit", "answer"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _size(form: Sequence[Outcome], control: Sequence[Outcome], field: str, times: float) -> dict[str, object]:
+    """How many times smaller: geometric mean over the seeds, with Student's interval of the logarithms."""
+    sizes = [[getattr(each.record, field) for each in found] for found in (control, form)]
+    logs = np.subtract(*np.log(sizes))
+    half = stats.t.ppf(0.975, len(logs) - 1) * stats.sem(logs) if len(logs) > 1 else np.nan
+    ratio, low, high = np.exp(logs.mean() + np.array([0, -half, half]))
+    word = "yes" if ratio >= times else "nearly" if ratio >= NEARLY * times else "no"
+    answer = f"{ratio:.2f} times, so {word}"
+    return {"estimate": ratio, "low": low, "high": high, "unit": "times smaller", "answer": answer}
+
+
+def _change(expected: str, found: Comparison, said: Judgement, margin: float) -> dict[str, object]:
+    """The change in percentage points, judged among the other claims."""
+    size, limit = f"{100 * abs(found.mean):.2f} pp", f"{100 * margin:g} pp"
+    words = {
+        "worse": f"no: it costs {size}",
+        "better": f"it gains {size}",
+        "equivalent": f"no difference beyond {limit}",
+        "undecided": f"open: between {100 * found.low:+.2f} and {100 * found.high:+.2f} pp",
+    }[said.verdict]
+    if said.verdict in ("better", "equivalent"):
+        words = ("yes: " if said.verdict == expected else "no: ") + words
+    return {
+        "estimate": 100 * found.mean,
+        "low": 100 * found.low,
+        "high": 100 * found.high,
+        "p_value": said.p_different,
+        "unit": "pp of accuracy",
+        "answer": words,
+    }
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:

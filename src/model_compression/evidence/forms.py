@@ -60,11 +60,12 @@ def beside_controls(outcomes: Mapping[str, Sequence[Outcome]], recipes: Mapping[
 def right(outcomes: Sequence[Outcome], labels: np.ndarray) -> np.ndarray:
     """Whether each label is right, (seeds, images), or how right what else was asked; see `labels.right`."""
     if labels.ndim == 1 and labels.dtype.kind != "f":
-        return _stack(outcomes) == labels
+        return stacked(outcomes) == labels
     return np.stack([how_right(labels, outcome.predictions) for outcome in outcomes])
 
 
-def _stack(outcomes: Sequence[Outcome]) -> np.ndarray:
+def stacked(outcomes: Sequence[Outcome]) -> np.ndarray:
+    """The predicted labels, (seeds, images)."""
     return np.stack([outcome.predictions for outcome in outcomes])
 
 
@@ -137,14 +138,13 @@ def _row(form: Form, labels: np.ndarray) -> dict[str, object]:
     accuracies = [outcome.record.accuracy for outcome in form.outcomes]
     accuracy = statistics.estimate(right(form.outcomes, labels))
     best, entropy = middle(form.outcomes, "best_coded_bytes"), middle(form.outcomes, "entropy_bytes")
-    converted = hasattr(form.outcomes[0].record, "converted_bytes")
     return {
         "recipe": form.name,
         "role": "control" if form.is_control else "form",
         "seeds": len(form.outcomes),
         "test_images": len(labels),
         "file_bytes": middle(form.outcomes, "file_bytes"),
-        **({"converted_bytes": middle(form.outcomes, "converted_bytes")} if converted else {}),
+        "converted_bytes": middle(form.outcomes, "converted_bytes"),
         "zip_bytes": middle(form.outcomes, "zip_bytes"),
         "best_coded_bytes": best,
         "best_coder": _median_record(form.outcomes, "best_coded_bytes").best_coder,
@@ -199,9 +199,9 @@ def power_left(
     return pd.DataFrame(rows)
 
 
-def records_table(outcomes: Sequence[Outcome], names: Sequence[str]) -> pd.DataFrame:
+def records_table(outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFrame:
     """Every record, one row a recipe and seed; the cache's key is left out."""
-    rows = [{**asdict(outcome.record), "recipe": name} for outcome, name in zip(outcomes, names, strict=True)]
+    rows = [{**asdict(each.record), "recipe": name} for name, found in outcomes.items() for each in found]
     return pd.DataFrame(rows).drop(columns="key")
 
 

@@ -45,9 +45,10 @@ def pruned_or_small(
             pairs.append(
                 (name, min(small, key=apart.__getitem__), "small dense net, nearest in zipped bytes")
             )
-        pairs += [
-            (name, f"{kind}_{name}", words) for kind, words in RIVALS.items() if f"{kind}_{name}" in outcomes
-        ]
+        # the rivals are int8 files: where a form has one, that meets them
+        training = name if f"{name}_quantized" not in names else ""
+        rivals = {f"{kind}_{training.removesuffix('_quantized')}": words for kind, words in RIVALS.items()}
+        pairs += [(name, rival, words) for rival, words in rivals.items() if rival in outcomes]
     rows = [
         {
             "recipe": name,

@@ -1,6 +1,13 @@
 """How every picture looks: as wide as a README, opaque white, one colour for one method throughout."""
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+import matplotlib
+from matplotlib.figure import Figure
+
+Arguments = ParamSpec("Arguments")
 
 #: Width of every picture in inches; at 150 dots an inch it fills the column of a README.
 WIDTH = 9.0
@@ -32,6 +39,17 @@ METHODS = {
     "float16": ("quantized", BLUE),
     "post_training_quantized": ("quantized", BLUE),
 }
+
+
+def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
+    """A function that draws a picture, in the style of all pictures."""
+
+    @functools.wraps(draw)
+    def drawn(*arguments: Arguments.args, **named: Arguments.kwargs) -> Figure:
+        with matplotlib.rc_context(STYLE):
+            return draw(*arguments, **named)
+
+    return drawn
 
 
 def method_of(form: str, *, is_control: bool = False) -> tuple[str, str]:

@@ -59,32 +59,29 @@ def answer(results: Path) -> str:
     return "\n".join(lines)
 
 
+def headline(said: str) -> str:
+    """What a reader sees first of an answer: the baseline, int8, and the smallest files."""
+    first = ("- **Baseline", "- **Int8", "- **Smallest")
+    return "\n".join(line for line in said.splitlines() if line.startswith(first))
+
+
 def compared(first: Path, second: Path, names: tuple[str, str]) -> str:
-    """Markdown: what two datasets say of each form, in a sentence and a table of all rows.
+    """A sentence: of how many forms two datasets say the same.
 
-    A row holds where both say worse, both better or both equivalent. Where one of them is undecided, nothing
-    is known of that, and it is counted apart.
-
+    They do where both say worse, both better or both equivalent. Where one of them is undecided, nothing is
+    known of that form.
     Args:
         first, second: folders with `all-forms.csv`. names: of the datasets.
     """
-    one, other = _forms(first), _forms(second)
-    both = one.join(other.add_suffix("_there"), how="inner")
+    both = _forms(first).join(_forms(second).add_suffix("_there"), how="inner")
     both = both[both.verdict.notna() & both.verdict_there.notna()]
-    decided = (both.verdict != "undecided") & (both.verdict_there != "undecided")
-    holds = decided & (both.verdict == both.verdict_there)
-    against = both.index[decided & ~holds]
-    said = f"Of {len(both)} rows both {names[0]} and {names[1]} decide {decided.sum()}, and say the same of "
-    said += f"{holds.sum()} of these"
+    decided = both[(both.verdict != "undecided") & (both.verdict_there != "undecided")]
+    against = decided.index[decided.verdict != decided.verdict_there]
+    said = f"Of {len(both)} rows both {names[0]} and {names[1]} decide {len(decided)}, and say the same of "
+    said += f"{len(decided) - len(against)} of these"
     if len(against):
         said += f"; not of {', '.join(f'`{name}`' for name in against)}"
-    accuracies = " | ".join(_percent(table.loc[BASELINE].accuracy_mean) for table in (one, other))
-    lines = [f"{said}.", "", f"| | {names[0]} | {names[1]} | holds |", "|---|---|---|---|"]
-    lines.append(f"| {BASELINE}, accuracy | {accuracies} |  |")
-    words = holds.map({True: "yes", False: "**no**"}).where(decided, "undecided")
-    for name in both.index:
-        lines.append(f"| {name} | {_change(one.loc[name])} | {_change(other.loc[name])} | {words[name]} |")
-    return "\n".join(lines)
+    return f"{said}."
 
 
 def fill(text: str, block: str, name: str = "answer") -> str:

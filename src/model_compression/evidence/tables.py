@@ -33,7 +33,8 @@ SHOWN: dict[str, tuple[str, str]] = {
     "zip_compression_ratio": ("zipped,\ntimes smaller", "{:.2f}"),
     "zip_ratio": ("bytes /\nzipped", "{:.2f}"),
     "accuracy": ("accuracy\n%", "{:.2%}"),
-    "published_accuracy": ("original\nstudy", "{:.2%}"),
+    "control_accuracy": ("of the\ncontrol, %", "{:.2%}"),
+    "published_accuracy": ("original\nstudy, %", "{:.2%}"),
     "accuracy_change_pp": ("change\npp", "{:+.2f}"),
     "against_longer_trained_pp": ("against equal\ntraining, pp", "{:+.2f}"),
     "change": ("change against control\npp, 95 % interval", "{}"),
@@ -92,13 +93,14 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
 
 #: What is shown of a table with verdicts, in this order.
 VIEW = (
-    "recipe", "against", "file_bytes", "converted_bytes", "zip_bytes", "best_coded_bytes", "entropy_bytes",
-    "nonzero_weights", "rival_zip_bytes", "accuracy_spread", "change", "p_holm", "verdict", "detectable_pp",
+    "corruption", "class", "images", "recipe", "against", "file_bytes", "converted_bytes", "zip_bytes",
+    "best_coded_bytes", "entropy_bytes", "nonzero_weights", "rival_zip_bytes", "accuracy", "control_accuracy",
+    "accuracy_spread", "change", "p_holm", "verdict", "detectable_pp",
 )  # fmt: skip
 #: Columns of words: set flush left.
 LEFT = (
-    "method", "source", "against", "verdict", "change", "measured", "estimate_and_interval", "answer",
-    "compared_with", "bits",
+    "method", "source", "recipe", "against", "verdict", "change", "measured", "estimate_and_interval",
+    "answer", "compared_with", "bits",
 )  # fmt: skip
 #: Verdict -> shade.
 SHADES = {"worse": "#f6d5c3", "better": "#cfeade", "equivalent": "#dcebf5", "undecided": "#f1f1f1"}
@@ -189,7 +191,9 @@ def html_table(
     style = style.highlight_min(subset=list(least), props="font-weight: bold")
     style = style.highlight_max(subset=list(most), props="font-weight: bold")
     if "verdict" in frame:
-        style = style.map(lambda said: f"background-color: {SHADES.get(said, '')}", subset=["verdict"])
+        # black on the shade, whatever a dark page writes in
+        shades = {said: f"background-color: {shade}; color: black" for said, shade in SHADES.items()}
+        style = style.map(lambda said: shades.get(said, ""), subset=["verdict"])
     return style
 
 

@@ -20,6 +20,9 @@ from .forms import BASELINE, middle, right, verdicts
 
 Outcomes = Mapping[str, Sequence[Outcome]]
 
+#: What loses the zeros, what keeps them, and what had them.
+ZEROS = ("pruned_then_plain_qat", "pruned_quantization_aware", "pruned_quantized")
+
 
 def happens(table: pd.DataFrame) -> bool:
     """Whether the trap was seen with every seed or, where accuracies are compared, is shown by the test."""
@@ -50,39 +53,40 @@ def _zeros(record: Record) -> float:
     return 1 - record.nonzero_weights / record.weights
 
 
-def _records(outcomes: Outcomes, name: str) -> list[Record]:
-    return [outcome.record for outcome in outcomes[name]]
+def _sizes(
+    outcomes: Outcomes, names: Sequence[str], seen: Callable[[Record, Record], bool], *fields: str
+) -> pd.DataFrame:
+    """The median seed's zeros and sizes of several files, and with how many seeds the trap is seen.
 
-
-def _sizes(outcomes: Outcomes, names: Sequence[str], *fields: str) -> pd.DataFrame:
-    """The median seed's zeros and sizes of several files."""
+    Args:
+        seen: of the first name's record and the second's.
+    """
+    records = {name: [outcome.record for outcome in outcomes[name]] for name in names}
     rows = [
         {
-            "model_file": outcomes[name][0].record.file,
-            "zeros": float(np.median([_zeros(record) for record in _records(outcomes, name)])),
+            "model_file": found[0].file,
+            "zeros": float(np.median([_zeros(record) for record in found])),
             **{field: middle(outcomes[name], field) for field in fields},
         }
-        for name in names
+        for name, found in records.items()
     ]
-    return pd.DataFrame(rows)
+    first, second, *_ = records.values()
+    return pd.DataFrame(rows).assign(seen=_seen(map(seen, first, second), len(names)))
 
 
 @_needs("pruned", "pruned_quantized")
 def pruned_but_not_smaller(outcomes: Outcomes) -> pd.DataFrame:
     """Zeros take as many bytes as other numbers until something codes them."""
-    names = ("pruned", "pruned_quantized", BASELINE)
-    pairs = zip(_records(outcomes, "pruned"), _records(outcomes, BASELINE), strict=True)
-    seeds = (zeros.file_bytes >= full.file_bytes for zeros, full in pairs)
-    return _sizes(outcomes, names, "file_bytes", "zip_bytes").assign(seen=_seen(seeds, len(names)))
+    names = ("pruned", BASELINE, "pruned_quantized")
+    return _sizes(
+        outcomes, names, lambda zeros, full: zeros.file_bytes >= full.file_bytes, "file_bytes", "zip_bytes"
+    )
 
 
-@_needs("pruned_then_plain_qat", "pruned_quantization_aware", "pruned_quantized")
+@_needs(*ZEROS)
 def zeros_lost_by_plain_qat(outcomes: Outcomes) -> pd.DataFrame:
     """Plain quantization-aware training moves zeros; PQAT's scheme holds them."""
-    names = ("pruned_then_plain_qat", "pruned_quantization_aware", "pruned_quantized")
-    pairs = zip(*(_records(outcomes, name) for name in names[:2]), strict=True)
-    seeds = (_zeros(plain) < _zeros(kept) for plain, kept in pairs)
-    return _sizes(outcomes, names, "zip_bytes").assign(seen=_seen(seeds, len(names)))
+    return _sizes(outcomes, ZEROS, lambda plain, kept: _zeros(plain) < _zeros(kept), "zip_bytes")
 
 
 def _kernel(content: bytes) -> Tensor:

@@ -1,7 +1,8 @@
 """Who pays for the bytes: classes, single images, calibration, and images that are not clean.
 
 A mean accuracy hides that compression forgets some images and classes more than others (Hooker et al. 2019,
-arXiv:1911.05248).
+arXiv:1911.05248). Every table takes the outcomes of several forms by name, one a seed; the first is the
+control that the others are compared with.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,25 +14,28 @@ from scipy import special
 from ..data.corruptions import CORRUPTIONS, corrupt, why_not
 from ..data.datasets import scale
 from ..files import running
+from ..study.outcomes import Outcome
 from . import statistics
-from .forms import verdicts
+from .forms import right, stacked, verdicts
 from .statistics import MARGIN
+
+Outcomes = Mapping[str, Sequence[Outcome]]
 
 #: Bins of the calibration error, equally wide.
 BINS = 15
 
 
-def by_class(
-    form: np.ndarray, control: np.ndarray, labels: np.ndarray, *, margin: float = MARGIN
-) -> pd.DataFrame:
-    """One row a class: images, both accuracies, and the change, judged as one family; see `forms.verdicts`.
+def by_class(outcomes: Outcomes, labels: np.ndarray, *, margin: float = MARGIN) -> pd.DataFrame:
+    """One row a class: images, accuracies of the second form and of the control, and the change.
 
+    The changes are judged as one family; see `forms.verdicts`.
     Args:
-        form, control: predicted labels, (seeds, images). labels: (images,).
+        labels: of the test images, (n,).
     """
+    control, form = (right(found, labels) for found in list(outcomes.values())[:2])
     rows, compared = [], []
     for label in np.unique(labels):
-        ours, theirs = (predicted[:, labels == label] == label for predicted in (form, control))
+        ours, theirs = form[:, labels == label], control[:, labels == label]
         rows.append(
             {
                 "class": int(label),
@@ -44,13 +48,12 @@ def by_class(
     return pd.concat([pd.DataFrame(rows), verdicts(compared)], axis=1)
 
 
-def lost(form: np.ndarray, control: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
-    """The images that the control gets right with every seed and the form with less than half of them.
+def lost(outcomes: Outcomes, labels: np.ndarray) -> pd.DataFrame:
+    """The images that the control gets right with every seed and the second form with less than half of them.
 
     Those that most seeds lose come first. `taken_for` is the label that most of these give.
-    Args:
-        form, control: predicted labels, (seeds, images). labels: (images,).
     """
+    control, form = (stacked(found) for found in list(outcomes.values())[:2])
     wrong = (form != labels).sum(axis=0)
     images = np.flatnonzero((control == labels).all(axis=0) & (2 * wrong > len(form)))
     images = images[np.argsort(-wrong[images], kind="stable")]
@@ -99,19 +102,23 @@ def surprise(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return -logs[np.arange(len(labels)), labels]
 
 
-def calibration(scores: Mapping[str, Sequence[np.ndarray]], labels: np.ndarray) -> pd.DataFrame:
-    """One row a form: calibration error, and negative log-likelihood with its change against the first form.
+def _logits_of(outcome: Outcome) -> np.ndarray:
+    probabilities = running.last_operator(outcome.content) in ("SOFTMAX", "LOGISTIC")
+    return logits(outcome.scores, probabilities=probabilities)
+
+
+def calibration(outcomes: Outcomes, labels: np.ndarray) -> pd.DataFrame:
+    """One row a form: calibration error, and negative log-likelihood with its change against the control.
 
     Means over the seeds; the interval of the change is that over seeds and images.
-    Args:
-        scores: by form, one array a seed, see `calibration_error`; the first form is the control.
     """
-    rows, first = [], None
-    for name, found in scores.items():
-        each = np.stack([surprise(one, labels) for one in found])
-        errors = [calibration_error(one, labels) for one in found]
-        first = each if first is None else first
-        change = statistics.estimate(each - first)
+    rows, control = [], None
+    for name, found in outcomes.items():
+        scores = [_logits_of(one) for one in found]
+        each = np.stack([surprise(one, labels) for one in scores])
+        errors = [calibration_error(one, labels) for one in scores]
+        control = each if control is None else control
+        change = statistics.estimate(each - control)
         rows.append(
             {
                 "recipe": name,
@@ -127,18 +134,12 @@ def calibration(scores: Mapping[str, Sequence[np.ndarray]], labels: np.ndarray) 
 
 
 def corrupted(
-    files: Mapping[str, Sequence[bytes]],
-    images: np.ndarray,
-    labels: np.ndarray,
-    *,
-    seed: int,
-    margin: float = MARGIN,
+    outcomes: Outcomes, images: np.ndarray, labels: np.ndarray, *, seed: int, margin: float = MARGIN
 ) -> pd.DataFrame:
-    """One row a corruption and form: accuracy, and its change against the first form; see `forms.verdicts`.
+    """One row a corruption and form: accuracy, and its change against the control; see `forms.verdicts`.
 
     The first rows, `none`, are of the images as they are. A family is the forms under one corruption.
     Args:
-        files: .tflite contents by form, one a seed; the first form is the control.
         images: as a `Dataset` holds them, (n, height, width) or (n, height, width, channels).
         seed: of the corruptions.
     Raises:
@@ -149,15 +150,15 @@ def corrupted(
     tables = []
     for name in ("none", *CORRUPTIONS):
         inputs = scale(images if name == "none" else corrupt(images, name, seed=seed))
-        found = {
-            form: np.stack([running.predict(content, inputs) == labels for content in contents])
-            for form, contents in files.items()
+        asked = {
+            form: np.stack([running.predict(one.content, inputs) == labels for one in found])
+            for form, found in outcomes.items()
         }
-        first = next(iter(found.values()))
-        compared = [None, *(statistics.compare(each, first, margin=margin) for each in [*found.values()][1:])]
+        control, *others = asked.values()
+        compared = [None, *(statistics.compare(each, control, margin=margin) for each in others)]
         rows = [
             {"corruption": name, "recipe": form, "accuracy": float(each.mean())}
-            for form, each in found.items()
+            for form, each in asked.items()
         ]
         tables.append(pd.concat([pd.DataFrame(rows), verdicts(compared)], axis=1))
     return pd.concat(tables, ignore_index=True)

@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import Image
+from IPython.display import HTML, Image
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from .. import REPOSITORY
 from ..evidence import tables
 from ..evidence.style import WIDTH
-from ..frontier import plots as frontier_plots
 
 
 class Gallery:
@@ -36,32 +34,30 @@ class Gallery:
         note: str = "",
         whole: pd.DataFrame | None = None,
         least: str = "",
-    ) -> Styler | None:
-        """Write a table as CSV and PNG to the results, and show it as HTML.
+        folded: bool = False,
+    ) -> Styler | HTML | None:
+        """Write a table as CSV and PNG to the results, and show it as HTML; nothing of one without rows.
 
         Args:
             table: None where a form that it needs is left out, which is said.
             whole: what the CSV holds, where the picture shows only some of its rows.
             least: columns, with spaces between, whose smallest value is set bold.
+            folded: whether only the title is seen until a reader clicks on it.
         """
-        if table is None:
+        if table is None or table.empty:
             print(f"{title}: not of this model and these data")
             return None
         self.save(table if whole is None else whole, name)
         view = tables.shown(table) if "change_ci_low_pp" in table else table
         tables.save_figure(tables.table_figure(view, title, note=note), self.results / f"{name}.png")
-        return tables.html_table(view, title, least=[column for column in least.split() if column in view])
+        html = tables.html_table(view, title, least=[column for column in least.split() if column in view])
+        if not folded:
+            return html
+        summary = f"<summary>{title}: {len(view)} rows</summary>"
+        return HTML(f"<details>{summary}{html.to_html()}</details>")
 
     def show_figure(self, figure: Figure, name: str) -> Image:
         """Write a figure as PNG to the results, and show it."""
         path = self.results / f"{name}.png"
         tables.save_figure(figure, path)
         return Image(data=path.read_bytes(), width=int(96 * WIDTH))
-
-    def show_study(self, name: str) -> Image | None:
-        """The picture of a table that `make study` left, drawn anew; None before it has run."""
-        figure = frontier_plots.picture(name, REPOSITORY / "results")
-        if figure is None:
-            print(f"{name} is not there yet: run make study")
-            return None
-        return self.show_figure(figure, name)

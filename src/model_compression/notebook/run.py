@@ -19,13 +19,14 @@ from papermill.utils import nb_kernel_name
 from tqdm import tqdm
 
 from .. import REPOSITORY
-from ..evidence.summary import compared, fill
+from ..evidence.summary import compared, fill, headline
 from ..store import write_atomically
 
 NOTEBOOK = REPOSITORY / "src" / "notebooks" / "quantization_and_pruning.ipynb"
 #: Where a run with other parameters goes; the committed notebook keeps its own.
 TWEAKED = NOTEBOOK.with_suffix(".tweaked.ipynb")
-README = REPOSITORY / "README.md"
+#: The page that opens with the headline of the answer, and the one that has all of it.
+README, RESULTS_PAGE = REPOSITORY / "README.md", REPOSITORY / "docs" / "results.md"
 #: The harder dataset, whose results stand beside those of MNIST in a folder of its name.
 OTHER = "fashion_mnist"
 #: Seconds that one cell may take; a cell waits for the trainings that it shows.
@@ -98,15 +99,16 @@ def comparable(folder: Path) -> bool:
     return path.exists() and "p_holm" in path.read_text().partition("\n")[0]
 
 
-def _fill_readme(answer: str | None) -> None:
+def _fill_pages(answer: str | None) -> None:
     """The answer, where there is a new one, and the comparison with the other dataset that has results."""
-    text = README.read_text()
+    page = RESULTS_PAGE.read_text()
     if answer:
-        text = fill(text, answer)
+        page = fill(page, answer)
+        write_atomically(README, fill(README.read_text(), headline(answer)).encode())
     results = REPOSITORY / "results"
     if comparable(results / OTHER):
-        text = fill(text, compared(results, results / OTHER, ("MNIST", "Fashion-MNIST")), "datasets")
-    write_atomically(README, text.encode())
+        page = fill(page, compared(results, results / OTHER, ("MNIST", "Fashion-MNIST")), "datasets")
+    write_atomically(RESULTS_PAGE, page.encode())
 
 
 def _parameter_names(notebook: nbformat.NotebookNode) -> list[str]:
@@ -146,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     output = chosen.output or (TWEAKED if parameters else NOTEBOOK)
     try:
         run(NOTEBOOK, output, parameters)
-        _fill_readme(answer_of(nbformat.read(NOTEBOOK, as_version=4)) if output == NOTEBOOK else None)
+        _fill_pages(answer_of(nbformat.read(NOTEBOOK, as_version=4)) if output == NOTEBOOK else None)
     except KeyError as error:
         print(error.args[0], file=sys.stderr)
         return 2

@@ -1,5 +1,6 @@
 """What the notebook's cells call: one object that computes by name and writes what it shows."""
 
+import functools
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from IPython.display import Image, Markdown
 
 from .. import REPOSITORY
 from ..data.datasets import Dataset, scale
-from ..evidence import devices, forms, plots, rivals
+from ..evidence import devices, forms, plots
 from ..evidence.forms import Form
 from ..files.graph import account, read_graph
+from ..frontier import plots as frontier_plots
 from ..frontier import tables as frontier_tables
 from ..nets.layers import kernels
 from ..runtimes import deployment
@@ -26,6 +28,7 @@ from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
 from ..study.scheduling import Failure, Study
 from . import slider
+from .files import ask_tflm, device_file
 from .gallery import Gallery
 
 
@@ -102,9 +105,26 @@ class Workbook(Gallery):
         figure = plots.examples(data.x_train, list(told), data.kind)
         return self.show_figure(figure, "digits")
 
-    def start(self) -> None:
-        """Begin to compute everything in the background, in the order of the notebook."""
+    def start(self, device_images: int | None = None) -> None:
+        """Begin to compute everything in the background, in the order of the notebook.
+
+        Args:
+            device_images: of which TFLM is asked, see `deployment`; it is asked beside the trainings.
+        """
         self.study.start()
+        for name, recipe in self._on_devices().items():
+            ask = functools.partial(
+                ask_tflm,
+                net=self.settings.net,
+                shares_values=recipe.shares_values,
+                images=device_images,
+            )
+            self.study.after(name, self.settings.seed, ask, title=f"{name} on TFLite Micro")
+
+    def _on_devices(self) -> dict[str, Recipe]:
+        """The forms whose files are meant for a device: no Keras file, no control."""
+        recipes = self.recipes.items()
+        return {name: each for name, each in recipes if not each.is_control and each.export.form != "h5"}
 
     def outcome(self, name: str) -> Outcome:
         """A recipe's outcome with the first seed; its file is written to the models' folder.
@@ -169,37 +189,23 @@ class Workbook(Gallery):
         """Each form and control over all seeds, beside what it is compared with."""
         return forms.beside_controls(self.over_seeds(*self.recipes), self.recipes)
 
-    def all_forms(self, margin: float) -> pd.DataFrame:
-        """One row a form and control, over all seeds; see `forms.all_forms`."""
-        return forms.all_forms(self.compared(), self.data.y_test, margin=margin)
-
-    def rivals(self, margin: float) -> pd.DataFrame:
-        """Pruned, clustered and coded forms beside small dense nets and new weights; see `rivals`."""
-        names = [
-            name
-            for name, recipe in self.recipes.items()
-            if not recipe.is_control and recipe.export.form != "h5" and recipe.sheds_weights
-        ]
-        every = self.over_seeds(*self.recipes)
-        known = [name for name in names if name in every]
-        return rivals.pruned_or_small(every, known, self.data.y_test, margin=margin)
-
-    def power(self) -> pd.DataFrame:
-        """Which differences this study can see; see `forms.power_left`."""
-        return forms.power_left(self.compared(), self.data.y_test)
-
-    def records(self) -> pd.DataFrame:
-        """Every record of every seed."""
-        every = self.over_seeds(*self.recipes)
-        names = [name for name, outcomes in every.items() for _ in outcomes]
-        return forms.records_table([outcome for each in every.values() for outcome in each], names)
+    def shedding(self) -> list[str]:
+        """The forms whose weights a coder can shorten: pruned, clustered and coded ones."""
+        return [name for name, recipe in self._on_devices().items() if recipe.sheds_weights]
 
     def study_picture(self, name: str) -> Image | None:
-        """The picture of a table that `make study` left; None before it has run, and for other data."""
+        """The picture of a table that `make study` left, drawn anew.
+
+        None before it has run, and for other data.
+        """
         if self.bench.dataset != "mnist":
             print("the study and the published points are of MNIST")
             return None
-        return self.show_study(name)
+        figure = frontier_plots.picture(name, REPOSITORY / "results")
+        if figure is None:
+            print(f"{name} is not there yet: run make study")
+            return None
+        return self.show_figure(figure, name)
 
     def unreached(self) -> Markdown | None:
         """The published points that the frontier does not reach; None as with `study_picture`."""
@@ -208,24 +214,27 @@ class Workbook(Gallery):
             return None
         return Markdown(frontier_tables.unreached(pd.read_csv(path)))
 
+    def show_lost(self, lost: pd.DataFrame, *, columns: int = 12) -> Image | None:
+        """The inputs of `who_pays.lost`, each with its label and what it is taken for; None of none."""
+        self.save(lost, "who-pays-images")
+        if lost.empty:
+            return None
+        words = [f"{row.label}: {row.taken_for}" for row in lost.head(columns).itertuples()]
+        inputs = self.data.x_test[lost.image[:columns]]
+        return self.show_figure(plots.examples(inputs, words, self.data.kind), "who-pays-images")
+
     def device_files(self) -> dict[str, DeviceFile]:
         """Each form's file with the first seed, and its look-up tables where it was clustered.
 
         Keras files, controls and recipes that failed are left out; the others lie in the models' folder.
         """
         files = {}
-        for name, recipe in self.recipes.items():
-            if recipe.is_control or recipe.export.form == "h5":
-                continue
+        recipes = self._on_devices()
+        for name in recipes:
             found = self.study.outcome(name, self.settings.seed)
-            if isinstance(found, Failure):
-                continue
-            files[name] = DeviceFile(
-                content=found.content,
-                validation_accuracy=found.record.validation_accuracy,
-                coded_bytes=found.record.best_coded_bytes,
-            )
-        shared = [name for name in files if self.recipes[name].shares_values]
+            if isinstance(found, Outcome):
+                files[name] = device_file(found)
+        shared = [name for name in files if recipes[name].shares_values]
         files = deployment.with_tables(files, shared, store=self.bench.store)
         for name, file in files.items():
             write_atomically(self.models / f"{name}.tflite", file.content)
@@ -257,16 +266,17 @@ class Workbook(Gallery):
         path = Path(self.models.name) / f"{name}.tflite"
         return Markdown(devices.sentence(choice, path, max_drop=max_drop, runtime=runtime))
 
-    def sparsity_slider(self) -> Image | slider.Panel | None:
+    def sparsity_slider(self) -> Image | None:
         """A slider over the sparsities; where nobody can move it, the picture that it starts with."""
         if not self.known("pruned_quantized"):
             return None
         tweak = slider.Tweak(self.study, self.settings)
         if slider.attended():
-            return slider.Panel(tweak)
+            tweak.slider()
+            return None
         # the same for everyone: other sparsities may lie in one cache and not in another
-        found = tweak.computed(*sorted({0.0, tweak.start}))
-        return self.show_figure(slider.picture(found, tweak.start), "sparsity-slider")
+        others = [0.0] if tweak.start else []
+        return self.show_figure(tweak.picture(*others, tweak.start), "sparsity-slider")
 
     def finish(self) -> None:
         """Wait for all that was started.

@@ -63,6 +63,14 @@ def _run(bench: Bench, recipe: Recipe, seed: int, *needed: None) -> None:
         gc.collect()
 
 
+def _follow(
+    bench: Bench, recipe: Recipe, seed: int, do: Callable[[Bench, Outcome], object], title: str, *needed: None
+) -> None:
+    with _one_at_a_time, quiet():
+        _report(title, title, 0.0)
+        do(bench, bench.run(recipe, seed, _report))
+
+
 @functools.cache
 def connect(n_workers: int | None = None) -> Client:
     """A client of the cluster in Dask's `scheduler-address` setting, or of one started here.
@@ -118,6 +126,7 @@ class Study:
         self.bench, self.recipes, self.seeds, self.n_workers = bench, dict(recipes), list(seeds), n_workers
         self.failures: list[Failure] = []
         self._futures: dict[str, Future] = {}
+        self._followers: dict[str, Future] = {}
         self._epochs_of: dict[str, float] = {}
         self._done: dict[str, float] = {}
         self._title = ""
@@ -144,6 +153,23 @@ class Study:
     def begin(self, name: str, seed: int) -> None:
         """Submit one recipe unless the store has it; returns at once."""
         self._submit(self.recipes[name], seed)
+
+    def after(self, name: str, seed: int, do: Callable[[Bench, Outcome], object], *, title: str) -> None:
+        """Have more done on a worker with an outcome that is being computed, when the seed's trainings are.
+
+        What it gives is what it stores: its errors are left to whoever computes it again. Nothing is done
+        with an outcome that lay in the store before.
+        Args:
+            do: is sent to a worker, and called with its bench and the outcome.
+            title: on the progress bar; one for each outcome.
+        """
+        recipe = self.recipes[name]
+        needed = self._futures.get(self._key(recipe, seed))
+        if needed is not None:
+            priority = -(self.seeds.index(seed) + 1) * len(self.recipes)
+            self._followers[title] = self._connected().submit(
+                _follow, self.bench, recipe, seed, do, title, needed, priority=priority, pure=False
+            )
 
     def progress(self, name: str, seed: int) -> float:
         """How much of a recipe is done, from 0 to 1; 1 also when it has failed."""
@@ -260,11 +286,15 @@ class Study:
         self._client = None
 
     def wait(self, names: Iterable[str] | None = None, seeds: Iterable[int] | None = None) -> None:
-        """Until the recipes with the seeds, all where none are named, are carried out or have failed."""
+        """Until the recipes with the seeds are carried out or have failed.
+
+        All where none are named, and what is to be done after them.
+        """
         recipes = [self.recipes[name] for name in (self.recipes if names is None else names)]
         wanted = self.seeds if seeds is None else list(seeds)
         keys = {self._key(recipe, seed): (recipe, seed) for recipe in recipes for seed in wanted}
         waiting = {key: self._futures[key] for key in keys if key in self._futures}
+        waiting |= self._followers if names is None else {}
         if all(future.done() for future in waiting.values()):
             return
         with self._bar(list(keys.values())) as look:

@@ -1,0 +1,53 @@
+"""What the notebook asks of a form's file: what its bytes are, and what TFLite Micro does with it."""
+
+from dataclasses import asdict
+
+import pandas as pd
+
+from ..data.datasets import scale
+from ..files import conversion
+from ..files.contents import bytes_by_kind
+from ..runtimes import deployment
+from ..runtimes.deployment import DeviceFile
+from ..study.experiment import Bench
+from ..study.outcomes import Outcome
+from ..study.recipes import Recipe
+
+
+def contents(bench: Bench, recipe: Recipe, outcome: Outcome) -> pd.DataFrame:
+    """The bytes of a file by kind, `as converted` and `as stored`, a row each.
+
+    Args:
+        recipe: without quantization-aware training, of one of the study's nets. outcome: what it gave.
+    """
+    trained = bench.trained(recipe.net, recipe.steps, outcome.record.seed, lambda *progress: None)
+    shown = scale(bench.data.x_train[: conversion.REPRESENTATIVE_IMAGES])
+    converted = conversion.export(trained, recipe.export, representative=shown)
+    files = {"as converted": converted, "as stored": outcome.content}
+    table = pd.DataFrame([asdict(bytes_by_kind(content)) for content in files.values()])
+    table.insert(0, "model_file", list(files))
+    return table
+
+
+def device_file(outcome: Outcome) -> DeviceFile:
+    """An outcome's file as `deployment` takes it."""
+    record = outcome.record
+    return DeviceFile(
+        content=outcome.content,
+        validation_accuracy=record.validation_accuracy,
+        coded_bytes=record.best_coded_bytes,
+    )
+
+
+def ask_tflm(bench: Bench, outcome: Outcome, *, net: str, shares_values: bool, images: int | None) -> None:
+    """What TFLM does with a file and its look-up tables, computed on a worker for `deployment` to find.
+
+    Args:
+        net: whose inputs it is asked. images: the first so many test images; None for all.
+    """
+    name = outcome.record.recipe
+    files = deployment.with_tables(
+        {name: device_file(outcome)}, [name] if shares_values else [], store=bench.store
+    )
+    shown = bench.fed(net).x_test[:images]
+    deployment.table(files, shown, store=bench.store, workers=0, runtimes=["tflm"])
