@@ -103,7 +103,7 @@ def _load(path: str) -> _Model:
     return _Model(
         call=lambda *given: model(given[0] if len(given) == 1 else list(given), training=False),
         # the weights of Keras 3 would stay variables, which an interpreter has no values for
-        holder=None if tf.keras.__version__.startswith("3") else model,
+        holder=model if os.environ.get("TF_USE_LEGACY_KERAS") == "1" else None,
         inputs={
             str(tensor.name).partition(":")[0]: (tuple(tensor.shape[1:]), tf.as_dtype(tensor.dtype))
             for tensor in model.inputs
