@@ -80,8 +80,10 @@ def sentence(choice: Choice, path: Path, *, max_drop: float, runtime: Runtime) -
     )
     arena = "" if form.arena_bytes is None else f", {form.arena_bytes:,} of arena"
     sign, unit = (1, "% of error") if form.of_values else (-1, "pp")
+    # what is added makes no change +0.00 and not -0.00
+    change = 100 * sign * form.drop + 0.0
     return (
         f"**`{path.as_posix()}`** is {which} on {RUNTIME_NAMES[runtime]} within {100 * max_drop:.2f} "
-        f"{unit} of the float net on validation images ({100 * sign * form.drop:+.2f} {unit}): "
+        f"{unit} of the float net on validation images ({change:+.2f} {unit}): "
         f"{form.flash_bytes:,} bytes of flash{arena}."
     )
