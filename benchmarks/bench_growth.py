@@ -14,7 +14,8 @@ from bench_workers import NAMES, SETTINGS
 
 from model_compression.study.catalogue import catalogue
 from model_compression.study.experiment import Bench
-from model_compression.study.scheduling import Study, connect
+from model_compression.study.scheduling import Study
+from model_compression.study.workers import connect
 
 WORKERS = 2
 

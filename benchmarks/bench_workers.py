@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from model_compression.study.catalogue import Settings, catalogue
 from model_compression.study.experiment import Bench
-from model_compression.study.scheduling import Study, connect
+from model_compression.study.scheduling import Study
+from model_compression.study.workers import connect
 
 NAMES = ("int8", "quantization_aware_trained", "pruned_quantized", "clustered_16")
 SETTINGS = Settings(

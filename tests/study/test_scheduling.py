@@ -18,7 +18,8 @@ from model_compression.study import scheduling
 from model_compression.study.experiment import Bench
 from model_compression.study.outcomes import Outcome
 from model_compression.study.recipes import Recipe, Scoring, Step, Teacher
-from model_compression.study.scheduling import Failure, Study, connect
+from model_compression.study.scheduling import Failure, Study
+from model_compression.study.workers import connect
 from model_compression.techniques.pruning import PruneConfig
 
 NET = "baseline_4"

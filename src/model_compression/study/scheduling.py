@@ -6,94 +6,22 @@ only the task that it was at is run again.
 """
 
 import contextlib
-import functools
-import gc
-import logging
-import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import dask
-from distributed import Client, Future, LocalCluster, get_worker
+from distributed import Client, Future, LocalCluster
 from tqdm import tqdm
 
-from ..quiet import quiet
 from .experiment import Bench
 from .outcomes import Outcome
 from .recipes import Recipe, Task, Training
+from .workers import TOPIC, carry_out, connect, follow, run
 
-TOPIC = "model-compression-progress"
 #: Seconds between two looks at the progress.
 TICK = 0.25
 #: What an export weighs on the progress bar, in epochs.
 EXPORT_EPOCHS = 0.5
-
-_one_at_a_time = threading.Lock()
-
-
-def _report(key: str, title: str, done: float) -> None:
-    get_worker().log_event(TOPIC, {"key": key, "title": title, "done": done})
-
-
-@functools.cache
-def _settle() -> None:
-    """What is imported stays: the collections to come need not look through it each time.
-
-    A recipe that fails is told once, with its reason, and not beside that by the worker's whole traceback.
-    """
-    logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
-    gc.collect()
-    gc.freeze()
-
-
-def _carry_out(bench: Bench, task: Task, *needed: None) -> None:
-    # TensorFlow's random state belongs to the process, whatever threads a cluster gives us
-    with _one_at_a_time, quiet():
-        _settle()
-        bench.carry_out(task, _report)
-        gc.collect()  # a Keras model is a cycle of references, and holds its training functions
-
-
-def _run(bench: Bench, recipe: Recipe, seed: int, *needed: None) -> None:
-    with _one_at_a_time, quiet():
-        _settle()
-        bench.run(recipe, seed, _report)
-        gc.collect()
-
-
-def _follow(
-    bench: Bench, recipe: Recipe, seed: int, do: Callable[[Bench, Outcome], object], title: str, *needed: None
-) -> None:
-    with _one_at_a_time, quiet():
-        _report(title, title, 0.0)
-        do(bench, bench.run(recipe, seed, _report))
-
-
-@functools.cache
-def connect(n_workers: int | None = None) -> Client:
-    """A client of the cluster in Dask's `scheduler-address` setting, or of one started here.
-
-    Args:
-        n_workers: processes of a cluster started here; None for one a core.
-    """
-    if dask.config.get("scheduler-address", None):
-        return Client()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    # its profiler asks for other threads' frames, which deadlocks where a collection of garbage comes in
-    # between (github.com/python/cpython/issues/106883), as it does once in some hundred files; set for
-    # good, since a worker that is replaced takes what is set then
-    dask.config.set({"distributed.worker.profile.enabled": False})
-    cluster = LocalCluster(
-        n_workers=n_workers or cores,
-        threads_per_worker=1,
-        processes=True,
-        # None would still take port 8787, and warn where another cluster has it
-        dashboard_address="127.0.0.1:0",
-        silence_logs="CRITICAL",
-    )
-    return Client(cluster)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +96,7 @@ class Study:
         if needed is not None:
             priority = -(self.seeds.index(seed) + 1) * len(self.recipes)
             self._followers[title] = self._connected().submit(
-                _follow, self.bench, recipe, seed, do, title, needed, priority=priority, pure=False
+                follow, self.bench, recipe, seed, do, title, needed, priority=priority, pure=False
             )
 
     def progress(self, name: str, seed: int) -> float:
@@ -208,7 +136,7 @@ class Study:
         if aware:
             self._epochs_of[self.bench.key(training)] = training.epochs
         self._futures[key] = self._connected().submit(
-            _run, self.bench, recipe, seed, *futures, key=key, priority=priority, pure=False
+            run, self.bench, recipe, seed, *futures, key=key, priority=priority, pure=False
         )
 
     def _submit_task(self, task: Task, priority: int) -> Future | None:
@@ -219,7 +147,7 @@ class Study:
             futures = [self._submit_task(needed, priority) for needed in task.needs()]
             self._epochs_of[key] = task.epochs
             self._futures[key] = self._connected().submit(
-                _carry_out, self.bench, task, *futures, key=key, priority=priority, pure=False
+                carry_out, self.bench, task, *futures, key=key, priority=priority, pure=False
             )
         return self._futures[key]
 

@@ -1,0 +1,87 @@
+"""What runs in the processes of a cluster, and the cluster itself: Dask's own, or one started here."""
+
+import functools
+import gc
+import logging
+import os
+import threading
+from collections.abc import Callable
+
+import dask
+from distributed import Client, LocalCluster, get_worker
+
+from ..quiet import quiet
+from .experiment import Bench
+from .outcomes import Outcome
+from .recipes import Recipe, Task
+
+TOPIC = "model-compression-progress"
+
+_one_at_a_time = threading.Lock()
+
+
+def report(key: str, title: str, done: float) -> None:
+    """Say how much of a task is done: epochs, under the title of what is done."""
+    get_worker().log_event(TOPIC, {"key": key, "title": title, "done": done})
+
+
+@functools.cache
+def _settle() -> None:
+    """What is imported stays: the collections to come need not look through it each time.
+
+    A recipe that fails is told once, with its reason, and not beside that by the worker's whole traceback.
+    """
+    logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
+    gc.collect()
+    gc.freeze()
+
+
+def carry_out(bench: Bench, task: Task, *needed: None) -> None:
+    """A training; `needed` are the tasks that come before it."""
+    # TensorFlow's random state belongs to the process, whatever threads a cluster gives us
+    with _one_at_a_time, quiet():
+        _settle()
+        bench.carry_out(task, report)
+        gc.collect()  # a Keras model is a cycle of references, and holds its training functions
+
+
+def run(bench: Bench, recipe: Recipe, seed: int, *needed: None) -> None:
+    """A recipe's file and record."""
+    with _one_at_a_time, quiet():
+        _settle()
+        bench.run(recipe, seed, report)
+        gc.collect()
+
+
+def follow(
+    bench: Bench, recipe: Recipe, seed: int, do: Callable[[Bench, Outcome], object], title: str, *needed: None
+) -> None:
+    """What only needs a finished file."""
+    with _one_at_a_time, quiet():
+        report(title, title, 0.0)
+        do(bench, bench.run(recipe, seed, report))
+
+
+@functools.cache
+def connect(n_workers: int | None = None) -> Client:
+    """A client of the cluster in Dask's `scheduler-address` setting, or of one started here.
+
+    Args:
+        n_workers: processes of a cluster started here; None for one a core.
+    """
+    if dask.config.get("scheduler-address", None):
+        return Client()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    # its profiler asks for other threads' frames, which deadlocks where a collection of garbage comes in
+    # between (github.com/python/cpython/issues/106883), as it does once in some hundred files; set for
+    # good, since a worker that is replaced takes what is set then
+    dask.config.set({"distributed.worker.profile.enabled": False})
+    cluster = LocalCluster(
+        n_workers=n_workers or cores,
+        threads_per_worker=1,
+        processes=True,
+        # None would still take port 8787, and warn where another cluster has it
+        dashboard_address="127.0.0.1:0",
+        silence_logs="CRITICAL",
+    )
+    return Client(cluster)
