@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence file descriptors 1 and 2: TensorFlow's C++ lines pass by Python's streams.
+    """Silence Python's streams and file descriptors 1 and 2: TensorFlow's C++ lines pass by the former.
 
     What was held back is shown only when the block raises.
     """
@@ -20,7 +20,13 @@ def quiet() -> Iterator[None]:
         try:
             for descriptor in (1, 2):
                 os.dup2(held.fileno(), descriptor)
-            yield
+            # in a notebook Python's own streams are no file descriptors
+            with (
+                open(held.fileno(), "w", encoding="utf-8", closefd=False) as words,
+                contextlib.redirect_stdout(words),
+                contextlib.redirect_stderr(words),
+            ):
+                yield
         except BaseException:
             held.seek(0)
             os.write(saved[1], held.read())
