@@ -268,11 +268,7 @@ class _Search:
 
 
 def _check_flash(content: bytes, max_flash: float | None) -> None:
-    """Raise ValueError where a limit is below what the graph takes without a single weight.
-
-    Args:
-        content: the float file.
-    """
+    """Raise ValueError where a limit is below what the graph of the float file takes without a weight."""
     least = graph_bytes(content)
     if max_flash is not None and max_flash < least:
         raise ValueError(
