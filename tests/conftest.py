@@ -1,5 +1,6 @@
 """What more than one test file needs."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +13,8 @@ import pytest
 from model_compression.data.datasets import Dataset, load_dataset, scale
 
 DATA_DIR = Path(__file__).parents[1] / "data"
+# what workers of one test are told is not to reach those of another, which train models of users
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 
 #: The longest files, so that no process ends with one of them while the others wait.

@@ -77,20 +77,6 @@ def test_other_amounts_are_refused(parse: Callable[[str], float], text: str) -> 
         parse(text)
 
 
-@pytest.mark.parametrize(
-    ("layer", "found"),
-    [
-        (layers.Conv2D(13, 1, strides=2), True),
-        (layers.Conv2D(13, 1, strides=(1, 2)), True),
-        (layers.Conv2D(13, 1), False),
-        (layers.Conv2D(13, 3, strides=2), False),
-        (layers.MaxPooling2D(1, strides=2), False),
-    ],
-)
-def test_layers_that_one_dnn_may_break_at_are_found(layer: keras.layers.Layer, found: bool) -> None:
-    assert making.strided_pointwise(layer) == found
-
-
 def test_large_net_sees_fewer_images() -> None:
     assert command.train_config(5_000, None).epochs == 20
     assert command.train_config(5_000, None, 60_000_000).epochs == 1

@@ -2,15 +2,10 @@
 
 TFMOT needs Keras 2, so every module takes `keras`, `tf` and `tfmot` from here. One thread and
 deterministic ops make a training give the same weights whatever the number of cores; the study
-runs side by side in processes instead. TensorFlow uses oneDNN of itself only where the processor has
-AVX-512 VNNI or newer; asked for, a training takes a third of the time on the others too.
+runs side by side in processes instead.
 """
 
-import os
-
 from ..quiet import quiet
-
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 with quiet():
     import tensorflow as tf

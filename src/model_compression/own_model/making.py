@@ -1,7 +1,6 @@
 """Every form of a user's model: of the net that it is rebuilt as, or of the file that it is converted to."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -141,20 +140,11 @@ def _by_converting(bench: Bench, path: str, reason: str, request: Asked) -> Maki
     )
 
 
-def strided_pointwise(layer: keras.layers.Layer) -> bool:
-    """Whether oneDNN may end the process: 1 x 1 kernels that skip, from 6 to 13 channels say."""
-    return (
-        isinstance(layer, keras.layers.Conv2D) and set(layer.kernel_size) == {1} and set(layer.strides) != {1}
-    )
-
-
 def _by_training(bench: Bench, path: str, settings: Callable[[int, int], Settings], request: Asked) -> Making:
     fitted, fed = bench.user_model(path), bench.fed(path)
     _check_unit(request, fed)
     writable_folder(request.output)
     net = bench.trained(path, (), request.seed, _no_report)
-    if any(map(strided_pointwise, net.layers)):
-        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # read by the workers, which start later
     knobs = settings(len(bench.data.x_train), multiply_adds(net))
     recipes, skipped = applicable(net, forms(knobs))
     recipes = {name: _for_runtime(recipe, request.runtime) for name, recipe in recipes.items()}
