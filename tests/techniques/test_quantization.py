@@ -140,5 +140,5 @@ def test_bias_of_a_filter_without_weights_is_in_the_file(nets: Nets) -> None:
     assert not stored.dequantized()[0].any()
     (trained,) = (weight.numpy() for weight in net.weights if weight.name == f"{first.name}/bias:0")
     assert trained[0] > 0.3
-    found = graph.constant(operator.inputs[2])
+    found = graph.tensors[operator.inputs[2]]
     np.testing.assert_allclose(found.dequantized(), trained, atol=float(found.scale.max()))
