@@ -124,7 +124,7 @@ def _made(kind: str, folder: Path) -> tuple[keras.Model, fitting.Fitted, Dataset
     labels = np.arange(120) % classes
     data = Dataset(
         name=kind, x_train=images, y_train=labels, x_val=images, y_val=labels, x_test=images,
-        y_test=labels, classes=classes,
+        y_test=labels, classes=classes, task="binary" if model.output_shape[-1] == 1 else "classes",
     )  # fmt: skip
     fitted = fitting.fit_to(loading.load(folder / "own.keras"), data)
     return model, fitted, data, images.astype(np.float32)
