@@ -99,7 +99,7 @@ def literature(table: pd.DataFrame) -> Figure:
         table: what `tables.literature` gives.
     """
     ours = table["ours"].astype(bool)
-    taught = (table["teachers"].fillna("") != "").map({True: "taught", False: "labels"})
+    taught = (table["teachers"].astype(object).fillna("") != "").map({True: "taught", False: "labels"})
     view = pd.DataFrame(
         {
             "net": table["net"],
