@@ -137,6 +137,13 @@ def test_unknown_columns_are_headed_by_their_names() -> None:
     assert texts_of(tables.table_figure(frame, "t")) == [["wrong pixels", "where"], ["1,234,567", "here"]]
 
 
+def test_a_number_that_there_is_not_is_a_dash() -> None:
+    frame = pd.DataFrame({"seeds_needed": [7, None], "power": [float("nan"), 0.5]}, dtype=object)
+    assert texts_of(tables.table_figure(frame, "t"))[1:] == [["7", "–"], ["–", "50.00%"]]
+    cells = re.findall(r"<td [^>]*>(.*?)</td>", tables.html_table(frame, "t").to_html())
+    assert cells == ["7", "–", "–", "50.00%"]
+
+
 def html() -> str:
     table = comparison().assign(verdict=["", "worse"])
     least, most = ["file_bytes"], ["accuracy"]

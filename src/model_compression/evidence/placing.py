@@ -15,7 +15,7 @@ from matplotlib.transforms import Bbox
 #: Pixels of a hundred dots an inch: what is kept free around a mark, and between two places that are tried.
 CLEAR, STRIDE = 4.0, 5.0
 #: Places that are tried around a point: rings, and directions on each, the right one first.
-RINGS, DIRECTIONS = 70, 16
+RINGS, DIRECTIONS = 34, 16
 
 
 def make_room(axes: Axes, bytes_: Sequence[float]) -> None:

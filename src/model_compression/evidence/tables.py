@@ -126,9 +126,7 @@ def _looks(frame: pd.DataFrame) -> dict[str, tuple[str, str]]:
 
 
 def _text(value: object, form: str) -> str:
-    if isinstance(value, float) and np.isnan(value):
-        return "–"
-    return form.format(value)
+    return "–" if pd.isna(value) else form.format(value)
 
 
 def table_figure(frame: pd.DataFrame, title: str, *, note: str = "") -> Figure:

@@ -49,10 +49,14 @@ def frontier(table: pd.DataFrame) -> Figure:
                 inside = colour if counted in ("measured", "control") else "none"
                 look: Any = {"color": colour, "markerfacecolor": inside, "markersize": 6, "zorder": 3}
                 axes.plot(row["bytes"], row["error_pct"], marker, **look)
-            axes.plot([], [], marker, color="#444444", markerfacecolor="none", label=words)
+            if (table["counted_as"] == counted).any():
+                axes.plot([], [], marker, color="#444444", markerfacecolor="none", label=words)
         for _, row in ours.iterrows():
             axes.plot(row["flash_bytes"], row["error_pct"], ".", color=net_colour(row["net"]), markersize=4)
-        axes.plot([], [], ".", color="#444444", markersize=4, label="ours: the same file in flash, uncoded")
+        if ours["flash_bytes"].notna().any():
+            axes.plot(
+                [], [], ".", color="#444444", markersize=4, label="ours: the same file in flash, uncoded"
+            )
         if len(ours):
             _front(axes, ours)
         for family, colour in NET_COLOURS.items():

@@ -52,12 +52,13 @@ def sparsity_sweep(table: pd.DataFrame) -> Figure:
         ("Strategies, polynomial schedule", table[polynomial], "strategy"),
         (f"Schedules, strategy {', '.join(common)}", table[table["strategy"].isin(common)], "schedule"),
     )
-    with page(4.4, columns=2) as (figure, both):
+    with page(5.0, columns=2) as (figure, both):
         for axes, (title, rows, by) in zip(both, panels, strict=True):
             for colour, (name, line) in zip(PALETTE, rows.groupby(by, sort=False), strict=False):
                 _band(axes, line, colour, str(name).replace("_", " "))
             for name, (words, style) in RANDOM.items():
-                _band(axes, table[table["strategy"] == name], GREY, words, style=style)
+                if (table["strategy"] == name).any():
+                    _band(axes, table[table["strategy"] == name], GREY, words, style=style)
             for _, control in table[table["strategy"] == "dense"].iterrows():
                 axes.axhline(control["error_pct"], color="black", linewidth=1, label="dense, trained as long")
                 axes.axhspan(control["error_low_pct"], control["error_high_pct"], color="black", alpha=0.12)
@@ -66,7 +67,8 @@ def sparsity_sweep(table: pd.DataFrame) -> Figure:
             axes.set_xticks([1 - share for share in shares], [f"{100 * share:g}" for share in shares])
             axes.minorticks_off()
             axes.invert_xaxis()
-            axes.legend(fontsize=7)
+            # the curves need all of the panel
+            axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
         # a band may reach below 0, which a log axis cannot show
         both[0].set_ylim(bottom=0.7 * float(table["error_pct"].min()))
         both[0].set_ylabel("test error, %")

@@ -74,7 +74,7 @@ class Making:
     Attributes:
         stages: names of forms, in the order in which they are made: those without training first.
         found: yields what comes of the forms of a stage until a time of `time.monotonic`, each as soon as it
-            is there; the baseline and the form after it are made whatever the time.
+            is there; those of `FIRST` are made whatever the time.
         stop: leaves undone what is not done.
         skipped: by form, why it was not tried. left_alone: layers by form and method.
         notes: what was decided about the model. warnings: what is to be minded.
@@ -247,10 +247,10 @@ def _made_here(bench: Bench, recipe: Recipe, seed: int, until: float) -> Outcome
 def _one_by_one(
     make: Callable[[str], Outcome], names: Sequence[str], until: float
 ) -> Iterator[tuple[str, Found]]:
-    """Forms made in this process, the first two whatever the time."""
+    """Forms made in this process, those of `FIRST` whatever the time."""
     with tqdm(total=len(names), unit="form", leave=False, dynamic_ncols=True, disable=None) as bar:
         for name in names:
-            if time.monotonic() > until and name not in (*FIRST, *names[:2]):
+            if time.monotonic() > until and name not in FIRST:
                 return
             bar.set_description_str(name)
             try:

@@ -72,7 +72,7 @@ class Settings:
         batch_size: images a step, at least 1.
         learning_rate: Adam's peak for batches of 128; scales with `batch_size`.
         initial_sparsity, final_sparsity: of pruning, fractions in [0, 1).
-        net: a name that `models.build` knows, or the path of a saved model.
+        net: a name that `named.build` knows, or the path of a saved model.
         teacher_temperature: where given, each fine-tuning learns what the float net says (distillation at
             this temperature) instead of the labels.
     Raises:
