@@ -49,7 +49,7 @@ def test_take_one_image_is_allowed() -> None:
 
 @pytest.mark.parametrize("count", [0, -1, 7, 2.0, True, "3"])
 def test_take_names_what_was_given_and_what_is_allowed(count: object) -> None:
-    message = f"train_images is {count!r}: allowed are 1 to 6, or None for all 6"
+    message = f"train_images is {count!r}; allowed: whole numbers from 1 to 6"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         small().take(count)  # type: ignore[arg-type]
 
@@ -85,30 +85,6 @@ def test_arrays_are_read_only_and_the_arguments_stay_as_they_were() -> None:
     assert mine.flags.writeable
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"x_val": np.zeros((2, 2, 3), np.uint8)},
-            "x_val holds uint8 images (2, 3): allowed is x_train's uint8 (2, 2)",
-        ),
-        (
-            {"x_test": np.zeros((3, 2, 2), np.float32)},
-            "x_test holds float32 images (2, 2): allowed is x_train's uint8 (2, 2)",
-        ),
-        (
-            {"x_train": np.zeros((6, 2, 2))},
-            "x_train is float64 (6, 2, 2): allowed is uint8 or float32, images first",
-        ),
-        ({"y_test": np.array([0, 1])}, "y_test is int64 (2,): allowed is int64 (3,)"),
-        ({"y_val": np.array([0, 1], np.uint8)}, "y_val is uint8 (2,): allowed is int64 (2,)"),
-    ],
-)
-def test_splits_that_do_not_fit_each_other_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidDataError, match=f"^{re.escape(message)}$"):
-        small(**changes)
-
-
 # scale
 
 
@@ -133,25 +109,6 @@ def test_scale_refuses_other_integers() -> None:
 
 
 # Other tasks, several inputs and outputs, kinds
-
-
-def test_answers_are_held_to_the_task() -> None:
-    values = {
-        f"y_{split}": np.zeros((n, 3), np.float32) for split, n in (("train", 6), ("val", 2), ("test", 3))
-    }
-    assert small(**values, task="values").y_val.shape == (2, 3)
-    columns = {name: array.astype(np.int64) for name, array in values.items()}
-    assert small(**columns, task="multilabel").y_test.dtype == np.int64
-    for task, arrays, allowed in (
-        ("classes", columns, "int64 (6,)"),
-        ("multilabel", values, "int64 (6, 3)"),
-        ("values", columns, "float32 (6, 3)"),
-    ):
-        found = f"{arrays['y_train'].dtype} (6, 3)"
-        with pytest.raises(
-            InvalidDataError, match=f"^{re.escape(f'y_train is {found}: allowed is {allowed}')}$"
-        ):
-            small(**arrays, task=task)
 
 
 def test_every_input_and_output_is_taken_and_fingerprinted() -> None:

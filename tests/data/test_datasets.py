@@ -89,8 +89,7 @@ def named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     labels = np.array([0] * 36 + [1] * 4, np.uint8)
     images = np.arange(40, dtype=np.uint8).reshape(40, 1, 1)
     arrays = {"x_train": images, "y_train": labels, "x_test": images[30:], "y_test": labels[30:]}
-    source = sources.Source(title="a table", fetch=lambda: arrays)
-    dataset = sources.NamedDataset(title="Tiny", md5={}, sources=(source,))
+    dataset = sources.NamedDataset(title="Tiny", md5={}, sources={"a table": lambda: arrays})
     monkeypatch.setitem(sources.NAMED, "tiny", dataset)
     return "tiny"
 
@@ -122,16 +121,14 @@ def test_validation_leaves_every_class_on_both_sides_at_the_bounds(
 
 @pytest.mark.parametrize("count", [1, 21])
 def test_validation_beyond_the_bounds_names_them(named: str, tmp_path: Path, count: int) -> None:
-    message = (
-        f"validation_images is {count}: allowed are 2 (one of each class) to 20 (half of the training images)"
-    )
+    message = f"validation_images is {count}; allowed: whole numbers from 2 to 20"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         load_dataset(named, data_dir=tmp_path, validation_images=count)
 
 
 @pytest.mark.parametrize("count", [2.5, "5", True, None, 0])
 def test_validation_that_is_no_whole_number_is_refused(named: str, tmp_path: Path, count: object) -> None:
-    with pytest.raises(ValueError, match=r"^validation_images is .*: allowed are whole numbers from 1$"):
+    with pytest.raises(ValueError, match=r"^validation_images is .*; allowed: whole numbers from 1$"):
         load_dataset(named, data_dir=tmp_path, validation_images=count)  # type: ignore[arg-type]
 
 

@@ -120,9 +120,9 @@ def test_folder_that_nobody_can_make_is_refused(tmp_path: Path, few_file: Path) 
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (0, "train_images is 0: allowed are 1 to 2000, or None for all 2000"),
-        (2001, "train_images is 2001: allowed are 1 to 2000, or None for all 2000"),
-        (1.5, "train_images is 1.5: allowed are 1 to 2000, or None for all 2000"),
+        (0, "train_images is 0; allowed: whole numbers from 1 to 2000"),
+        (2001, "train_images is 2001; allowed: whole numbers from 1 to 2000"),
+        (1.5, "train_images is 1.5; allowed: whole numbers from 1 to 2000"),
     ],
 )
 def test_as_many_images_as_there_are_not_is_refused(

@@ -117,41 +117,33 @@ def _labels(given: Arrays, classes: int | None, say: Say) -> Answers:
         if not whole or not in_a_row:
             return _values(given, say)
         say(f"the numbers of {first}, {present[0]:g} to {present[-1]:g}, were taken as labels")
-    for name, array in given.items():
-        if not -1 <= array.min() <= array.max() < np.iinfo(np.int64).max:
-            raise _out_of_range(name, array)
-    labels: Arrays = {name: array.astype(np.int64) for name, array in given.items()}
     if classes is None:
-        labels = _from_zero(labels, say)
-        classes = int(labels[first].max()) + 1
+        given = _from_zero(given, first, present, say)
+    for name, array in given.items():
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high >= np.iinfo(np.int64).max:
+            remedy = f", as {name} + {-low} gives them" if low < 0 else ""
+            raise InvalidDataError(f"{name} runs from {low} to {high}: allowed are labels from 0{remedy}")
+    labels = {name: array.astype(np.int64) for name, array in given.items()}
+    classes = classes or int(labels[first].max()) + 1
     _check_classes(labels, classes)
     return Answers(task="binary" if classes == 2 else "classes", classes=classes, arrays=labels)
 
 
-def _out_of_range(name: str, array: np.ndarray) -> InvalidDataError:
-    low, high = int(array.min()), int(array.max())
-    remedy = f", as {name} + {-low} gives them" if low < 0 else ""
-    return InvalidDataError(f"{name} runs from {low} to {high}: allowed are labels from 0{remedy}")
-
-
-def _from_zero(labels: Arrays, say: Say) -> Arrays:
+def _from_zero(given: Arrays, first: str, present: np.ndarray, say: Say) -> Arrays:
     """Labels that start at 1, or are -1 and 1, as labels from 0."""
-    first, one = next(iter(labels.items()))
-    present, low = np.unique(one), min(array.min() for array in labels.values())
-    if present.tolist() == [-1, 1] and all(np.isin(array, (-1, 1)).all() for array in labels.values()):
+    if present.tolist() == [-1, 1] and all(np.isin(array, (-1, 1)).all() for array in given.values()):
         say(f"the labels of {first}, -1 and 1, were taken as 0 and 1")
-        return {name: (array + 1) // 2 for name, array in labels.items()}
+        return {name: (array + 1) // 2 for name, array in given.items()}
+    low = min(array.min() for array in given.values())
     if len(present) > 1 and low == 1 and present[-1] == len(present):
         say(f"the labels of {first}, 1 to {len(present)}, were taken as 0 to {len(present) - 1}")
-        return {name: array - 1 for name, array in labels.items()}
-    return labels
+        return {name: array - 1 for name, array in given.items()}
+    return given
 
 
 def _check_classes(labels: Arrays, classes: int) -> None:
     (first, one), *others = labels.items()
-    for name, array in labels.items():
-        if array.min() < 0:
-            raise _out_of_range(name, array)
     if classes < 2:
         raise InvalidDataError(f"{first} holds one class: allowed are two or more")
     for name, array in others:
@@ -162,8 +154,7 @@ def _check_classes(labels: Arrays, classes: int) -> None:
     present, counts = np.unique(one, return_counts=True)
     if len(present) < classes:
         # Found without a list of all classes: one stray label can be as large as 2**62.
-        gaps = np.flatnonzero(present != np.arange(len(present)))
-        gap = gaps[0] if len(gaps) else len(present)
+        gap = next((at for at, label in enumerate(present) if at != label), len(present))
         raise InvalidDataError(
             f"{first} has labels up to {classes - 1} but only {len(present)} of the {classes} classes, "
             f"none of class {gap}: allowed is every class from 0; values to predict are floats: "

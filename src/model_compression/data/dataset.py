@@ -1,13 +1,14 @@
 """One dataset: inputs, what is asked of them, and what kind of data they are."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
 
 import numpy as np
 
+from ..checks import check_whole
 from .answers import Task
 from .files import InvalidDataError
 
@@ -15,6 +16,7 @@ Kind: TypeAlias = Literal["image", "signal", "table"]
 
 #: From so many numbers in a row on, a curve shows more than bars.
 SIGNAL_LENGTH = 32
+_ARRAYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,36 +49,17 @@ class Dataset:
     outputs: Mapping[str, "Dataset"] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for split in ("train", "val", "test"):
-            x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
-            if x.dtype not in (np.uint8, np.float32) or x.ndim < 2:
-                raise InvalidDataError(
-                    f"x_{split} is {x.dtype} {x.shape}: allowed is uint8 or float32, images first"
-                )
-            kind = np.dtype(np.float32 if self.task == "values" else np.int64)
-            shape = x.shape[:1] + (self.y_train.shape[1:] if self.task in ("multilabel", "values") else ())
-            if y.dtype != kind or y.shape != shape:
-                raise InvalidDataError(f"y_{split} is {y.dtype} {y.shape}: allowed is {kind} {shape}")
-            if x.shape[1:] != self.input_shape or x.dtype != self.x_train.dtype:
-                raise InvalidDataError(
-                    f"x_{split} holds {x.dtype} images {x.shape[1:]}: "
-                    f"allowed is x_train's {self.x_train.dtype} {self.input_shape}"
-                )
-        for name in self._array_names():
+        for name in _ARRAYS:
             # The fingerprint is worked out once, so what it vouches for must not change.
             view = np.ascontiguousarray(getattr(self, name)).view()
             view.setflags(write=False)
             object.__setattr__(self, name, view)
 
-    @staticmethod
-    def _array_names() -> Iterator[str]:
-        return (f"{kind}_{split}" for split in ("train", "val", "test") for kind in "xy")
-
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of every array's dtype, shape and bytes; the dataset's name plays no part."""
         digest = hashlib.sha256()
-        for name in self._array_names():
+        for name in _ARRAYS:
             array = getattr(self, name)
             digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
             digest.update(array.data)
@@ -111,11 +94,7 @@ class Dataset:
         """
         if train_images is None:
             return self
-        available = len(self.x_train)
-        if not is_whole(train_images) or not 1 <= train_images <= available:
-            raise ValueError(
-                f"train_images is {train_images!r}: allowed are 1 to {available}, or None for all {available}"
-            )
+        check_whole("train_images", train_images, 1, len(self.x_train))
         return replace(
             self,
             x_train=self.x_train[:train_images],
@@ -153,8 +132,3 @@ def scale(images: np.ndarray) -> np.ndarray:
     if images.dtype.kind != "f":
         raise InvalidDataError(f"images are {images.dtype}: allowed is uint8 or floats")
     return images.astype(np.float32, copy=False)
-
-
-def is_whole(number: object) -> bool:
-    """Whether it is a whole number, True and False being none."""
-    return isinstance(number, int | np.integer) and not isinstance(number, bool)

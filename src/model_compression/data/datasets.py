@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import check_whole
 from . import own
 from .answers import Answers
-from .dataset import Dataset, Kind, is_whole, kind_of, scale
+from .dataset import Dataset, Kind, kind_of, scale
 from .files import Arrays, InvalidDataError
 from .sources import NAMED, DataUnavailableError, DataWarning, fetch
 
@@ -60,8 +61,7 @@ def load_dataset(
         InvalidDataError: the user's file cannot be used; the message says why and what is allowed.
         ValueError: validation_images leaves a class without images on either side.
     """
-    if not is_whole(validation_images) or validation_images < 1:
-        raise ValueError(f"validation_images is {validation_images!r}: allowed are whole numbers from 1")
+    check_whole("validation_images", validation_images, 1)
     base = str(name).removesuffix(ROTATED)
     if base in NAMED:
         arrays = fetch(base, data_dir)
@@ -69,9 +69,10 @@ def load_dataset(
             arrays = _rotated(arrays)
         labels = {key: array.astype(np.int64) for key, array in arrays.items() if key.startswith("y")}
         answers = Answers(task="classes", classes=int(labels["y_train"].max()) + 1, arrays=labels)
+        # up to one half, the stratified order leaves an image of each class (two or more) on both sides
+        check_whole("validation_images", validation_images, answers.classes, len(labels["y_train"]) // 2)
         inputs = {key: array for key, array in arrays.items() if key.startswith("x")}
         whole = own.Own(inputs={"": inputs}, outputs={"": answers}, notes=())
-        _check_count(validation_images, answers)
         return _split(str(name), whole, "train", validation_images)
     path = Path(name).expanduser()
     if not path.exists():
@@ -134,19 +135,6 @@ def stratified_order(labels: np.ndarray, *, seed: int) -> np.ndarray:
     return np.lexsort((draws, place))
 
 
-# Splits
-
-
-def _check_count(validation_images: int, answers: Answers) -> None:
-    available = len(answers.arrays["y_train"])
-    # Up to one half, the stratified order leaves an image of each class (two or more) on both sides.
-    if not answers.classes <= validation_images <= available // 2:
-        raise ValueError(
-            f"validation_images is {validation_images!r}: allowed are {answers.classes} (one of each class) "
-            f"to {available // 2} (half of the training images)"
-        )
-
-
 def _split(name: str, whole: own.Own, origin: str, count: int) -> Dataset:
     """The dataset with `count` validation images of `origin`, the training images in stratified order."""
     first = next(iter(whole.outputs.values()))
@@ -176,19 +164,19 @@ def _split(name: str, whole: own.Own, origin: str, count: int) -> Dataset:
             f"only {count} validation images choose the form, each with {100 / count:.1f} % of the vote: "
             "more of them, as x_val and y_val, choose better"
         )
+    said: dict[str, Any] = {"notes": tuple(notes), "warnings": tuple(warnings)}
     xs = {part: cut("x", arrays) for part, arrays in whole.inputs.items()}
     ys = {part: cut("y", each.arrays) for part, each in whole.outputs.items()}
 
     def made(x: str, y: str) -> Dataset:
-        task, classes = whole.outputs[y].task, whole.outputs[y].classes
-        said: dict[str, Any] = {"notes": tuple(notes), "warnings": tuple(warnings)}
-        return Dataset(name=name, task=task, classes=classes, **xs[x], **ys[y], **said)
+        asked = whole.outputs[y]
+        return Dataset(name=name, task=asked.task, classes=asked.classes, **xs[x], **ys[y], **said)
 
-    (one, *more), (answer, *others) = xs, ys
+    one, answer = next(iter(xs)), next(iter(ys))
     return replace(
         made(one, answer),
-        inputs={part: made(part, answer) for part in (one, *more) if more},
-        outputs={part: made(one, part) for part in (answer, *others) if others},
+        inputs={part: made(part, answer) for part in xs if len(xs) > 1},
+        outputs={part: made(one, part) for part in ys if len(ys) > 1},
     )
 
 

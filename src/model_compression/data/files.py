@@ -1,12 +1,13 @@
 """Files of arrays: IDX, .npz and MNIST's pickle, read so that nothing in them is run, and written whole."""
 
+import contextlib
 import gzip
 import io
 import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -17,7 +18,6 @@ from ..store import write_atomically
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 """Arrays by name; of a named dataset those of Keras's layout, ARRAY_NAMES."""
-
 
 Say: TypeAlias = Callable[[str], None]
 """Told in words what is done."""
@@ -58,10 +58,10 @@ def as_float32(arrays: Arrays) -> Arrays:
 _IDX_KINDS = {"u1": 8, "f4": 13}
 
 
-def idx_content(array: np.ndarray) -> tuple[bytes, np.ndarray]:
-    """An IDX file of bytes or float32: what precedes the numbers (kind, then each dimension), and these."""
+def idx_content(array: np.ndarray) -> bytes:
+    """An IDX file of bytes or float32: the kind, each dimension, the numbers."""
     header = struct.pack(f">HBB{array.ndim}I", 0, _IDX_KINDS[array.dtype.str[1:]], array.ndim, *array.shape)
-    return header, np.ascontiguousarray(array, array.dtype.newbyteorder(">"))
+    return header + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -80,15 +80,8 @@ def read_idx(path: Path) -> np.ndarray:
 # NumPy's archives
 
 
-def exactly_named(path: Path, found: Iterable[str]) -> dict[str, str]:
-    """The four arrays under their own names, and no others; see `read_npz`."""
-    check_held(path, found, ARRAY_NAMES)
-    return {name: name for name in ARRAY_NAMES}
-
-
 def check_held(path: Path, found: Iterable[str], wanted: Iterable[str], claimed: Iterable[str] = ()) -> None:
     """Raise InvalidDataError where a file lacks an array that is wanted, under its own or a claimed name."""
-    found = tuple(found)
     if missing := [name for name in wanted if name not in found and name not in claimed]:
         raise InvalidDataError(
             f"{path} holds {', '.join(found) or 'nothing'}: {', '.join(missing)} missing; "
@@ -96,15 +89,16 @@ def check_held(path: Path, found: Iterable[str], wanted: Iterable[str], claimed:
         )
 
 
-def read_npz(
-    path: Path, choose: Callable[[Path, Iterable[str]], Mapping[str, str]] = exactly_named
-) -> dict[str, np.ndarray]:
-    """Arrays of an .npz file; pickled objects are never loaded.
+#: All that zipfile and NumPy raise for a file that is cut short, changed or encrypted.
+_DAMAGED = (OSError, EOFError, MemoryError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 
-    Args:
-        choose: of all names in the file, which array to read under which name.
+
+@contextlib.contextmanager
+def open_npz(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
+    """The arrays of an .npz file, each read when it is asked for; pickled objects are never loaded.
+
     Raises:
-        InvalidDataError: no such file, no .npz, cut short, or a chosen array that is missing or no array.
+        InvalidDataError: no such file, no .npz, or cut short.
     """
     if not path.is_file():
         raise InvalidDataError(
@@ -113,26 +107,21 @@ def read_npz(
     try:
         # np.load takes other files than archives too, and names the fault less well
         with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as archive:
-            chosen = choose(path, archive.files)
-            return {name: _read_member(path, archive, member) for name, member in chosen.items()}
+            yield archive
     except InvalidDataError:
         raise
-    # all that zipfile and NumPy raise for a file that is cut short, changed or encrypted
-    except (
-        OSError,
-        EOFError,
-        MemoryError,
-        RuntimeError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except _DAMAGED as error:
         raise InvalidDataError(
             f"{path} is no whole .npz file ({error}): write it anew with np.savez"
         ) from error
 
 
-def _read_member(path: Path, archive: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+def read_member(path: Path, archive: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """An array of an open .npz file.
+
+    Raises:
+        InvalidDataError: it holds objects, or is no array.
+    """
     try:
         array = archive[name]
     except ValueError as error:
@@ -143,6 +132,13 @@ def _read_member(path: Path, archive: Mapping[str, np.ndarray], name: str) -> np
     if not isinstance(array, np.ndarray):  # what is in the archive but is no array comes as bytes
         raise InvalidDataError(f"{path}: {name} is no array; allowed are arrays of numbers")
     return array
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The four arrays of an .npz file; for what it raises see `open_npz` and `read_member`."""
+    with open_npz(path) as archive:
+        check_held(path, archive, ARRAY_NAMES)
+        return {name: read_member(path, archive, name) for name in ARRAY_NAMES}
 
 
 def write_npz(path: Path, arrays: Arrays) -> None:
@@ -163,21 +159,19 @@ def read_mnist_pickle(file: IO[bytes] | gzip.GzipFile) -> Arrays:
     """
     try:
         pairs = _ArrayUnpickler(file, encoding="latin1").load()
-        (x_first, y_first), (x_second, y_second), (x_test, y_test) = pairs
+        # rounded, for a cast would cut
+        x = [np.rint(images * 256).astype(np.uint8).reshape(-1, 28, 28) for images, _ in pairs]
+        y = [labels.astype(np.uint8) for _, labels in pairs]
+        train, test = slice(0, 2), slice(2, 3)
         return {
-            "x_train": np.concatenate([_pixels(x_first), _pixels(x_second)]),
-            "y_train": np.concatenate([y_first, y_second]).astype(np.uint8),
-            "x_test": _pixels(x_test),
-            "y_test": y_test.astype(np.uint8),
+            "x_train": np.concatenate(x[train]),
+            "y_train": np.concatenate(y[train]),
+            "x_test": np.concatenate(x[test]),
+            "y_test": np.concatenate(y[test]),
         }
     # all that pickle, gzip and NumPy raise for a file that is cut short or holds something else
     except (pickle.UnpicklingError, OSError, EOFError, zlib.error, TypeError, ValueError) as error:
         raise InvalidDataError(f"not the pickle of MNIST's arrays ({error})") from error
-
-
-def _pixels(images: np.ndarray) -> np.ndarray:
-    """uint8 (n, 28, 28) of floats (n, 784), rounded, for a cast would cut."""
-    return np.rint(images * 256).astype(np.uint8).reshape(-1, 28, 28)
 
 
 class _ArrayUnpickler(pickle.Unpickler):

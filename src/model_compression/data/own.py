@@ -4,14 +4,14 @@ What can be read in one way only is taken, and said; the rest is refused with th
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from .answers import Answers, read_answers
-from .files import Arrays, InvalidDataError, Say, as_float32, check_held, check_shapes, read_npz
+from .files import Arrays, InvalidDataError, Say, as_float32, check_held, check_shapes, open_npz, read_member
 
 #: Whole numbers up to here are the same in float32.
 _EXACT = 2**24
@@ -39,13 +39,9 @@ def read(path: Path, *, values: bool) -> Own:
     Raises:
         InvalidDataError: they cannot be used, or not in one way only; the message says what to do.
     """
-    taken: dict[str, str] = {}
-
-    def choose(path: Path, found: Iterable[str]) -> dict[str, str]:
-        taken.update(_choose(path, tuple(found)))
-        return taken
-
-    arrays = read_npz(path, choose)
+    with open_npz(path) as archive:
+        taken = _choose(path, tuple(archive))
+        arrays = {name: read_member(path, archive, member) for name, member in taken.items()}
     notes = [f"{member} was taken for {name}" for name, member in taken.items() if member != name]
     given: dict[str, dict[str, dict[str, np.ndarray]]] = {"x": {}, "y": {}}
     for name, array in arrays.items():
