@@ -87,7 +87,7 @@ def test_narrower_net_computes_what_the_wide_one_does_with_zeros_for_its_channel
         np.testing.assert_array_equal(old, new)
 
 
-@pytest.mark.parametrize("of", list(COUNTS))
+@pytest.mark.parametrize("of", ["channels", *COUNTS])
 @pytest.mark.parametrize("wide", [lambda: net("resnet_8", (12, 12, 3)), branched])
 def test_what_is_counted_is_what_the_narrower_net_has(wide: object, of: str) -> None:
     original = wide()  # type: ignore[operator]

@@ -11,8 +11,8 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from .keras2 import keras
-from .layers import KERNEL_LAYERS, clone
+from .keras2 import keras, tf
+from .layers import clone, multiply_adds
 
 _MIXING = (keras.layers.Conv2D, keras.layers.Dense)
 _TYING = (
@@ -41,19 +41,14 @@ class Channels:
         self._net = net
         #: By tensor: a number for each of its channels.
         self._ids: dict[str, np.ndarray] = {}
-        #: By tensor: the places of an image at which each channel stands.
-        self._positions: dict[str, int] = {}
-        #: In their order: a layer, the tensors that it is given and the one that it makes.
-        self._calls: list[tuple[keras.layers.Layer, list[str], str]] = []
         #: By layer: the axes of its weights that count channels, as (weight, axis, numbers).
         self._axes: dict[str, list[tuple[int, int, np.ndarray]]] = {}
         self._first: dict[str, tuple[list[np.ndarray], np.ndarray]] = {}
         self._fixed: list[np.ndarray] = []
         self._ties: list[np.ndarray] = []
         self._count = 0
-        for depth in sorted(net._nodes_by_depth, reverse=True):
-            for node in net._nodes_by_depth[depth]:
-                self._follow(node)
+        for call in _calls(net):
+            self._follow(call)
         self._fixed += [self._ids[str(id(output))] for output in net.outputs]
         self._join()
 
@@ -62,7 +57,6 @@ class Channels:
         edges = np.concatenate(self._ties, axis=1) if self._ties else np.zeros((2, 0), int)
         matrix = coo_matrix((np.ones(edges.shape[1], bool), tuple(edges)), shape=(self._count,) * 2)
         count, labels = connected_components(matrix, directed=False)
-        self._ids = {name: labels[ids] for name, ids in self._ids.items()}
         self._axes = {
             name: [(index, axis, labels[ids]) for index, axis, ids in axes]
             for name, axes in self._axes.items()
@@ -89,20 +83,15 @@ class Channels:
         self._ties.append(np.stack([one, other]))
         return True
 
-    def _follow(self, node: Any) -> None:
+    def _follow(self, call: Any) -> None:
         """Follow the channels through a call of a layer."""
-        outputs = node.outputs if isinstance(node.outputs, list | tuple) else [node.outputs]
-        shapes = [tuple(output.shape) for output in outputs]
-        given = [self._ids[name] for name in node.flat_input_ids]
-        found = self._through(node.layer, given, shapes[0]) if len(shapes) == 1 else None
+        shapes = [tuple(output.shape) for output in tf.nest.flatten(call.outputs)]
+        given = [self._ids[name] for name in call.flat_input_ids]
+        found = self._through(call.layer, given, shapes[0]) if len(shapes) == 1 else None
         made = [found] if found is not None else [self._new(shape[-1] or 1) for shape in shapes]
         if found is None:
             self._fixed += [*given, *made]
-        names = list(map(str, node.flat_output_ids))
-        for name, shape, ids in zip(names, shapes, made, strict=True):
-            self._ids[name] = ids
-            self._positions[name] = int(np.prod([size or 1 for size in shape[1:-1]]))
-        self._calls.append((node.layer, list(node.flat_input_ids), names[0]))
+        self._ids |= zip(map(str, call.flat_output_ids), made, strict=True)
 
     def _through(
         self, layer: keras.layers.Layer, given: list[np.ndarray], shape: tuple[int, ...]
@@ -157,43 +146,8 @@ class Channels:
         return total / np.maximum(times, 1)
 
     def count(self, kept: np.ndarray, what: str) -> float:
-        """How much of something a net has that keeps some channels: see `COUNTS`.
-
-        Args:
-            kept: bools (channels,).
-        """
-        return COUNTS[what](self, kept)
-
-    def _size(self, name: str, kept: np.ndarray) -> int:
-        """Numbers in a tensor."""
-        return self._positions[name] * int(kept[self._ids[name]].sum())
-
-    def _weights(self, layer: keras.layers.Layer, index: int, kept: np.ndarray) -> float:
-        size = float(np.prod(layer.weights[index].shape))
-        for place, _, ids in self._axes.get(layer.name, ()):
-            if place == index:
-                size *= float(kept[ids].mean())
-        return size
-
-    def _all_weights(self, kept: np.ndarray) -> float:
-        return sum(
-            self._weights(layer, index, kept)
-            for layer in self._net.layers
-            for index in range(len(layer.weights))
-        )
-
-    def _multiply_adds(self, kept: np.ndarray) -> float:
-        kernels = [call for call in self._calls if isinstance(call[0], KERNEL_LAYERS)]
-        return sum(self._positions[made] * self._weights(layer, 0, kept) for layer, _, made in kernels)
-
-    def _memory(self, kept: np.ndarray) -> float:
-        last = {name: place for place, (_, given, _) in enumerate(self._calls) for name in given}
-        most, alive = 0, dict[str, int]()
-        for place, (_, _, made) in enumerate(self._calls):
-            alive[made] = self._size(made, kept)
-            most = max(most, sum(alive.values()))
-            alive = {name: size for name, size in alive.items() if last.get(name, place) > place}
-        return most
+        """How many "channels", or of `COUNTS`, a net has that keeps some channels, bools (channels,)."""
+        return kept[self.free].sum() if what == "channels" else COUNTS[what](self.without(kept))
 
     def without(self, kept: np.ndarray) -> keras.Model:
         """The narrower net with the weights that are left; the net that was traced stays as it was.
@@ -210,13 +164,30 @@ class Channels:
         return with_weights(self._net, weights)
 
 
-#: What a target can count: (channels, bools which are kept) -> number. `memory` is the most numbers that
-#: are alive at once, the part of an arena that the net decides.
-COUNTS: dict[str, Callable[["Channels", np.ndarray], float]] = {
-    "channels": lambda channels, kept: float(kept[channels.free].sum()),
-    "weights": Channels._all_weights,
-    "multiply_adds": Channels._multiply_adds,
-    "memory": Channels._memory,
+def _calls(net: keras.Model) -> list[Any]:
+    """The calls of a net's layers, in an order in which they can be computed."""
+    by_depth = sorted(net._nodes_by_depth.items(), reverse=True)
+    return [call for _, calls in by_depth for call in calls]
+
+
+def _memory(net: keras.Model) -> int:
+    """The most numbers that are alive at once, the part of an arena that the net decides."""
+    calls = _calls(net)
+    last = {str(name): place for place, call in enumerate(calls) for name in call.flat_input_ids}
+    most, alive = 0, dict[str, int]()
+    for place, call in enumerate(calls):
+        for name, output in zip(map(str, call.flat_output_ids), tf.nest.flatten(call.outputs), strict=True):
+            alive[name] = int(np.prod([size or 1 for size in output.shape[1:]]))
+        most = max(most, sum(alive.values()))
+        alive = {name: size for name, size in alive.items() if last.get(name, place) > place}
+    return most
+
+
+#: What a target can count of a net, besides its channels.
+COUNTS: dict[str, Callable[[keras.Model], int]] = {
+    "weights": keras.Model.count_params,
+    "multiply_adds": multiply_adds,
+    "memory": _memory,
 }
 
 

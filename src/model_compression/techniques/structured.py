@@ -39,7 +39,7 @@ class StructuredConfig(Technique):
 
     def __post_init__(self) -> None:
         check(0 < self.keep < 1, "keep", self.keep, "above 0, below 1")
-        counts = narrowing.COUNTS
+        counts = ("channels", *narrowing.COUNTS)
         check(self.of in counts, "of", self.of, ", ".join(counts))
         check(self.allocation in ALLOCATIONS, "allocation", self.allocation, ", ".join(ALLOCATIONS))
         check(self.norm in (1, 2), "norm", self.norm, "1, 2")
