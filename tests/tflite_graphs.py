@@ -6,7 +6,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from model_compression.files import flatbuffer
-from model_compression.files.flatbuffer import Table
+from model_compression.files.flatbuffer import replaced
 from model_compression.files.graph import Graph, Model, Operator, Tensor, read_graph
 from model_compression.files.writing import write_model
 
@@ -66,19 +66,18 @@ class Made:
     def operator(self, name: str, inputs: Any, output: int, kind: str = "", **options: Any) -> int:
         code = getattr(schema.BuiltinOperator, name)
         version = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "RESHAPE": 1}.get(name, 2)
-        table = Table(kind="Operator")
+        table = schema.OperatorT()
         if kind:
-            number = getattr(schema.BuiltinOptions, kind)
-            given = Table(kind=kind, values=options)
-            table = table.replaced(builtin_options_type=number, builtin_options=given)
-        values = {"deprecated_builtin_code": min(code, 127), "builtin_code": code, "version": version}
+            table.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+            table.builtinOptions = getattr(schema, f"{kind}T")(**options)
+        codes = {"deprecatedBuiltinCode": min(code, 127), "builtinCode": code, "version": version}
         self.operators.append(
             Operator(
                 name=name,
                 inputs=tuple(inputs),
                 outputs=(output,),
                 table=table,
-                code=Table(kind="OperatorCode", values=values),
+                code=schema.OperatorCodeT(**codes),
             )
         )
         return output
@@ -119,7 +118,7 @@ class Made:
             (1, height - less, width - less, outputs), scale=0.02, zero_point=-128 if activation else -4
         )
         bias = self._bias(source, scales, outputs, dead, constant)
-        given = {"padding": padding, "stride_w": 1, "stride_h": 1, "fused_activation_function": activation}
+        given = {"padding": padding, "strideW": 1, "strideH": 1, "fusedActivationFunction": activation}
         return self.operator("CONV_2D", (source, kernel, bias), output, "Conv2DOptions", **given)
 
     def depthwise(self, source: int, *, size: int = 3, padding: int = SAME, falling: Any = ()) -> int:
@@ -129,13 +128,13 @@ class Made:
         less = 0 if padding == SAME else size - 1
         output = self.tensor((1, height - less, width - less, channels), scale=0.03, zero_point=-128)
         bias = self._bias(source, scales, channels, falling, ())
-        given = {"padding": padding, "stride_w": 1, "stride_h": 1, "depth_multiplier": 1}
+        given = {"padding": padding, "strideW": 1, "strideH": 1, "depthMultiplier": 1}
         return self.operator(
             "DEPTHWISE_CONV_2D",
             (source, kernel, bias),
             output,
             "DepthwiseConv2DOptions",
-            fused_activation_function=RELU,
+            fusedActivationFunction=RELU,
             **given,
         )
 
@@ -150,13 +149,13 @@ class Made:
             (source, kernel, bias),
             output,
             "FullyConnectedOptions",
-            fused_activation_function=activation,
-            asymmetric_quantize_inputs=not self.integer,
+            fusedActivationFunction=activation,
+            asymmetricQuantizeInputs=not self.integer,
         )
 
     def pool(self, source: int, *, name: str = "MAX_POOL_2D") -> int:
         _, height, width, channels = self.tensors[source].shape
-        given = {"padding": VALID, "stride_w": 2, "stride_h": 2, "filter_width": 2, "filter_height": 2}
+        given = {"padding": VALID, "strideW": 2, "strideH": 2, "filterWidth": 2, "filterHeight": 2}
         output = self.like(source, (1, height // 2, width // 2, channels))
         return self.operator(name, (source,), output, "Pool2DOptions", **given)
 
@@ -167,7 +166,7 @@ class Made:
 
     def add(self, one: int, other: int) -> int:
         output = self.tensor(self.tensors[one].shape, scale=0.04, zero_point=-128)
-        return self.operator("ADD", (one, other), output, "AddOptions", fused_activation_function=RELU)
+        return self.operator("ADD", (one, other), output, "AddOptions", fusedActivationFunction=RELU)
 
     def concatenate(self, one: int, other: int) -> int:
         shape = self.tensors[one].shape
@@ -193,7 +192,7 @@ class Made:
             inputs=(self.input,),
             outputs=outputs,
         )
-        return Model(graphs=(graph,), root=Table(kind="Model", values={"version": 3}))
+        return Model(graphs=(graph,), root=schema.ModelT(version=3))
 
     def content(self, *outputs: int) -> bytes:
         """The file as converters write it, see `wordy`."""
@@ -228,34 +227,23 @@ def dense(*, ending: str = "", outputs: int = 3) -> tuple[bytes, np.ndarray, np.
 def wordy(content: bytes) -> bytes:
     """The same file with names, ranges, a description, a signature, metadata, and parts nobody refers to."""
     root = flatbuffer.read(content)
-    (graph,) = root["subgraphs"]
-    tensors = []
-    for number, tensor in enumerate(graph["tensors"]):
-        quantization = tensor["quantization"]
-        if quantization is not None:
-            size = len(quantization["scale"]) // 4
-            ranges = np.full(size, number, "<f4").tobytes()
-            quantization = quantization.replaced(min=ranges, max=ranges)
-        tensors.append(tensor.replaced(name=f"layers/{number}/tensor".encode(), quantization=quantization))
-    unused = Table(kind="Tensor", values={"name": b"nobody", "buffer": len(root["buffers"])})
-    buffers = (*root["buffers"], Table(kind="Buffer"), Table(kind="Buffer", values={"data": b"1.5.0" * 4}))
-
-    def named(end: str) -> tuple[Table, ...]:
-        indices = np.frombuffer(graph[end], "<i4").tolist()
-        return tuple(
-            Table(kind="TensorMap", values={"name": f"{end}_{index}".encode(), "tensor_index": index})
-            for index in indices
-        )
-
-    signature = {"inputs": named("inputs"), "outputs": named("outputs"), "signature_key": b"serving_default"}
-    metadata = Table(kind="Metadata", values={"name": b"min_runtime_version", "buffer": len(buffers) - 1})
-    return flatbuffer.write(
-        root.replaced(
-            description=b"made for a test",
-            subgraphs=(graph.replaced(tensors=(*tensors, unused), name=b"main"),),
-            buffers=buffers,
-            metadata=(metadata,),
-            signature_defs=(Table(kind="SignatureDef", values=signature),),
-        ),
-        shared=False,
-    )
+    (graph,) = root.subgraphs
+    for number, tensor in enumerate(graph.tensors):
+        tensor.name = f"layers/{number}/tensor".encode()
+        if tensor.quantization is not None:
+            ranges = np.full(len(tensor.quantization.scale), number, np.float32)
+            tensor.quantization = replaced(tensor.quantization, min=ranges, max=ranges)
+    graph.name = b"main"
+    graph.tensors.append(schema.TensorT(name=b"nobody", buffer=len(root.buffers)))
+    root.buffers += [schema.BufferT(), schema.BufferT(data=np.frombuffer(b"1.5.0" * 4, np.uint8))]
+    root.description = b"made for a test"
+    root.metadata = [schema.MetadataT(name=b"min_runtime_version", buffer=len(root.buffers) - 1)]
+    ends = {
+        end: [
+            schema.TensorMapT(name=f"{end}_{index}".encode(), tensorIndex=index)
+            for index in getattr(graph, end).tolist()
+        ]
+        for end in ("inputs", "outputs")
+    }
+    root.signatureDefs = [schema.SignatureDefT(**ends, signatureKey=b"serving_default")]
+    return flatbuffer.write(root, shared=False)

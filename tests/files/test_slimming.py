@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from conftest import exactly
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tflite_graphs import EXACT, FORMS, NONE, SAME, VALID, Made, wordy
 
 from model_compression.files import flatbuffer, sameness
-from model_compression.files.flatbuffer import Table
 from model_compression.files.graph import Graph, Operator, read_graph, read_model
 from model_compression.files.slimming import Slimmed, slim
 from model_compression.files.writing import write_model
@@ -290,10 +290,10 @@ def test_signatures_stay_on_request() -> None:
     content = small()
     kept = slim(content, keep_signatures=True).content
     assert b"inputs_0" in kept
-    (signature,) = read_model(kept).root["signature_defs"]
+    (signature,) = read_model(kept).root.signatureDefs
     graph = read_graph(kept)
-    assert signature["inputs"][0]["tensor_index"] == graph.inputs[0]
-    assert signature["outputs"][0]["tensor_index"] == graph.outputs[0]
+    assert signature.inputs[0].tensorIndex == graph.inputs[0]
+    assert signature.outputs[0].tensorIndex == graph.outputs[0]
     same(content, kept)
 
 
@@ -310,7 +310,7 @@ def test_equal_parts_are_stored_once() -> None:
     content = made.content(second)
     slim_content = slim(content).content
     same(content, slim_content)
-    stored = bytes(made.tensors[twice.inputs[1]].data or b"")
+    stored = made.tensors[twice.inputs[1]].numbers.tobytes()
     assert (content.count(stored), slim_content.count(stored)) == (2, 1)
     graph = read_graph(slim_content)
     assert graph.operators[0].inputs[1] == graph.operators[1].inputs[1]
@@ -318,28 +318,25 @@ def test_equal_parts_are_stored_once() -> None:
 
 def test_constants_are_aligned_as_interpreters_want_them() -> None:
     content = slim(small()).content
-    for buffer in flatbuffer.read(content)["buffers"]:
-        if buffer["data"] is not None:
-            assert content.index(bytes(buffer["data"])) % 16 == 0
+    for buffer in flatbuffer.read(content).buffers:
+        if buffer.data is not None:
+            assert content.index(bytes(buffer.data)) % 16 == 0
 
 
 def test_metadata_that_an_interpreter_reads_stay() -> None:
     root = flatbuffer.read(small())
-    fp16 = Table(
-        kind="Metadata", values={"name": b"reduced_precision_support", "buffer": len(root["buffers"])}
-    )
-    buffers = (*root["buffers"], Table(kind="Buffer", values={"data": b"fp16fp32"}))
-    content = flatbuffer.write(root.replaced(buffers=buffers, metadata=(*root["metadata"], fp16)))
-    root = flatbuffer.read(slim(content).content)
-    (entry,) = root["metadata"]
-    assert bytes(root["buffers"][entry["buffer"]]["data"]) == b"fp16fp32"
+    root.metadata.append(schema.MetadataT(name=b"reduced_precision_support", buffer=len(root.buffers)))
+    root.buffers.append(schema.BufferT(data=np.frombuffer(b"fp16fp32", np.uint8)))
+    root = flatbuffer.read(slim(flatbuffer.write(root)).content)
+    (entry,) = root.metadata
+    assert bytes(root.buffers[entry.buffer].data) == b"fp16fp32"
 
 
 @pytest.mark.parametrize("name", [b"OfflineMemoryAllocation", b"COMPRESSION_METADATA"])
 def test_file_whose_metadata_number_its_tensors_is_left_alone(name: bytes) -> None:
     root = flatbuffer.read(small())
-    (entry,) = root["metadata"]
-    content = flatbuffer.write(root.replaced(metadata=(entry.replaced(name=name),)))
+    root.metadata[0].name = name
+    content = flatbuffer.write(root)
     note = f"left as it is: its metadata {name.decode()} name tensors by their numbers"
     assert slim(content) == Slimmed(content=content, savings={}, notes=(note,))
 
@@ -398,15 +395,15 @@ def test_reshape_of_a_constant_is_done_now() -> None:
 def test_custom_operator_keeps_what_it_reads_and_is_told() -> None:
     made = Made("int8", (1, 5, 5, 2), seed=0)
     hidden = made.conv(made.input, 4, dead=[0])
-    code = Table(kind="OperatorCode", values={"deprecated_builtin_code": 32, "custom_code": b"Magic"})
-    options = Table(kind="Operator", values={"custom_options": b"\x01\x02\x03"})
+    code = schema.OperatorCodeT(deprecatedBuiltinCode=32, customCode=b"Magic")
+    options = schema.OperatorT(customOptions=np.array([1, 2, 3], np.uint8))
     output = made.tensor((1, 5, 5, 4), scale=0.02)
     made.operators.append(Operator(name="", inputs=(hidden,), outputs=(output,), table=options, code=code))
     slimmed = slim(made.content(output))
     graph = read_graph(slimmed.content)
     assert [operator.name for operator in graph.operators] == ["CONV_2D", "CUSTOM Magic"]
     assert graph.tensors[graph.operators[1].inputs[0]].shape == (1, 5, 5, 4)
-    assert bytes(graph.operators[1].table["custom_options"]) == b"\x01\x02\x03"
+    assert bytes(graph.operators[1].table.customOptions) == b"\x01\x02\x03"
     assert "what Magic reads and writes stays: it is not understood" in slimmed.notes
 
 
@@ -417,24 +414,17 @@ def test_every_subgraph_is_slimmed_and_signatures_into_others_stay() -> None:
         model = made.model(made.conv(made.conv(made.input, 6, dead=[1]), 3, activation=NONE))
         graphs += model.graphs
     root = flatbuffer.read(write_model(replace(model, graphs=tuple(graphs)), shared=False))
-    entries = []
-    for place, graph in enumerate(root["subgraphs"]):
+    root.signatureDefs = []
+    for place, graph in enumerate(root.subgraphs):
         ends = {
-            end: (
-                Table(
-                    kind="TensorMap",
-                    values={"name": b"x", "tensor_index": np.frombuffer(graph[end], "<i4")[0]},
-                ),
-            )
+            end: [schema.TensorMapT(name=b"x", tensorIndex=getattr(graph, end)[0])]
             for end in ("inputs", "outputs")
         }
-        entries.append(
-            Table(kind="SignatureDef", values={**ends, "signature_key": b"go", "subgraph_index": place})
-        )
-    slimmed = slim(flatbuffer.write(root.replaced(signature_defs=tuple(entries))))
+        root.signatureDefs.append(schema.SignatureDefT(**ends, signatureKey=b"go", subgraphIndex=place))
+    slimmed = slim(flatbuffer.write(root))
     model = read_model(slimmed.content)
     assert [graph.tensors[graph.operators[0].outputs[0]].shape[-1] for graph in model.graphs] == [5, 5]
-    assert len(model.root["signature_defs"]) == 2
+    assert len(model.root.signatureDefs) == 2
     assert slimmed.notes == (
         "the signatures stay: they are the only way into other subgraphs than the first",
     )

@@ -100,7 +100,7 @@ def test_nothing_is_written_where_outputs_differ_and_it_says_where(
     [
         (lambda given: b"", "no .tflite file: bytes 4 to 8 are b'', and must be b'TFL3'"),
         (lambda given: given[:300], "the file is damaged: "),
-        (lambda given: struct.pack("<I", 2**31) + given[4:], "the file is damaged: byte 2147483648 is read"),
+        (lambda given: struct.pack("<I", 2**31) + given[4:], "the file is damaged: "),
     ],
 )
 def test_damaged_file_is_refused_in_one_line(
@@ -186,7 +186,7 @@ def test_difference_is_found_by_running_both(monkeypatch: pytest.MonkeyPatch) ->
     given = content()
     graph = read_graph(given)
     kernel = next(tensor for tensor, _ in graph.kernels())
-    stored = bytes(kernel.data or b"")
+    stored = kernel.numbers.tobytes()
     wrong = given.replace(stored, stored[::-1])
     monkeypatch.setattr(slim, "slim", lambda *arguments, **named: slim.Slimmed(content=wrong, savings={}))
     found = slim.run(given, inputs=5, micro_inputs=5)

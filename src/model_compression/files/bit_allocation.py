@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from scipy import optimize
 
 from ..nets.keras2 import qtyping, quantizer
 from ..quiet import quiet
 from . import flatbuffer
 from .contents import bytes_by_kind
-from .flatbuffer import Table
-from .graph import indices, read_graph, read_model
+from .graph import numbers, read_graph, read_model
 from .matching import CorruptFileError
 from .sensitivity import channel_axis, float_kernels, rounded, sensitivities
 from .slimming import slim
@@ -173,34 +173,22 @@ def prepared(content: bytes) -> bytes:
     A slimmed file has none of them; without the second, the quantizer leaves it as it is without a word.
     """
     root = flatbuffer.read(content)
-    graphs = tuple(
-        graph.replaced(
-            tensors=tuple(
-                tensor.replaced(name=f"graph {number} tensor {index}".encode())
-                for index, tensor in enumerate(graph["tensors"] or ())
-            )
-        )
-        for number, graph in enumerate(root["subgraphs"])
-    )
-    codes = tuple(
-        code.replaced(builtin_code=max(code["builtin_code"], code["deprecated_builtin_code"]))
-        for code in root["operator_codes"] or ()
-    )
-    signatures = root["signature_defs"] or (_signature(graphs[0]),)
-    changed = root.replaced(subgraphs=graphs, operator_codes=codes, signature_defs=signatures)
-    return flatbuffer.write(changed, shared=False)
-
-
-def _signature(graph: Table) -> Table:
-    """What calibration finds a graph's two ends by."""
-    ends = {
-        end: tuple(
-            Table(kind="TensorMap", values={"name": f"{end} {index}".encode(), "tensor_index": index})
-            for index in indices(graph, end)
-        )
-        for end in ("inputs", "outputs")
-    }
-    return Table(kind="SignatureDef", values={**ends, "signature_key": b"serving_default"})
+    for number, graph in enumerate(root.subgraphs):
+        for index, tensor in enumerate(graph.tensors or ()):
+            tensor.name = f"graph {number} tensor {index}".encode()
+    for code in root.operatorCodes or ():
+        code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if not root.signatureDefs:
+        graph = root.subgraphs[0]
+        ends = {
+            end: [
+                schema.TensorMapT(name=f"{end} {index}".encode(), tensorIndex=index)
+                for index in numbers(getattr(graph, end))
+            ]
+            for end in ("inputs", "outputs")
+        }
+        root.signatureDefs = [schema.SignatureDefT(**ends, signatureKey=b"serving_default")]
+    return flatbuffer.write(root, shared=False)
 
 
 def quantized(content: bytes, bits: Sequence[int]) -> bytes:

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from .channelwise import BINARY, RESHAPING, Link, channels, links, told_shape
-from .flatbuffer import Table
+from .flatbuffer import replaced
 from .graph import KERNEL_OPERATORS, Graph, Operator, Tensor, added
 from .ranges import Ranges, integer, multipliers, summed, weights, zero
 
@@ -147,7 +148,7 @@ def _needed(ranges: Ranges, operator: Operator) -> np.ndarray | None:
     if kernel is None or not _exact(graph, operator) or kernel.shape[2] % wide:
         return None
     grouped = operator.name == "CONV_2D" and kernel.shape[2] != wide
-    if grouped or operator.option("weights_format"):
+    if grouped or operator.option("weightsFormat"):
         return None
     read = (kernel != 0).any(axis=(0, 1)).reshape(-1, wide).any(axis=0)
     own, (low, high) = graph.bias(operator), ranges.read(operator)
@@ -179,7 +180,7 @@ def _cut(ranges: Ranges, kept: dict[int, np.ndarray]) -> Graph:
 
 def _constants_cut(
     ranges: Ranges, operator: Operator, kept: dict[int, np.ndarray]
-) -> tuple[dict[int, Tensor], Table]:
+) -> tuple[dict[int, Tensor], schema.OperatorT]:
     """An operator's new constants by their places among its inputs, and its table."""
     keep, graph = kept[operator.outputs[0]], ranges.graph
     if operator.name in KERNEL_OPERATORS:
@@ -220,12 +221,14 @@ def _kernel_cut(
     return {1: cut} if own is None else {1: cut, 2: own.taken(rows, 0)}
 
 
-def _reshaped_to(graph: Graph, operator: Operator, wide: int) -> tuple[dict[int, Tensor], Table] | None:
+def _reshaped_to(
+    graph: Graph, operator: Operator, wide: int
+) -> tuple[dict[int, Tensor], schema.OperatorT] | None:
     """A reshaping operator's constant and table for another number of channels; None where it has none."""
     table = operator.table
     if operator.name == "SQUEEZE":
         # without a list, an axis that has become 1 would go too
-        return ({}, table) if operator.option("squeeze_dims") else None
+        return ({}, table) if operator.option("squeezeDims") else None
     if operator.name == "EXPAND_DIMS":
         return {}, table
     told, given = told_shape(graph, operator), [graph.tensors[index] for index in operator.inputs[1:2]]
@@ -234,7 +237,7 @@ def _reshaped_to(graph: Graph, operator: Operator, wide: int) -> tuple[dict[int,
         return None
     told = np.append(told[:-1], wide if told[-1] > 0 else -1).astype(np.int32)
     constants = dict(enumerate((tensor.holding(told.reshape(tensor.shape)) for tensor in given), 1))
-    if operator.option("new_shape"):
-        written = None if constants else told.astype("<i4").tobytes()
-        table = table.replaced(builtin_options=table["builtin_options"].replaced(new_shape=written))
+    if operator.option("newShape"):
+        options = replaced(table.builtinOptions, newShape=None if constants else told)
+        table = replaced(table, builtinOptions=options)
     return constants, table

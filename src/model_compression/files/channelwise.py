@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from .graph import Graph, Operator, Tensor
+from .graph import Graph, Operator, Tensor, numbers
 
 #: Operators that keep the channels of their first input apart and in their order.
 _KEEPING = {
@@ -121,8 +121,8 @@ def told_shape(graph: Graph, operator: Operator) -> np.ndarray | None:
     if len(operator.inputs) > 1:
         told = graph.tensors[operator.inputs[1]] if operator.inputs[1] >= 0 else None
         return told.values.ravel() if told and told.values is not None and told.dtype == "int32" else None
-    written = operator.option("new_shape")
-    return np.frombuffer(written, "<i4") if written else None
+    written = operator.option("newShape")
+    return np.array(written, np.int32) if written else None
 
 
 def padded(graph: Graph, operator: Operator) -> bool:
@@ -132,14 +132,10 @@ def padded(graph: Graph, operator: Operator) -> bool:
     source, kernel = graph.tensors[operator.inputs[0]], graph.tensors[operator.inputs[1]].shape[1:3]
     if operator.option("padding") == schema.Padding.VALID or max(kernel) == 1:
         return False
-    signature = source.table["shape_signature"]
-    open_ended = signature is not None and (np.frombuffer(signature, "<i4")[1:] < 0).any()
-    if len(source.shape) != 4 or open_ended:
+    if len(source.shape) != 4 or min(numbers(source.table.shapeSignature)[1:], default=0) < 0:
         return True
-    for size, taps, letter in zip(source.shape[1:3], kernel, "hw", strict=True):
-        stride, dilation = (
-            operator.option(name) for name in (f"stride_{letter}", f"dilation_{letter}factor")
-        )
+    for size, taps, letter in zip(source.shape[1:3], kernel, "HW", strict=True):
+        stride, dilation = operator.option(f"stride{letter}"), operator.option(f"dilation{letter}Factor")
         if stride < 1 or (-(-size // stride) - 1) * stride + (taps - 1) * dilation + 1 > size:
             return True
     return False

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .flatbuffer import Table
+import numpy as np
+
 from .graph import KERNEL_OPERATORS, Graph, read_model
 
 
@@ -31,7 +32,10 @@ class ContentBytes:
         return sum(getattr(self, entry.name) for entry in fields(self))
 
 
-_FIELDS = {"scale": "scales", "zero_point": "zero_points", "min": "names", "max": "names"}
+_FIELDS = {
+    "data": "constants", "scale": "scales", "zeroPoint": "zero_points", "min": "names", "max": "names",
+    "name": "names", "description": "names", "signatureKey": "names", "customCode": "names",
+}  # fmt: skip
 
 
 def bytes_by_kind(content: bytes) -> ContentBytes:
@@ -43,21 +47,17 @@ def bytes_by_kind(content: bytes) -> ContentBytes:
     model = read_model(content)
     roles: dict[int, str] = {}
     for graph in model.graphs:
-        roles |= {id(data): role for data, role in _roles(graph)}
-    for entry in model.root["metadata"] or ():
-        roles[id(model.root["buffers"][entry["buffer"]]["data"])] = "names"
+        roles |= {_place(data): role for data, role in _roles(graph)}
+    for entry in model.root.metadata or ():
+        roles[_place(model.root.buffers[entry.buffer].data)] = "names"
     found = dict.fromkeys((entry.name for entry in fields(ContentBytes)), 0)
     seen: set[int] = set()
-    for kind, name, value in _vectors(model.root):
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        named = name in ("name", "description", "signature_key", "custom_code")
-        role = "names" if named else roles.get(id(value), _FIELDS.get(name, "graph"))
-        if (kind, name) == ("Buffer", "data") and role == "graph":
-            role = "constants"
-        # the number of its elements, or a string's end
-        found[role] += len(value) + 4
+    for name, value in _vectors(model.root):
+        if _place(value) not in seen:
+            seen.add(_place(value))
+            role = roles.get(_place(value), _FIELDS.get(name, "graph"))
+            # the number of its elements, or a string's end
+            found[role] += memoryview(value).nbytes + 4
     found["graph"] += len(content) - sum(found.values())
     return ContentBytes(**found)
 
@@ -72,11 +72,16 @@ def _roles(graph: Graph) -> Iterator[tuple[Any, str]]:
                     yield stored.data, role
 
 
-def _vectors(table: Table) -> Iterator[tuple[str, str, Any]]:
-    """Every vector of numbers and string below a table, with the kind of table and the field it is in."""
-    for name, value in table.values.items():
-        if isinstance(value, Table | tuple):
-            for child in value if isinstance(value, tuple) else (value,):
+def _place(value: Any) -> int:
+    """Where a vector lies in memory; strings are copies, one for each table."""
+    return value.__array_interface__["data"][0] if isinstance(value, np.ndarray) else id(value)
+
+
+def _vectors(table: Any) -> Iterator[tuple[str, Any]]:
+    """Every vector of numbers and string below a table, with the field it is in."""
+    for name, value in vars(table).items():
+        if isinstance(value, np.ndarray | bytes):
+            yield name, value
+        elif isinstance(value, list) or hasattr(value, "__dict__"):
+            for child in value if isinstance(value, list) else (value,):
                 yield from _vectors(child)
-        elif isinstance(value, memoryview):
-            yield table.kind, name, value

@@ -7,11 +7,22 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from . import flatbuffer
-from .flatbuffer import DamagedFileError, Table, UnknownPartError
-from .tensors import BITS, KERNEL_OPERATORS, TYPE_NAMES, Graph, Model, Operator, Tensor, added, unpack
+from .flatbuffer import DamagedFileError, UnknownPartError
+from .tensors import (
+    BITS,
+    KERNEL_OPERATORS,
+    TYPE_NAMES,
+    Graph,
+    Model,
+    Operator,
+    Tensor,
+    added,
+    numbers,
+    unpack,
+)  # fmt: skip
 
 __all__ = [
-    "KERNEL_OPERATORS", "Graph", "LayerAccount", "Model", "Operator", "Tensor", "account", "added",
+    "KERNEL_OPERATORS", "Graph", "LayerAccount", "Model", "Operator", "Tensor", "account", "added", "numbers",
     "read_graph", "read_model", "zeroed",
 ]  # fmt: skip
 
@@ -28,27 +39,27 @@ def read_model(content: bytes) -> Model:
         UnknownPartError: a part that is not understood, or data that lie outside the file's tables.
     """
     root = flatbuffer.read(content)
-    if root["external_buffer_groups"] or root["external_buffers"]:
+    if root.externalBufferGroups or root.externalBuffers:
         raise UnknownPartError("the file keeps constants in other files, which is not understood")
-    if any(buffer["offset"] > 1 or buffer["size"] > 1 for buffer in root["buffers"] or ()):
+    if any(buffer.offset > 1 or buffer.size > 1 for buffer in root.buffers or ()):
         raise UnknownPartError("the file keeps constants outside of its tables, as those above 2 GB do")
-    if not root["subgraphs"]:
+    if not root.subgraphs:
         raise DamagedFileError("the file is damaged: it has no subgraph")
-    model = Model(graphs=tuple(_graph(root, table) for table in root["subgraphs"]), root=root)
+    model = Model(graphs=tuple(_graph(root, table) for table in root.subgraphs), root=root)
     _check_references(model)
     return model
 
 
 def _check_references(model: Model) -> None:
     """What signatures and metadata refer to has to be there."""
-    for signature in model.root["signature_defs"] or ():
-        place = signature["subgraph_index"]
+    for signature in model.root.signatureDefs or ():
+        place = signature.subgraphIndex
         count = len(model.graphs[place].tensors) if place < len(model.graphs) else 0
-        entries = [*(signature["inputs"] or ()), *(signature["outputs"] or ())]
-        if not all(entry["tensor_index"] < count for entry in entries) or not count:
+        entries = [*(signature.inputs or ()), *(signature.outputs or ())]
+        if not all(entry.tensorIndex < count for entry in entries) or not count:
             raise DamagedFileError("the file is damaged: a signature names a tensor that is not there")
-    buffers = len(model.root["buffers"] or ())
-    if not all(entry["buffer"] < buffers for entry in model.root["metadata"] or ()):
+    buffers = len(model.root.buffers or ())
+    if not all(entry.buffer < buffers for entry in model.root.metadata or ()):
         raise DamagedFileError("the file is damaged: its metadata are not there")
 
 
@@ -61,17 +72,11 @@ def read_graph(content: bytes) -> Graph:
     return read_model(content).graphs[0]
 
 
-def indices(table: Table, name: str) -> tuple[int, ...]:
-    """A vector of int32 as Python's numbers."""
-    return tuple(np.frombuffer(table[name] or b"", "<i4").tolist())
-
-
-def _graph(root: Table, table: Table) -> Graph:
-    tensors = tuple(_tensor(root, index, entry) for index, entry in enumerate(table["tensors"] or ()))
-    operators = tuple(_operator(root, entry) for entry in table["operators"] or ())
-    ends = indices(table, "inputs"), indices(table, "outputs")
-    used = [index for operator in operators for index in (*operator.inputs, *operator.outputs)]
-    used += [index for operator in operators for index in indices(operator.table, "intermediates")]
+def _graph(root: schema.ModelT, table: schema.SubGraphT) -> Graph:
+    tensors = tuple(_tensor(root, index, entry) for index, entry in enumerate(table.tensors or ()))
+    operators = tuple(_operator(root, entry) for entry in table.operators or ())
+    ends = numbers(table.inputs), numbers(table.outputs)
+    used = [index for each in operators for index in (*each.inputs, *each.outputs, *each.intermediates)]
     if not all(-1 <= index < len(tensors) for index in used):
         raise DamagedFileError("the file is damaged: an operator names a tensor that is not there")
     if not all(0 <= index < len(tensors) for end in ends for index in end):
@@ -79,48 +84,51 @@ def _graph(root: Table, table: Table) -> Graph:
     return Graph(tensors=tensors, operators=operators, inputs=ends[0], outputs=ends[1])
 
 
-def _operator(root: Table, table: Table) -> Operator:
-    codes, index = root["operator_codes"] or (), table["opcode_index"]
+def _operator(root: schema.ModelT, table: schema.OperatorT) -> Operator:
+    codes, index = root.operatorCodes or (), table.opcodeIndex
     if index >= len(codes):
         raise DamagedFileError(f"the file is damaged: operator code {index} of {len(codes)}")
-    if table["large_custom_options_offset"]:
+    if table.largeCustomOptionsOffset:
         raise UnknownPartError("an operator keeps its options outside of the file's tables")
-    code = max(codes[index]["deprecated_builtin_code"], codes[index]["builtin_code"])
+    if table.builtinOptionsType and table.builtinOptions is None:
+        raise UnknownPartError(
+            f"an operator has options of kind {table.builtinOptionsType}, which is not known"
+        )
+    code = max(codes[index].deprecatedBuiltinCode, codes[index].builtinCode)
     name = _OPERATOR_NAMES.get(code, f"OPERATOR {code}")
     if name == "CUSTOM":
-        name = f"CUSTOM {_text(codes[index]['custom_code'])}"
-    ends = indices(table, "inputs"), indices(table, "outputs")
+        name = f"CUSTOM {_text(codes[index].customCode)}"
+    ends = numbers(table.inputs), numbers(table.outputs)
     if name in KERNEL_OPERATORS and (min((*ends[0], -1)[:2]) < 0 or not ends[1]):
         raise DamagedFileError(f"the file is damaged: a {name} without input, kernel or output")
     return Operator(name=name, inputs=ends[0], outputs=ends[1], table=table, code=codes[index])
 
 
-def _text(value: memoryview | None) -> str:
-    return bytes(value or b"").decode(errors="replace")
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode(errors="replace")
 
 
-def _tensor(root: Table, index: int, table: Table) -> Tensor:
-    name, dtype = _text(table["name"]), TYPE_NAMES.get(table["type"], f"type {table['type']}")
-    shape, bits = indices(table, "shape"), BITS.get(dtype, 0)
-    buffers, number = root["buffers"] or (), table["buffer"]
+def _tensor(root: schema.ModelT, index: int, table: schema.TensorT) -> Tensor:
+    name, dtype = _text(table.name), TYPE_NAMES.get(table.type, f"type {table.type}")
+    shape, bits = numbers(table.shape), BITS.get(dtype, 0)
+    buffers, number = root.buffers or (), table.buffer
     if number >= max(1, len(buffers)):
         raise DamagedFileError(f"the file is damaged: tensor {name!r} has buffer {number} of {len(buffers)}")
-    if table["external_buffer"]:
+    if table.externalBuffer:
         raise UnknownPartError(f"tensor {name!r} lies in another file, which is not understood")
     if min(shape, default=0) < 0:
         raise DamagedFileError(f"the file is damaged: tensor {name!r} has the shape {shape}")
     # the first buffer stands for none
-    data = buffers[number]["data"] if number else None
+    data = buffers[number].data if number else None
     values = None
-    if data is not None and bits and not table["sparsity"]:
+    if data is not None and bits and not table.sparsity:
         count = math.prod(shape)
         if len(data) != -(-count * bits // 8):
             raise DamagedFileError(
                 f"the file is damaged: tensor {name!r} of {dtype} {shape} has {len(data):,} bytes"
             )
-        raw = np.frombuffer(data, np.uint8)
-        values = (unpack(raw, bits, count) if bits < 8 else raw.view(dtype)).reshape(shape)
-    quantization = table["quantization"] or Table(kind="QuantizationParameters")
+        values = (unpack(data, bits, count) if bits < 8 else data.view(dtype)).reshape(shape)
+    quantization = table.quantization or schema.QuantizationParametersT()
     return Tensor(
         index=index,
         name=name,
@@ -128,9 +136,9 @@ def _tensor(root: Table, index: int, table: Table) -> Tensor:
         bits=bits,
         shape=shape,
         values=values,
-        scale=np.frombuffer(quantization["scale"] or b"", "<f4"),
-        zero_point=np.frombuffer(quantization["zero_point"] or b"", "<i8"),
-        axis=quantization["quantized_dimension"],
+        scale=np.empty(0, np.float32) if quantization.scale is None else quantization.scale,
+        zero_point=np.empty(0, np.int64) if quantization.zeroPoint is None else quantization.zeroPoint,
+        axis=quantization.quantizedDimension,
         data=data,
         table=table,
     )

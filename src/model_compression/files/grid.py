@@ -14,7 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from .channelwise import BINARY, RESHAPING
-from .flatbuffer import Table
+from .flatbuffer import replaced
 from .graph import KERNEL_OPERATORS, Graph, Model, Operator, Tensor, added
 from .idle_operators import without_idle_operators
 
@@ -97,7 +97,7 @@ def on_grid(model: Model, *, bits: int) -> Model:
     computed = {index for operator in operators for index in operator.outputs}
     # interpreters work the shapes out anew; rank 4 is what convolutions expect to find
     for index in computed:
-        tensors[index] = replace(tensors[index], shape=(1, 1, 1, 1), table=Table(kind="Tensor"))
+        tensors[index] = replace(tensors[index], shape=(1, 1, 1, 1), table=schema.TensorT())
     done = replace(graph, tensors=tuple(tensors), operators=tuple(operators))
     return replace(model, graphs=(done, *model.graphs[1:]))
 
@@ -107,7 +107,7 @@ def _from_first_kernel(graph: Graph) -> Graph:
     for operator in graph.operators:
         source, output = operator.inputs[0] if operator.inputs else -1, operator.outputs[0]
         if operator.name == "RESHAPE" and graph.inputs == (source,) and output not in graph.outputs:
-            given = replace(graph.tensors[output], table=Table(kind="Tensor"))
+            given = replace(graph.tensors[output], table=schema.TensorT())
             tensors = (*graph.tensors[:output], given, *graph.tensors[output + 1 :])
             # what worked its shape out has nobody left who asks
             shorter = replace(graph.without(operator), tensors=tensors, inputs=(output,))
@@ -132,19 +132,17 @@ def _pooling(graph: Graph) -> Graph:
 
 
 def _pool(operator: Operator, shape: tuple[int, ...]) -> Operator:
-    values = {"padding": schema.Padding.VALID, "stride_w": 1, "stride_h": 1}
-    values |= {"filter_height": shape[1], "filter_width": shape[2]}
-    options = Table(kind="Pool2DOptions", values=values)
-    kind = schema.BuiltinOptions.Pool2DOptions
-    code = Table(
-        kind="OperatorCode", values={"deprecated_builtin_code": schema.BuiltinOperator.AVERAGE_POOL_2D}
+    options = schema.Pool2DOptionsT(
+        padding=schema.Padding.VALID, strideW=1, strideH=1, filterHeight=shape[1], filterWidth=shape[2]
     )
-    table = operator.table.replaced(builtin_options_type=kind, builtin_options=options)
+    kind = schema.BuiltinOptions.Pool2DOptions
+    table = replaced(operator.table, builtinOptionsType=kind, builtinOptions=options)
+    code = schema.OperatorCodeT(deprecatedBuiltinCode=schema.BuiltinOperator.AVERAGE_POOL_2D)
     return replace(operator, name="AVERAGE_POOL_2D", inputs=operator.inputs[:1], table=table, code=code)
 
 
 def _lets_through(operator: Operator) -> bool:
-    return operator.option("fused_activation_function") in _LETTING_THROUGH
+    return operator.option("fusedActivationFunction") in _LETTING_THROUGH
 
 
 def _computed(graph: Graph, operator: Operator) -> list[int]:
@@ -194,14 +192,14 @@ def _stored(graph: Graph, operator: Operator, bits: int) -> tuple[Tensor, float]
         scale=np.ones(scales, np.float32),
         zero_point=np.zeros(scales, np.int64),
         axis=3 if depthwise else 0,
-        table=Table(kind="Tensor"),
+        table=schema.TensorT(),
     )
     return whole.holding(values), scale
 
 
 def _bias(bias: Tensor, factor: float) -> Tensor:
     values = round_mantissa(bias.numbers / factor, BIAS_BITS)
-    return replace(bias, table=Table(kind="Tensor")).holding(values)
+    return replace(bias, table=schema.TensorT()).holding(values)
 
 
 def factor_of(tensor: Tensor, kernel: np.ndarray) -> float:

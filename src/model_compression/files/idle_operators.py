@@ -53,7 +53,7 @@ def _idle(graph: Graph, operator: Operator) -> bool:
             told = graph.tensors[operator.inputs[1]].values if len(operator.inputs) == 2 else None
             return told is not None and not told.any()
         case "CONCATENATION":
-            clamped = operator.option("fused_activation_function")
+            clamped = operator.option("fusedActivationFunction")
             return len(operator.inputs) == 1 and not clamped
     return False
 
@@ -100,7 +100,7 @@ def _skips(graph: Graph, before: Operator, operator: Operator) -> bool:
     if operator.name == "RESHAPE":
         told = told_shape(graph, operator)
         return told is not None and (told.size == 0 or told[0] != 0)
-    if operator.name != "FULLY_CONNECTED" or operator.option("keep_num_dims"):
+    if operator.name != "FULLY_CONNECTED" or operator.option("keepNumDims"):
         return False
     # floats that are quantized on the way are so a row at a time, and rows would be others
     kernel = graph.tensors[operator.inputs[1]] if operator.inputs[1:2] > (-1,) else None

@@ -245,7 +245,7 @@ def multipliers(graph: Graph, operator: Operator) -> np.ndarray:
 
 def _clamp(operator: Operator) -> tuple[float, float]:
     """The ends of an operator's activation; no numbers where it is not understood."""
-    code = _ALONE.get(operator.name) or operator.option("fused_activation_function")
+    code = _ALONE.get(operator.name) or operator.option("fusedActivationFunction")
     return _CLAMPS.get(code, (np.nan, np.nan))
 
 

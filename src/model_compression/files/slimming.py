@@ -42,10 +42,9 @@ def slim(content: bytes, *, keep_signatures: bool = False, coded: bool = False) 
         ValueError: no .tflite file, a damaged one, or one with parts that are not understood.
     """
     model = read_model(content)
-    for entry in model.root["metadata"] or ():
-        name = bytes(entry["name"] or b"")
-        if name in _NUMBERED_METADATA:
-            note = f"left as it is: its metadata {name.decode()} name tensors by their numbers"
+    for entry in model.root.metadata or ():
+        if entry.name in _NUMBERED_METADATA:
+            note = f"left as it is: its metadata {entry.name.decode()} name tensors by their numbers"
             return Slimmed(content=content, savings={}, notes=(note,))
     notes = []
     if not keep_signatures and _entries(model) - {0}:
@@ -74,7 +73,7 @@ _STEPS: dict[str, Callable[[Graph], Graph]] = {
 
 def _entries(model: Model) -> set[int]:
     """The subgraphs that signatures lead into."""
-    return {signature["subgraph_index"] for signature in model.root["signature_defs"] or ()}
+    return {signature.subgraphIndex for signature in model.root.signatureDefs or ()}
 
 
 def _left(model: Model) -> list[str]:
@@ -90,7 +89,7 @@ def _left(model: Model) -> list[str]:
                 constant[kind] += int(ranges.constant(output).sum())
             if operator.name.startswith("CUSTOM"):
                 custom.add(operator.name.removeprefix("CUSTOM "))
-        sparse += sum(tensor.table["sparsity"] is not None for tensor in graph.tensors)
+        sparse += sum(tensor.table.sparsity is not None for tensor in graph.tensors)
     found = []
     if constant["floats"]:
         found.append(f"{constant['floats']} channels of 0 stay: sums of floats depend on their order")

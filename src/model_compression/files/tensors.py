@@ -6,9 +6,6 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from .fields import fields_of
-from .flatbuffer import Table
-
 TYPE_NAMES = {
     code: name.lower() for name, code in vars(schema.TensorType).items() if not name.startswith("_")
 }
@@ -46,15 +43,15 @@ class Tensor:
     scale: np.ndarray
     zero_point: np.ndarray
     axis: int
-    data: bytes | memoryview | None = None
-    table: Table = field(default_factory=lambda: Table(kind="Tensor"))
+    data: bytes | np.ndarray | None = None
+    table: schema.TensorT = field(default_factory=schema.TensorT)
 
     @property
     def plain(self) -> bool:
         """Whether there is nothing to it but shape, type, values, and scales with as many zero points."""
-        quantization, scales = self.table["quantization"], self.scale.size
-        special = self.table["is_variable"] or self.table["sparsity"] or self.table["variant_tensors"]
-        if not self.bits or special or (quantization and quantization["details"]):
+        table, quantization, scales = self.table, self.table.quantization, self.scale.size
+        special = table.isVariable or table.sparsity or table.variantTensors
+        if not self.bits or special or (quantization and quantization.details):
             return False
         wide = self.shape[self.axis] if 0 <= self.axis < len(self.shape) else 1
         return self.zero_point.size == scales and scales in (0, 1, wide)
@@ -62,7 +59,7 @@ class Tensor:
     def alike(self, other: "Tensor") -> bool:
         """Whether equal stored numbers mean the same in both."""
         same = self.dtype == other.dtype and self.bits > 0
-        same = same and self.table["is_variable"] == other.table["is_variable"]
+        same = same and self.table.isVariable == other.table.isVariable
         pairs = ((self.scale, other.scale), (self.zero_point, other.zero_point))
         return same and all(np.array_equal(one, another) for one, another in pairs)
 
@@ -126,13 +123,18 @@ class Operator:
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    table: Table = field(default_factory=lambda: Table(kind="Operator"))
-    code: Table = field(default_factory=lambda: Table(kind="OperatorCode"))
+    table: schema.OperatorT = field(default_factory=schema.OperatorT)
+    code: schema.OperatorCodeT = field(default_factory=schema.OperatorCodeT)
 
     def option(self, name: str) -> Any:
-        """One of its options, as `stride_w`; 0 where it has none of that name."""
-        found = self.table["builtin_options"]
-        return found[name] if found is not None and name in fields_of(found.kind) else 0
+        """One of its options, as `strideW`, a vector as a tuple; 0 where it has none of that name."""
+        found = getattr(self.table.builtinOptions, name, 0)
+        return numbers(found) if isinstance(found, np.ndarray) else found
+
+    @property
+    def intermediates(self) -> tuple[int, ...]:
+        """What it keeps between its steps, as an LSTM does."""
+        return numbers(self.table.intermediates)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +186,12 @@ class Model:
     """A file: its subgraphs, the first of which is the net, and its root table for what else it holds."""
 
     graphs: tuple[Graph, ...]
-    root: Table
+    root: schema.ModelT
+
+
+def numbers(vector: np.ndarray | None) -> tuple[int, ...]:
+    """A vector of a table as Python's numbers."""
+    return () if vector is None else tuple(vector.tolist())
 
 
 def unpack(raw: np.ndarray, bits: int, count: int) -> np.ndarray:

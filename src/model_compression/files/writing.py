@@ -1,12 +1,14 @@
 """A graph as a .tflite file: what interpreters read, and nothing else."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from . import flatbuffer
-from .flatbuffer import Table
-from .graph import Graph, Model, Operator, Tensor, indices
+from .flatbuffer import replaced
+from .graph import Graph, Model, Operator, Tensor
 from .tensors import TYPE_NAMES
 
 _TYPE_CODES = {name: code for code, name in TYPE_NAMES.items()}
@@ -26,45 +28,39 @@ def write_model(
         shared: whether equal parts are stored once. coded: whether the file is going to be coded.
     """
     writer = _Writer(shared)
-    signatures = (model.root["signature_defs"] or ()) if keep_signatures else ()
+    signatures = (model.root.signatureDefs or ()) if keep_signatures else ()
     named: list[list[int]] = [[] for _ in model.graphs]
     for signature in signatures:
-        entries = (*(signature["inputs"] or ()), *(signature["outputs"] or ()))
-        named[signature["subgraph_index"]] += [entry["tensor_index"] for entry in entries]
+        entries = (*(signature.inputs or ()), *(signature.outputs or ()))
+        named[signature.subgraphIndex] += [entry.tensorIndex for entry in entries]
     written = [writer.subgraph(*each) for each in zip(model.graphs, named, strict=True)]
-    metadata = []
-    for entry in model.root["metadata"] or ():
-        if bytes(entry["name"] or b"") in READ_METADATA:
-            data = model.root["buffers"][entry["buffer"]]["data"]
-            metadata.append(entry.replaced(buffer=writer.buffer(data)))
-    root = Table(
-        kind="Model",
-        values={
-            "version": model.root["version"],
-            "operator_codes": tuple(writer.codes),
-            "subgraphs": tuple(table for table, _ in written),
-            "buffers": tuple(writer.buffers),
-            "metadata": tuple(metadata) or None,
-            "signature_defs": tuple(
-                _renumbered(signature, written[signature["subgraph_index"]][1]) for signature in signatures
-            )
-            or None,
-        },
+    metadata = [
+        replaced(entry, buffer=writer.buffer(model.root.buffers[entry.buffer].data))
+        for entry in model.root.metadata or ()
+        if entry.name in READ_METADATA
+    ]
+    root = schema.ModelT(
+        version=model.root.version,
+        operatorCodes=writer.codes,
+        subgraphs=[table for table, _ in written],
+        buffers=writer.buffers,
+        metadata=metadata or None,
+        signatureDefs=[_renumbered(each, written[each.subgraphIndex][1]) for each in signatures] or None,
     )
     return flatbuffer.write(root, shared=shared, coded=coded)
 
 
-def _renumbered(signature: Table, numbers: dict[int, int]) -> Table:
+def _renumbered(signature: schema.SignatureDefT, order: dict[int, int]) -> schema.SignatureDefT:
     ends = {
-        name: tuple(entry.replaced(tensor_index=numbers[entry["tensor_index"]]) for entry in signature[name])
-        for name in ("inputs", "outputs")
-        if signature[name] is not None
+        end: [replaced(entry, tensorIndex=order[entry.tensorIndex]) for entry in entries]
+        for end, entries in (("inputs", signature.inputs), ("outputs", signature.outputs))
+        if entries is not None
     }
-    return signature.replaced(**ends)
+    return replaced(signature, **ends)
 
 
-def _vector(values: Any, dtype: str) -> bytes:
-    return np.asarray(values, dtype).tobytes()
+def _vector(values: Sequence[int]) -> np.ndarray:
+    return np.array(values, np.int32)
 
 
 class _Writer:
@@ -72,36 +68,32 @@ class _Writer:
 
     def __init__(self, shared: bool) -> None:
         self.shared = shared
-        self.buffers = [Table(kind="Buffer")]
-        self.codes: list[Table] = []
+        self.buffers = [schema.BufferT()]
+        self.codes: list[schema.OperatorCodeT] = []
         self.known: dict[Any, int] = {}
 
-    def buffer(self, data: bytes | memoryview | None) -> int:
+    def buffer(self, data: bytes | np.ndarray | None) -> int:
         if data is None:
             return 0
         key = bytes(data) if self.shared else id(data)
         if key not in self.known:
             self.known[key] = len(self.buffers)
-            self.buffers.append(Table(kind="Buffer", values={"data": data}))
+            self.buffers.append(schema.BufferT(data=np.frombuffer(data, np.uint8)))
         return self.known[key]
 
     def code(self, operator: Operator) -> int:
-        number = max(operator.code["deprecated_builtin_code"], operator.code["builtin_code"])
-        key = (number, operator.code["version"], bytes(operator.code["custom_code"] or b""))
+        number = max(operator.code.deprecatedBuiltinCode, operator.code.builtinCode)
+        key = (number, operator.code.version, operator.code.customCode or b"")
         if key not in self.known:
             self.known[key] = len(self.codes)
             # the short field holds what it can; readers take the larger of both
             wide = number > 127
-            code = operator.code.replaced(
-                deprecated_builtin_code=127 if wide else number, builtin_code=number if wide else None
-            )
-            self.codes.append(code)
+            short, long = (127, number) if wide else (number, 0)
+            self.codes.append(replaced(operator.code, deprecatedBuiltinCode=short, builtinCode=long))
         return self.known[key]
 
-    def subgraph(self, graph: Graph, named: list[int]) -> tuple[Table, dict[int, int]]:
-        """The table of a subgraph, and the new number of each tensor that something refers to.
-
-        Equal constants get one number.
+    def subgraph(self, graph: Graph, named: Sequence[int]) -> tuple[schema.SubGraphT, dict[int, int]]:
+        """A graph's table, and the numbers that its tensors get; equal constants get one number.
 
         Args:
             named: tensors that signatures refer to.
@@ -110,57 +102,55 @@ class _Writer:
         fixed = {*ends, *named, *(index for operator in graph.operators for index in operator.outputs)}
         used = list(graph.inputs)
         for operator in graph.operators:
-            used += [*operator.inputs, *indices(operator.table, "intermediates"), *operator.outputs]
+            used += [*operator.inputs, *operator.intermediates, *operator.outputs]
         used += [*graph.outputs, *named]
-        numbers: dict[int, int] = {}
+        order = {-1: -1}
         known: dict[Any, int] = {}
-        tensors: list[Table] = []
+        tensors: list[schema.TensorT] = []
         for index in dict.fromkeys(index for index in used if index >= 0):
             tensor = graph.tensors[index]
             key: Any = index
             if self.shared and tensor.data is not None and tensor.plain and index not in fixed:
-                contents = (tensor.data, tensor.scale.tobytes(), tensor.zero_point.tobytes())
+                contents = (tensor.data, tensor.scale, tensor.zero_point)
                 key = (tensor.dtype, tensor.shape, tensor.axis, *map(bytes, contents))
             if key not in known:
                 known[key] = len(tensors)
                 tensors.append(self.tensor(tensor, index in ends))
-            numbers[index] = known[key]
-        values = {
-            "tensors": tuple(tensors),
-            "inputs": _vector([numbers[index] for index in graph.inputs], "<i4"),
-            "outputs": _vector([numbers[index] for index in graph.outputs], "<i4"),
-            "operators": tuple(self.operator(operator, numbers) for operator in graph.operators),
-        }
-        return Table(kind="SubGraph", values=values), numbers
+            order[index] = known[key]
+        table = schema.SubGraphT(
+            tensors=tensors,
+            inputs=_vector([order[index] for index in graph.inputs]),
+            outputs=_vector([order[index] for index in graph.outputs]),
+            operators=[self.operator(operator, order) for operator in graph.operators],
+        )
+        return table, order
 
-    def tensor(self, tensor: Tensor, end: bool) -> Table:
-        quantization = (tensor.table["quantization"] or Table(kind="QuantizationParameters")).replaced(
+    def tensor(self, tensor: Tensor, end: bool) -> schema.TensorT:
+        quantization = replaced(
+            tensor.table.quantization or schema.QuantizationParametersT(),
             min=None,
             max=None,
-            scale=_vector(tensor.scale, "<f4") or None,
-            zero_point=_vector(tensor.zero_point, "<i8") or None,
-            quantized_dimension=tensor.axis,
+            scale=tensor.scale if tensor.scale.size else None,
+            zeroPoint=tensor.zero_point if tensor.zero_point.size else None,
+            quantizedDimension=tensor.axis,
         )
-        used = tensor.scale.size or tensor.zero_point.size or quantization["details"]
-        return tensor.table.replaced(
-            type=_TYPE_CODES.get(tensor.dtype, tensor.table["type"]),
-            shape=_vector(tensor.shape, "<i4") or None,
+        used = tensor.scale.size or tensor.zero_point.size or quantization.details
+        return replaced(
+            tensor.table,
+            type=_TYPE_CODES.get(tensor.dtype, tensor.table.type),
+            shape=_vector(tensor.shape) if tensor.shape else None,
             buffer=self.buffer(tensor.data),
             name=None,
             quantization=quantization if used else None,
-            has_rank=None,
-            shape_signature=tensor.table["shape_signature"] if end else None,
+            hasRank=False,
+            shapeSignature=tensor.table.shapeSignature if end else None,
         )
 
-    def operator(self, operator: Operator, order: dict[int, int]) -> Table:
+    def operator(self, operator: Operator, order: dict[int, int]) -> schema.OperatorT:
+        table = operator.table
         ends = {
-            "inputs": operator.inputs,
-            "outputs": operator.outputs,
-            "intermediates": indices(operator.table, "intermediates"),
+            name: _vector([order[index] for index in found])
+            for name in ("inputs", "outputs", "intermediates")
+            if (found := getattr(operator, name)) or getattr(table, name) is not None
         }
-        changed: dict[str, bytes] = {
-            name: _vector([order.get(index, -1) for index in found], "<i4")
-            for name, found in ends.items()
-            if found or operator.table[name] is not None
-        }
-        return operator.table.replaced(opcode_index=self.code(operator), debug_metadata_index=None, **changed)
+        return replaced(table, opcodeIndex=self.code(operator), debugMetadataIndex=-1, **ends)
