@@ -15,9 +15,14 @@ def clone(model: keras.Model) -> keras.Model:
     return copy
 
 
+def has_kernel(layer: keras.layers.Layer) -> bool:
+    """Whether the methods compress its kernel; not a transposed convolution, which is a Conv2D to Keras."""
+    return isinstance(layer, KERNEL_LAYERS) and not isinstance(layer, keras.layers.Conv2DTranspose)
+
+
 def kernel_layers(model: keras.Model) -> list[keras.layers.Layer]:
     """The layers whose kernels can be compressed, in order."""
-    return [layer for layer in model.layers if isinstance(layer, KERNEL_LAYERS)]
+    return [layer for layer in model.layers if has_kernel(layer)]
 
 
 def kernel(layer: keras.layers.Layer) -> tf.Variable:

@@ -78,6 +78,8 @@ def _quantization(details: dict[str, Any]) -> tuple[float, int]:
 def _run(interpreter: Any, inputs: np.ndarray) -> np.ndarray:
     outputs = []
     for image in inputs:
+        # a recurrent layer remembers the image before
+        interpreter.reset()
         interpreter.set_input(image[None], 0)
         interpreter.invoke()
         outputs.append(interpreter.get_output(0)[0])

@@ -5,7 +5,7 @@ import inspect
 import numpy as np
 
 from ..nets.keras2 import keras
-from ..nets.layers import KERNEL_LAYERS, kernel_layers
+from ..nets.layers import has_kernel, kernel_layers
 from . import canonical, folding, reader
 from .child import first_line
 from .graphs import AFFINE, Net, Node, NotRebuiltError
@@ -41,7 +41,7 @@ def to_keras(net: Net) -> keras.Model:
             layer.set_weights(list(arrays))
         except ValueError as error:
             raise NotRebuiltError(f"{name}: its weights do not fit Keras 2 ({error})") from error
-        if arrays and not isinstance(layer, KERNEL_LAYERS):
+        if arrays and not has_kernel(layer):
             layer.trainable = False
     return model
 

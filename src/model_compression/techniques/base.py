@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..nets.keras2 import keras
-from ..nets.layers import KERNEL_LAYERS
+from ..nets.layers import has_kernel
 
 #: Stands for all kernels together where zeros are counted by layer name.
 TOGETHER = "all kernels"
@@ -69,7 +69,7 @@ class Technique:
 
     def takes(self, layer: keras.layers.Layer) -> bool:
         """Whether it changes `layer`; here, each that has a kernel."""
-        return isinstance(layer, KERNEL_LAYERS)
+        return has_kernel(layer)
 
     def why_not(self, net: keras.Model) -> str:
         """Why it cannot be carried out on a net; empty when it can."""

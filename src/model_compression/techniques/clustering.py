@@ -50,10 +50,9 @@ class ClusterConfig(Technique):
 
     def takes(self, layer: keras.layers.Layer) -> bool:
         """Whether `layer` has a kernel with more weights than centroids."""
-        if isinstance(layer, keras.layers.DepthwiseConv2D):
+        if not super().takes(layer) or isinstance(layer, keras.layers.DepthwiseConv2D):
             return False
-        kernel = isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)
-        return kernel and layer.count_params() > 2 * self.clusters
+        return layer.count_params() > 2 * self.clusters
 
     def wrap(
         self, net: keras.Model, *, steps: int, seed: int, source: keras.Model | None = None

@@ -83,16 +83,14 @@ class PruneConfig(Technique):
 
     def takes(self, layer: keras.layers.Layer) -> bool:
         """Whether `layer` can be pruned in the pattern."""
-        if isinstance(layer, keras.layers.DepthwiseConv2D):
+        if not super().takes(layer) or isinstance(layer, keras.layers.DepthwiseConv2D):
             return False
         if isinstance(layer, keras.layers.Dense):
             # a run or block that sticks out beyond the kernel would hold fewer zeros than promised
             return self.pattern == "unstructured" or layer.kernel.shape[0] % 4 == 0
-        if isinstance(layer, keras.layers.Conv2D):
-            # TFMOT groups by the input channel, and blocks need a matrix
-            in_runs = self.pattern == "2:4" and layer.kernel.shape[2] % 4 == 0
-            return self.pattern == "unstructured" or in_runs
-        return False
+        # TFMOT groups by the input channel, and blocks need a matrix
+        in_runs = self.pattern == "2:4" and layer.kernel.shape[2] % 4 == 0
+        return self.pattern == "unstructured" or in_runs
 
     def wrap(
         self, net: keras.Model, *, steps: int, seed: int, source: keras.Model | None = None
