@@ -65,7 +65,18 @@ def tflite_file(form: str) -> bytes:
             tool = quantizer.Quantizer(bytearray(_convert("float32")))
             tool.load_quantization_recipe(recipe.weight_only_wi8_afp32())
             return bytes(tool.quantize().quantized_model)
+        if form == "recurrent":
+            return _recurrent()
         return _convert(form)
+
+
+def _recurrent() -> bytes:
+    """An LSTM over rows, for one image a call."""
+    keras.utils.set_random_seed(3)
+    net = keras.Sequential([keras.layers.InputLayer((16, 16)), keras.layers.LSTM(8), keras.layers.Dense(5)])
+    function = tf.function(lambda images: net(images, training=False), autograph=False)
+    concrete = function.get_concrete_function(tf.TensorSpec((1, 16, 16)))
+    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], net).convert())
 
 
 def _convert(form: str) -> bytes:

@@ -161,3 +161,11 @@ def test_one_thread_whatever_the_number_of_cores() -> None:
     threading = keras2.tf.config.threading
     assert threading.get_intra_op_parallelism_threads() == 1
     assert threading.get_inter_op_parallelism_threads() == 1
+
+
+def test_transposed_convolution_is_no_kernel_of_the_methods() -> None:
+    layers = keras.layers
+    net = keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.Conv2D(2, 3), layers.Conv2DTranspose(2, 3), layers.Flatten()]
+    )
+    assert [type(layer) for layer in kernel_layers(net)] == [layers.Conv2D]

@@ -14,7 +14,7 @@ from model_compression.files import running
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
     from model_compression.files import conversion
-    from model_compression.nets.keras2 import keras
+    from model_compression.nets.keras2 import keras, tf
     from model_compression.own_model import converted
     from model_compression.quiet import quiet
     from model_compression.runtimes.deployment import BASELINE
@@ -77,6 +77,47 @@ def test_float_tflite_file_gets_every_form(tmp_path: Path) -> None:
     assert sizes["int4_dynamic"] < sizes["dynamic_range"] < sizes[BASELINE]
     # the biases are 0, and left out
     assert converted.parameters(content) == 24 * 40 + 40 * 3
+
+
+def _file(model: keras.Model, path: Path) -> Path:
+    """A float .tflite file for one input a call."""
+    function = tf.function(lambda given: model(given, training=False), autograph=False)
+    ends = tf.TensorSpec((1, *model.input_shape[1:]), model.input.dtype)
+    with quiet():
+        concrete = function.get_concrete_function(ends)
+        path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], model).convert())
+    return path
+
+
+def test_tokens_stay_whole_numbers_from_0(tmp_path: Path) -> None:
+    """Others would ask the table for a row that it does not have."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [keras.Input((5,)), layers.Embedding(30, 8), layers.Flatten(), layers.Dense(3, activation="softmax")]
+    )
+    words = GENERATOR.integers(0, 30, (60, 5)).astype(np.float32)
+    data = replace(DATA, x_train=words, x_val=words, x_test=words)
+    source = converted.source(_file(model, tmp_path / "own.tflite"), data)
+    assert (source.range.multiplier, source.range.offset) == (1.0, 0.0)
+    small = converted.outcome(source, "dynamic_range", data, seed=0)
+    np.testing.assert_allclose(running.logits(small.content, words), model(words), atol=0.02)
+    with pytest.raises(ValueError, match="takes whole numbers"):
+        converted.outcome(source, "int8", data, seed=0)
+    beyond = replace(data, x_val=words + 1)
+    with pytest.raises(UnsupportedModelError, match="the model cannot take all of the inputs"):
+        converted.source(tmp_path / "own.tflite", beyond)
+
+
+def test_loop_of_a_recurrent_layer_is_quantized_by_its_weights(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((6, 4)), layers.GRU(16), layers.Dense(3)])
+    source = converted.source(_file(model, tmp_path / "own.tflite"), DATA)
+    small = converted.outcome(source, "dynamic_range", DATA, seed=0)
+    np.testing.assert_allclose(running.logits(small.content, ROWS), model(ROWS), atol=0.02)
+    with pytest.raises(ValueError, match="a recurrent layer is a loop in the file"):
+        converted.outcome(source, "int8", DATA, seed=0)
+    # kernels within the loop count too
+    assert converted.parameters(source.content) > 16 * 48 + 4 * 48
 
 
 def test_quantized_tflite_file_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a net can be asked for besides labels, through the command: a small net of each kind."""
 
+import functools
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,11 @@ from model_compression.files import running
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
+    from model_compression.files.matching import CorruptFileError
     from model_compression.nets.keras2 import keras
-    from model_compression.own_model import making
+    from model_compression.own_model import command, making
     from model_compression.study import catalogue
+    from model_compression.study.experiment import Bench
 
 layers = keras.layers
 GENERATOR = np.random.default_rng(3)
@@ -133,3 +136,26 @@ def test_per_cent_of_accuracy_are_refused(
         "--max-drop is in %, of what is left open: accuracy is lost in points, such as 0.5pp\n"
     )
     assert not (tmp_path / "output").exists()
+
+
+def _settings(path: str, request: command.Request, images: int, size: int) -> catalogue.Settings:
+    return command.settings(path, images, request, size)
+
+
+def test_net_whose_float_file_is_refused_is_converted_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refused(*arguments: object) -> None:
+        raise CorruptFileError("the file has 2 kernels, the net 3")
+
+    path, data = tmp_path / "own.keras", tmp_path / "own.npz"
+    _dense(3).save(path)
+    labels = np.argmax(ROWS @ KERNEL, axis=1)
+    np.savez(data, x_train=ROWS, y_train=labels, x_test=ROWS, y_test=labels)
+    monkeypatch.setattr(making, "_made_here", refused)
+    monkeypatch.setattr(making, "_by_converting", lambda bench, path, reason, request: reason)
+    request = command.Request(model=path, data=str(data), max_drop=0.0, output=tmp_path / "output")
+    bench = Bench(dataset=str(data), cache_dir=str(tmp_path), data_dir=str(tmp_path))
+    settings = functools.partial(_settings, str(path), request)
+    reason = making.begin(bench, str(path), settings, request)
+    assert reason == "rebuilt, it is no sound file (the file has 2 kernels, the net 3)"

@@ -38,6 +38,15 @@ def test_int8_outputs_are_litert_s_to_one_step():
     assert np.abs(difference).max() <= step * 1.001
 
 
+def test_recurrent_net_forgets_the_image_before():
+    images = IMAGES / np.float32(255)
+    twice = np.concatenate([images[:1], images])
+    outputs = micro_outputs(tflite_file("recurrent"), twice)
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    expected = running.logits(tflite_file("recurrent"), images, delegate=False)
+    np.testing.assert_allclose(outputs[1:], expected, atol=1e-4)
+
+
 def test_pixels_and_floats_give_the_same_outputs():
     content = tflite_file("int8")
     np.testing.assert_array_equal(

@@ -8,7 +8,7 @@ import numpy as np
 from ..nets.keras2 import qtyping, quantizer, recipe
 from ..quiet import quiet
 from .bit_allocation import mixed, prepared
-from .graph import read_graph, read_model
+from .graph import Graph, read_graph, read_model
 from .grid import on_grid
 from .running import named_inputs
 from .writing import write_model
@@ -117,6 +117,12 @@ def _widest(
     return found
 
 
+def reads_tokens(graph: Graph) -> str:
+    """The operator that takes an input for whole numbers; empty where none does."""
+    readers = (operator for operator in graph.operators if set(operator.inputs) & set(graph.inputs))
+    return next((each.name for each in readers if each.name in ("CAST", "GATHER", "EMBEDDING_LOOKUP")), "")
+
+
 def quantize(content: bytes, form: str, images: np.ndarray | None, *, one_image: bool = False) -> bytes:
     """The file in a form.
 
@@ -128,8 +134,7 @@ def quantize(content: bytes, form: str, images: np.ndarray | None, *, one_image:
         ValueError: a file that the form would change beyond use.
     """
     graph = read_graph(content)
-    first = next(iter(graph.operators), None)
-    if form in STATIC and first is not None and first.name in ("CAST", "GATHER", "EMBEDDING_LOOKUP"):
+    if form in STATIC and reads_tokens(graph):
         raise ValueError("the model takes whole numbers (tokens), which a quantized input would round")
     if form == "mixed_bits":
         return mixed(content, needed(images))
@@ -140,6 +145,11 @@ def quantize(content: bytes, form: str, images: np.ndarray | None, *, one_image:
         FORMS[form](tool)
         calibration = None
         if tool.need_calibration:
+            if any(operator.name == "WHILE" for operator in graph.operators):
+                raise ValueError(
+                    "a recurrent layer is a loop in the file, inside which no ranges can be measured; "
+                    "an LSTM is one operator"
+                )
             shown = needed(images)
             if "gptq" in form:
                 batch = 1 if one_image else GPTQ_BATCH

@@ -12,7 +12,7 @@ from ..data.datasets import Dataset, scale
 from ..data.labels import labels_of
 from ..files import quantizing, running
 from ..files.conversion import REPRESENTATIVE_IMAGES
-from ..files.graph import read_graph
+from ..files.graph import read_graph, read_model
 from ..files.guard import check_delegate
 from ..files.slimming import slim
 from ..runtimes.deployment import BASELINE
@@ -98,14 +98,17 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
     reconstructs = [
         check_outputs((each.columns.stop - each.columns.start,), shape, each.asked(data)) for each in outputs
     ]
-    chosen = choose(
-        lambda images: running.logits(content, images)[:, first.columns],
-        first.asked(data),
-        shape,
-        own="",
-        probabilities=first.ending != "linear",
-        reconstructs=reconstructs[0],
-    )
+    try:
+        chosen = choose(
+            lambda images: running.logits(content, images)[:, first.columns],
+            first.asked(data),
+            shape,
+            own=quantizing.reads_tokens(read_graph(content)),
+            probabilities=first.ending != "linear",
+            reconstructs=reconstructs[0],
+        )
+    except RuntimeError as error:
+        raise UnsupportedModelError(f"the model cannot take all of the inputs ({error})") from error
     notes = (why, *chosen.notes, *asked_notes(chosen.range))
     notes += tuple(dict.fromkeys(ENDING_NOTES[each.ending] for each in outputs))
     for what, order in (("inputs", inputs), ("outputs", [each.name for each in outputs])):
@@ -247,7 +250,8 @@ def _score(source: Source, data: Dataset, split: str, outputs: np.ndarray) -> fl
 
 def parameters(content: bytes) -> int:
     """Floats that a float .tflite file holds."""
-    constants = (t.values for t in read_graph(content).tensors if t.dtype == "float32")
+    tensors = (tensor for graph in read_model(content).graphs for tensor in graph.tensors)
+    constants = (tensor.values for tensor in tensors if tensor.dtype == "float32")
     return sum(values.size for values in constants if values is not None)
 
 

@@ -16,6 +16,7 @@ from ..quiet import quiet
 from ..runtimes.deployment import BASELINE
 from ..runtimes.smallest import Candidate, Objective
 from ..saved_models import files as keras_files
+from ..saved_models.child import first_line
 from ..saved_models.fitting import ValuesError
 from ..saved_models.graphs import NotRebuiltError
 from ..saved_models.loading import load
@@ -152,6 +153,12 @@ def _by_training(bench: Bench, path: str, settings: Callable[[int, int], Setting
 
     def make(name: str, until: float = math.inf) -> Outcome:
         return _made_here(bench, recipes[name], request.seed, until)
+
+    try:
+        make(BASELINE)
+    # whatever the converter or the guard says against the net that was rebuilt, the model may still convert
+    except Exception as error:
+        return _by_converting(bench, path, f"rebuilt, it is no sound file ({first_line(error)})", request)
 
     def found(names: Sequence[str], until: float) -> Iterator[tuple[str, Found]]:
         here = list(names) if request.workers == 0 else [name for name in names if name in FIRST]
