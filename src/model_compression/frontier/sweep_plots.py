@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..evidence.statistics import MARGIN
 from ..evidence.style import GREY, PALETTE, STYLE, WIDTH
 from ..evidence.tables import SHADES
 
@@ -18,6 +19,8 @@ RANDOM = {
     "random_mask": ("random masks", "--"),
     "random_mask_by_layer": ("random masks, as many zeros a layer as LAMP", ":"),
 }
+#: Points of the budget's axis.
+BUDGET_TICKS = (-50, -20, -10, -5, -2, -1, -0.5, -0.2, 0, 0.2)
 
 
 @contextlib.contextmanager
@@ -87,6 +90,8 @@ def _band(axes: Axes, rows: pd.DataFrame, colour: str, name: str, *, style: str 
 def budget(table: pd.DataFrame) -> Figure:
     """Change of accuracy against the epochs that pruning is given, a panel a sparsity.
 
+    The grey band is the margin within which accuracies are equivalent.
+
     Args:
         table: what `sweep.table` gives.
     """
@@ -99,7 +104,11 @@ def budget(table: pd.DataFrame) -> Figure:
                 look: dict[str, Any] = {"color": colour, "marker": ".", "capsize": 2, "label": str(name)}
                 axes.errorbar(line["epochs"], line["change_pp"], yerr=bars, **look)
             axes.axhline(0, color="black", linewidth=0.8)
+            axes.axhspan(-100 * MARGIN, 100 * MARGIN, color="#8882", linewidth=0)
+            # a tenth of a point and half of all images are both read off
+            axes.set_yscale("symlog", linthresh=100 * MARGIN)
             axes.set(xscale="log", xlabel="epochs", title=f"{100 * float(sparsity):g} % zeros")
+            axes.set_yticks(BUDGET_TICKS, [f"{tick:g}" for tick in BUDGET_TICKS])
             epochs = sorted(set(rows["epochs"]))
             axes.set_xticks(epochs, [str(count) for count in epochs])
             axes.minorticks_off()
