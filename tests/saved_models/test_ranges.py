@@ -101,6 +101,20 @@ def test_floats_from_0_to_255_for_a_model_of_0_to_1_are_found_and_said() -> None
     assert chosen.warnings[0].startswith("the model was trained on inputs over 255 (90.0 %")
 
 
+def test_floats_that_the_model_knows_less_well_than_pixels_are_asked_about() -> None:
+    """A net that saturates is as sure of either, so that a warning is all that can be given."""
+
+    def scores(images: np.ndarray) -> np.ndarray:
+        wrong = np.arange(len(images)) % (5 if images.max() > 1 else 10) == 0
+        margin = np.where((LABELS == 1) ^ wrong, 0.3, -0.3)
+        return np.stack([-margin, margin], axis=1)
+
+    chosen = choose(scores, _floats(lambda images: images), (2, 2), own="", probabilities=False)
+    assert chosen.range.multiplier == 1
+    (warning,) = chosen.warnings
+    assert warning.startswith("was the model trained on inputs over 255? It has 90.0 %")
+
+
 def test_floats_that_the_model_knows_stay_without_a_word() -> None:
     data = _floats(lambda images: images)
     chosen = choose(

@@ -124,14 +124,15 @@ def choose(
     accuracy = found[best].accuracy
     if len(usual) > 1:
         percents = ", ".join(f"{name}: {100 * found[name].accuracy:.1f} %" for name in usual)
-        notes.append(f"the model takes {best}, which it knows best, and so do its files (right: {percents})")
+        what = "explained" if reconstructs or data.task == "values" else "right"
+        notes.append(f"the model takes {best}, which it knows best, and so do its files ({what}: {percents})")
     if best in others:
         given = 100 * max(found[name].accuracy for name in usual)
         warnings.append(
             f"the model was trained on {best} ({100 * accuracy:.1f} % on validation images, {given:.1f} % as "
             "they are given): so does its file take them"
         )
-    elif told := _otherwise_prepared(outputs, few, found[best], probabilities):
+    elif told := _otherwise_prepared(outputs, few, found, best, probabilities):
         warnings.append(told)
     elif (reconstructs or data.task == "values") and accuracy < 0:
         warnings.append(
@@ -174,8 +175,7 @@ def _prepared(data: Dataset) -> dict[str, tuple[float, float]]:
         standardized = (1 / deviation, -float(np.mean(images)) / deviation)
         found["inputs minus their mean over their standard deviation"] = standardized
     if data.x_train.dtype != np.uint8 and 100 < largest <= 255:
-        found["inputs over 255"] = (1 / 255, 0.0)
-        found["inputs over 127.5, minus 1"] = (1 / 127.5, -1.0)
+        found |= _OVER
     return found
 
 
@@ -196,25 +196,35 @@ def _best(found: Mapping[str, _Tried], usual: Mapping[str, object]) -> str:
     return min([*others] or [first], key=lambda name: found[name].surprise)
 
 
+#: What makes small numbers of floats that are pixels.
+_OVER = {"inputs over 255": (1 / 255, 0.0), "inputs over 127.5, minus 1": (1 / 127.5, -1.0)}
 #: What Keras's `normalize` does to an image, along one of its axes.
 _NORMALIZED_AXES = (1, -1)
 
 
 def _otherwise_prepared(
-    outputs: Callable[[np.ndarray], np.ndarray], few: Dataset, best: _Tried, probabilities: bool
+    outputs: Callable[[np.ndarray], np.ndarray],
+    few: Dataset,
+    found: Mapping[str, _Tried],
+    best: str,
+    probabilities: bool,
 ) -> str:
-    """What the model knows far better than its inputs, and what no range gives; else empty."""
-    if best.range.asks != "answers" or few.x_val.ndim < 3:
-        return ""
-    for axis in _NORMALIZED_AXES:
-        normalized = with_images(few, functools.partial(_normalized, axis=axis))
-        plain = replace(best.range, multiplier=1.0, offset=0.0)
-        other = _tried(outputs, normalized, plain, probabilities)
-        if other.accuracy > best.accuracy and other.surprise < CLEARLY_LESS * best.surprise:
+    """What the model may have been trained on, in the place of what it is given; else empty."""
+    given, others = found[best], {name: found[name] for name in found if name in _OVER}
+    if given.range.asks == "answers" and few.x_val.ndim > 2:
+        plain = replace(given.range, multiplier=1.0, offset=0.0)
+        for axis in _NORMALIZED_AXES:
+            normalized = with_images(few, functools.partial(_normalized, axis=axis))
+            name = f"inputs normalized by keras.utils.normalize(x, axis={axis})"
+            others[name] = _tried(outputs, normalized, plain, probabilities)
+    least = max(CLEARLY_MORE, 3 / len(few.x_val))
+    for name, other in others.items():
+        more = other.accuracy - given.accuracy
+        if more >= least or (more > -CLEARLY_MORE and other.surprise < CLEARLY_LESS * given.surprise):
             return (
-                f"the model knows inputs normalized by keras.utils.normalize(x, axis={axis}) better "
-                f"({100 * other.accuracy:.1f} % of the validation images, {100 * best.accuracy:.1f} % as "
-                "they are given): give the arrays so prepared, as floats"
+                f"was the model trained on {name}? It has {100 * other.accuracy:.1f} % of the validation "
+                f"images right so, {100 * given.accuracy:.1f} % as they are given: then give the arrays so "
+                "prepared, as floats"
             )
     return ""
 
