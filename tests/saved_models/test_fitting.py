@@ -465,9 +465,8 @@ def test_cut_short_files(saved: Path, tmp_path: Path) -> None:
     [
         (
             "custom_3",
-            "layer 'twice' (Twice) is a custom layer, or one that Keras 2 does not have; "
-            "write it with layers that Keras 2 has and save the model again, or save it with "
-            "model.export(folder)",
+            "layer 'twice' (Twice) is a custom layer, whose Python code is not in the file; write it with "
+            "layers of Keras and save the model again, or save it with model.export(folder)",
         ),
         (
             "lambda_3",

@@ -131,7 +131,8 @@ def _inspect_folder(path: Path) -> tuple[str, Mapping[str, Any]]:
         if node.node_path == "root":
             _check_is_net(described.get("class_name", ""), path, has_layers="config" in described)
         elif node.identifier in ("_tf_keras_layer", "_tf_keras_input_layer"):
-            _check_layer(described)
+            # a SavedModel holds what its layers compute, those of one's own too
+            _check_layer(described, own=NotRebuiltError)
     return "2 (SavedModel)", {}
 
 
@@ -192,7 +193,10 @@ def _check_is_net(class_name: str, path: Path, *, has_layers: bool) -> None:
         )
 
 
-def _check_layer(layer: Mapping[str, Any]) -> None:
+def _check_layer(
+    layer: Mapping[str, Any], *, own: type[UnsupportedModelError] = UnsupportedModelError
+) -> None:
+    """Refuse a layer that cannot be rebuilt; one of the user's own classes with `own`."""
     kind = str(layer.get("class_name", "")).rpartition(">")[2]
     name = layer.get("config", {}).get("name", "?")
     if kind in _WRAPPED:
@@ -206,13 +210,13 @@ def _check_layer(layer: Mapping[str, Any]) -> None:
         raise NotRebuiltError(f"no method takes layer {name!r} ({kind}) as it is trained")
     registered = layer.get("registered_name")
     module = str(layer.get("module") or "keras")
-    own = ">" in str(layer.get("class_name", "")) or (registered and registered != kind)
+    custom = ">" in str(layer.get("class_name", "")) or (registered and registered != kind)
     # bare operators pass: `reader` makes layers of those it knows and names the others
     operation = kind in ("TFOpLambda", "SlicingOpLambda") or module.startswith("keras.src.ops")
-    unknown = not hasattr(keras.layers, kind) and not operation
-    if own or unknown or not module.startswith(("keras", "tf_keras")):
-        raise NotRebuiltError(
-            f"layer {name!r} ({kind}) is a custom layer, or one that Keras 2 does not have; "
-            "write it with layers that Keras 2 has and save the model again, or save it with "
-            "model.export(folder)"
+    if custom or not module.startswith(("keras", "tf_keras")):
+        raise own(
+            f"layer {name!r} ({kind}) is a custom layer, whose Python code is not in the file; write it with "
+            "layers of Keras and save the model again, or save it with model.export(folder)"
         )
+    if not hasattr(keras.layers, kind) and not operation:
+        raise NotRebuiltError(f"Keras 2 has no layer {name!r} ({kind}) that could be trained")
