@@ -82,7 +82,17 @@ def test_small_net_can_end_in_a_mean() -> None:
     "net",
     [
         *("", "lenet", "baseline_", "baseline_0", "baseline_x", "lenet_5_3"),
-        *("small", "small_", "small_0", "small_d3_4", "small_4_g_d3", "small_4y"),
+        *(
+            "small",
+            "small_",
+            "small_0",
+            "small_d3_4",
+            "small_4_g_d3",
+            "small_4y",
+            "small_2x",
+            "small_2xp",
+            "small_2x2p0",
+        ),
     ],
 )
 def test_unknown_net_is_refused_with_those_that_are_known(net: str) -> None:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from conftest import exactly
 
 from model_compression.files import guard, running
 from model_compression.files.conversion import ExportConfig, export
@@ -107,13 +106,6 @@ def test_rate_distortion_pays_for_the_kernel_once_and_strips_to_the_grid(images:
     training.fit(wrapped, images, labels, train, seed=0, progress=lambda done: None)
     kernel = the_layer(CONFIG.strip(wrapped)).kernel.numpy()
     assert len(np.unique(np.abs(kernel))) <= CONFIG.levels + 1
-
-
-@pytest.mark.parametrize("runs", ["", "0", "p", "2q", "2p0"])
-def test_unknown_runs_are_named(runs: str) -> None:
-    message = f"runs is {runs!r}; allowed: how often, and p for a max-pool, such as '2p2'"
-    with pytest.raises(ValueError, match=exactly(message)):
-        Recurrent(2, runs)
 
 
 def test_channels_that_do_not_fit_are_named() -> None:

@@ -34,15 +34,16 @@ def net(name: str, shape: tuple[int, ...] = (12, 12)) -> keras.Model:
 
 
 def branched() -> keras.Model:
-    """A sum, a concatenation, two depthwise filters a channel, and one kernel called twice."""
+    """A sum, a concatenation, two depthwise filters a channel, and a kernel called twice that stays whole."""
     layers = keras.layers
     image = keras.Input((6, 6, 2))
-    left = layers.Conv2D(4, 3, padding="same", activation="relu", name="left")(image)
-    right = layers.Conv2D(4, 1, use_bias=False, name="right")(image)
-    twice = layers.Conv2D(4, 1, activation="relu", name="twice")
-    both = twice(twice(layers.Add()([left, right])))
+    twice = layers.Conv2D(2, 1, activation="relu", name="twice")
+    start = twice(twice(image))
+    left = layers.Conv2D(4, 3, padding="same", activation="relu", name="left")(start)
+    right = layers.Conv2D(4, 1, use_bias=False, name="right")(start)
+    both = layers.Add()([left, right])
     both = layers.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise")(both)
-    aside = layers.Conv2D(3, 3, name="aside")(image)
+    aside = layers.Conv2D(3, 3, name="aside")(start)
     joined = layers.Reshape((16, 11))(layers.Concatenate()([both, aside]))
     return keras.Model(image, layers.Dense(5, name="end")(layers.Flatten()(joined)))
 

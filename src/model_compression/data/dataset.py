@@ -83,14 +83,10 @@ class Dataset:
         return kind_of(self.input_shape, self.x_train.dtype)
 
     def take(self, train_images: int | None) -> "Dataset":
-        """The same dataset with only its first training images; validation and test stay whole.
+        """The same dataset with only its first training images, of which a few hold every class.
 
-        Training images come in stratified order, so that a few of them hold every class.
-
-        Args:
-            train_images: how many, from 1 to all there are; None = all.
         Raises:
-            ValueError: fewer than 1, more than there are, or no whole number.
+            ValueError: fewer than 1, more than there are, or no whole number; None is all.
         """
         if train_images is None:
             return self
@@ -118,12 +114,8 @@ def kind_of(shape: tuple[int, ...], dtype: np.dtype) -> Kind:
 
 
 def scale(images: np.ndarray) -> np.ndarray:
-    """Images as a net takes them: uint8 divided by 255, into [0, 1]; floats unchanged.
+    """Images of any shape as a net takes them, float32: uint8 divided by 255, floats unchanged.
 
-    Args:
-        images: uint8 or floats, any shape.
-    Returns:
-        float32 shaped like `images`.
     Raises:
         InvalidDataError: another dtype.
     """

@@ -42,23 +42,19 @@ def load_dataset(
 ) -> Dataset:
     """A named dataset, or a user's own.
 
-    Validation images are the head of a stratified order, drawn from a fixed seed (see stratified_order), of
-    the training images, or of a user's test images: what the user trained a model on is x_train. So both
-    parts hold every class in proportion, and the same arguments give the same split on every machine and
-    NumPy version.
+    Validation images are the head of a stratified order (see `stratified_order`) of the training images, or
+    of a user's test images: what the user trained a model on is x_train.
 
     Args:
-        name: "mnist", "fashion_mnist" or "mnist1d", one of these with "_rotated" (other test images, see
-            `_rotated`), or the path of an .npz file with x_train, y_train, x_test, y_test and, at will,
-            x_val, y_val: images uint8 or floats of one shape; labels whole numbers from 0, (n,), (n, 1) or
-            one-hot, or what `Dataset` names besides. An output of several has its name at the end,
-            y_train_<output>, and an input likewise.
+        name: of `NAMED`, at will with "_rotated" (see `_rotated`), or the path of an .npz file with x_train,
+            y_train, x_test, y_test and, at will, x_val, y_val; see `own` and `answers` for what is taken. An
+            output of several has its name at the end, y_train_<output>, and an input likewise.
         data_dir: folder in which named datasets are cached.
         validation_images: how many to hold out, of a user's test images half at most.
         values: take a user's whole-number answers for values to predict, and not for labels.
     Raises:
         DataUnavailableError: no source of a named dataset worked.
-        InvalidDataError: the user's file cannot be used; the message says why and what is allowed.
+        InvalidDataError: the user's file cannot be used.
         ValueError: validation_images leaves a class without images on either side.
     """
     check_whole("validation_images", validation_images, 1)
@@ -115,15 +111,10 @@ def _rotated(arrays: Arrays) -> Arrays:
 
 
 def stratified_order(labels: np.ndarray, *, seed: int) -> np.ndarray:
-    """A shuffled order in which every head holds the classes in proportion.
+    """Indices (n,) in a shuffled order in which every head holds the classes of labels (n,) in proportion.
 
-    Each class is shuffled and spread evenly over the whole; the first images are one of each class.
-
-    Args:
-        labels: ints (n,).
-        seed: any int from 0.
-    Returns:
-        Indices (n,), each once.
+    Each class is shuffled and spread evenly over the whole; the first images are one of each class. The same
+    on every machine and NumPy version.
     """
     # The bit generator's raw stream, and not Generator.permutation: only the raw stream is promised to stay
     # the same from one NumPy version to the next.

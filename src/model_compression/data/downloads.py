@@ -15,6 +15,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -128,25 +129,15 @@ def debian(package: str, folder: str) -> Arrays:
 def _run(command: Sequence[str], *, timeout_s: float, cwd: str | None = None) -> None:
     """Run a command in silence; SourceUnavailable with its last words when it fails."""
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "env": environment}
     try:
-        subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            cwd=cwd,
-            env=environment,
-            check=True,
-        )
-    except FileNotFoundError:
-        raise SourceUnavailable(f"{command[0]} is not installed") from None
+        subprocess.run(command, **quiet, timeout=timeout_s, cwd=cwd, check=True)
     except subprocess.TimeoutExpired:
         raise SourceUnavailable(f"no answer within {timeout_s:g} s") from None
     except subprocess.CalledProcessError as error:
         said = (error.stderr or error.stdout).decode("utf-8", "replace").strip().splitlines()
-        raise SourceUnavailable(
-            said[-1].strip() if said else f"ended with status {error.returncode}"
-        ) from None
+        ended = f"ended with status {error.returncode}"
+        raise SourceUnavailable(said[-1].strip() if said else ended) from None
 
 
 def mnist1d() -> Arrays:

@@ -69,11 +69,5 @@ def move(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
 
 
 def augment(images: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
-    """Images moved about at random, see `move`.
-
-    Args:
-        images: float32 (n, height, width) or (n, height, width, channels).
-        strength: 0 leaves images as they are; 1 draws each amount evenly up to the limits above.
-        seed: int32 (2,); the same seed moves the images the same way.
-    """
+    """Images moved about at random, see `move`; at strength 1 each amount goes up to the limits above."""
     return move(images, draw_moves(tf.shape(images)[0], strength, seed))

@@ -76,13 +76,8 @@ def canonical(model: keras.Model) -> keras.Model:
 def shortest(model: keras.Model, size: Callable[[keras.Model], int], *, tries: int) -> keras.Model:
     """The same function with its hidden channels in the order of the least `size` among those tried.
 
-    A climb from the order that there is: two channels of a layer change places, or one moves elsewhere,
-    and the change stays unless the net has become larger. The same arguments give the same order.
-
-    Args:
-        model: any net; one that is no plain chain of convolutions, Dense layers and pools stays as it is.
-        size: what to make small.
-        tries: changes that are tried.
+    A climb of so many tries: two channels of a layer change places, or one moves elsewhere, and the change
+    stays unless the net has become larger. What is no plain chain, see `canonical`, stays as it is.
     """
     copy = clone(model)
     pairs = list(itertools.pairwise(kernel_layers(copy))) if _is_chain(copy) else []

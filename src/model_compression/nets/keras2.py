@@ -31,19 +31,3 @@ with quiet():
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.config.experimental.enable_op_determinism()
     tf.get_logger().setLevel("ERROR")
-
-__all__ = [
-    "cluster_utils",
-    "cluster_weights",
-    "default_8bit_quantize_registry",
-    "default_8bit_quantize_scheme",
-    "default_n_bit_quantize_scheme",
-    "keras",
-    "qtyping",
-    "quant_ops",
-    "quantizer",
-    "quiet",
-    "recipe",
-    "tf",
-    "tfmot",
-]

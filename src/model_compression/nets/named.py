@@ -7,16 +7,16 @@ import re
 from collections.abc import Callable
 
 from .keras2 import keras, tf
-from .recurrent import PART, Recurrent
+from .recurrent import RUNS, Recurrent
 
 #: What computes one tensor from another: a layer, or several in a graph of their own.
 Part = Callable[[tf.Tensor], tf.Tensor]
 Body = Callable[[int], list[Part]]
+layers = keras.layers
 
 
 def _baseline(classes: int) -> list[Part]:
     """The net of the TFMOT tutorials: 20,410 parameters on 28 x 28 images."""
-    layers = keras.layers
     return [
         layers.Conv2D(12, 3, activation="relu"),
         layers.MaxPool2D(),
@@ -27,7 +27,6 @@ def _baseline(classes: int) -> list[Part]:
 
 def _lenet_300_100(classes: int) -> list[Part]:
     """LeCun et al. 1998, as in Deep Compression: 266,610 parameters."""
-    layers = keras.layers
     return [
         layers.Flatten(),
         layers.Dense(300, activation="relu"),
@@ -38,7 +37,6 @@ def _lenet_300_100(classes: int) -> list[Part]:
 
 def _lenet_5(classes: int) -> list[Part]:
     """LeNet-5 as in Caffe and Deep Compression: 431,080 parameters."""
-    layers = keras.layers
     return [
         layers.Conv2D(20, 5),
         layers.MaxPool2D(),
@@ -62,7 +60,6 @@ def _ds_cnn(classes: int) -> list[Part]:
     the image; the mean is over all that is left of it.
     Source: Zhang et al. 2017, arXiv:1711.07128; Banbury et al. 2021, arXiv:2106.07597.
     """
-    layers = keras.layers
 
     def normal() -> list[Part]:
         return [_normalization(), layers.ReLU()]
@@ -78,7 +75,6 @@ def _resnet_8(classes: int) -> list[Part]:
 
     Source: He et al. 2016, arXiv:1512.03385; Banbury et al. 2021, arXiv:2106.07597.
     """
-    layers = keras.layers
 
     def convolution(filters: int, size: int, strides: int) -> Part:
         return layers.Conv2D(filters, size, strides=strides, padding="same", kernel_initializer="he_normal")
@@ -103,7 +99,6 @@ def _cnn_1d(classes: int) -> list[Part]:
     Its convolutions are those of an image one pixel high, so that every method takes them.
     Source: Greydanus & Kobak 2020, arXiv:2011.14439.
     """
-    layers = keras.layers
     convolutions = [
         layers.Conv2D(25, (1, width), strides=(1, 2), padding="same", activation="relu")
         for width in (5, 3, 3)
@@ -113,50 +108,38 @@ def _cnn_1d(classes: int) -> list[Part]:
 
 #: `small_12s_24p_24p`, `small_24p_24x2p2p`, `small_8s_16p_24_g`, `small_d30`: convolutions, then Dense
 #: layers or a mean.
-_SMALL = re.compile(
-    r"small(?P<convolutions>(_[1-9]\d*(s?p?|x([1-9]\d*p)*([1-9]\d*)?))*)(?P<rest>(_d[1-9]\d*)*|_g)"
-)
+_SMALL = re.compile(rf"small(?P<convolutions>(_[1-9]\d*(s?p?|x{RUNS}))*)(?P<rest>(_d[1-9]\d*)*|_g)(?<!small)")
 
 
-def _small(net: str) -> Body | None:
-    """A small net by its name; None if it is no such name.
+def _small(found: re.Match[str], classes: int) -> list[Part]:
+    """A small net by its name.
 
     A part `12` is a convolution of 12 filters, 3 x 3 with "same" padding and ReLU; `s` makes it 5 x 5
     with stride 2, `p` adds a max-pool; `24x2p2` is one kernel applied four times, see `Recurrent`. `d30`
     is a Dense layer of 30 with ReLU, `g` the mean over the image in place of flattening. The Dense layer
     of the classes ends each.
     """
-    found = _SMALL.fullmatch(net)
-    if found is None or net == "small":
-        return None
-
-    def body(classes: int) -> list[Part]:
-        layers: list[Part] = []
-        for part in found["convolutions"].split("_")[1:]:
-            again = PART.fullmatch(part)
-            if again:
-                layers.append(Recurrent(int(again["filters"]), again["runs"]))
-                continue
-            size, strides = (5, 2) if "s" in part else (3, 1)
-            layers.append(
-                keras.layers.Conv2D(
-                    int(part.rstrip("sp")),
-                    size,
-                    strides=strides,
-                    padding="same",
-                    activation="relu",
-                    kernel_initializer="he_normal",
-                )
-            )
-            if "p" in part:
-                layers.append(keras.layers.MaxPool2D())
-        if found["rest"] == "_g":
-            return [*layers, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(classes)]
-        widths = [int(part) for part in found["rest"].split("_d")[1:]]
-        hidden = [keras.layers.Dense(width, activation="relu") for width in widths]
-        return [*layers, keras.layers.Flatten(), *hidden, keras.layers.Dense(classes)]
-
-    return body
+    parts: list[Part] = []
+    for part in found["convolutions"].split("_")[1:]:
+        filters, again, runs = part.partition("x")
+        if again:
+            parts.append(Recurrent(int(filters), runs))
+            continue
+        size, strides = (5, 2) if "s" in part else (3, 1)
+        convolution = layers.Conv2D(
+            int(part.rstrip("sp")),
+            size,
+            strides=strides,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+        )
+        parts += [convolution, layers.MaxPool2D()] if "p" in part else [convolution]
+    if found["rest"] == "_g":
+        return [*parts, layers.GlobalAveragePooling2D(), layers.Dense(classes)]
+    widths = found["rest"].split("_d")[1:]
+    hidden = [layers.Dense(int(width), activation="relu") for width in widths]
+    return [*parts, layers.Flatten(), *hidden, layers.Dense(classes)]
 
 
 NETS: dict[str, Body] = {
@@ -191,7 +174,7 @@ def parse_net(net: str) -> tuple[str, tuple[int, ...]]:
     Raises:
         ValueError: no such net.
     """
-    if net in NETS or _small(net):
+    if net in NETS or _SMALL.fullmatch(net):
         return net, ()
     family, _, width = net.rpartition("_")
     if family == "baseline" and width.isdecimal() and int(width) >= 1:
@@ -217,9 +200,10 @@ def build(net: str, *, input_shape: tuple[int, ...], classes: int, seed: int) ->
     family, widths = parse_net(net)
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    parts = (_small(family) or NETS[family])(classes)
+    small = _SMALL.fullmatch(net)
+    parts = _small(small, classes) if small else NETS[family](classes)
     if widths:
-        parts[0] = keras.layers.Conv2D(widths[0], 3, activation="relu")
+        parts[0] = layers.Conv2D(widths[0], 3, activation="relu")
     parts = [*_shaped(net, input_shape, parts[0]), *parts]
     if all(isinstance(part, keras.layers.Layer) for part in parts):
         return keras.Sequential([keras.layers.InputLayer(input_shape), *parts])

@@ -4,6 +4,7 @@ A channel goes with all that it becomes: what an Add ties together goes together
 its input. Whatever is not known to keep channels apart keeps all of them, as do the inputs and the outputs.
 """
 
+import collections
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -43,12 +44,12 @@ class Channels:
         self._ids: dict[str, np.ndarray] = {}
         #: By layer: the axes of its weights that count channels, as (weight, axis, numbers).
         self._axes: dict[str, list[tuple[int, int, np.ndarray]]] = {}
-        self._first: dict[str, tuple[list[np.ndarray], np.ndarray]] = {}
         self._fixed: list[np.ndarray] = []
         self._ties: list[np.ndarray] = []
         self._count = 0
+        times = collections.Counter(call.layer for call in _calls(net))
         for call in _calls(net):
-            self._follow(call)
+            self._follow(call, again=times[call.layer] > 1)
         self._fixed += [self._ids[str(id(output))] for output in net.outputs]
         self._join()
 
@@ -83,11 +84,13 @@ class Channels:
         self._ties.append(np.stack([one, other]))
         return True
 
-    def _follow(self, call: Any) -> None:
+    def _follow(self, call: Any, *, again: bool) -> None:
         """Follow the channels through a call of a layer."""
         shapes = [tuple(output.shape) for output in tf.nest.flatten(call.outputs)]
         given = [self._ids[name] for name in call.flat_input_ids]
-        found = self._through(call.layer, given, shapes[0]) if len(shapes) == 1 else None
+        # a kernel that is used twice keeps all its channels
+        known = given and len(shapes) == 1 and not (again and call.layer.weights)
+        found = self._through(call.layer, given, shapes[0]) if known else None
         made = [found] if found is not None else [self._new(shape[-1] or 1) for shape in shapes]
         if found is None:
             self._fixed += [*given, *made]
@@ -97,19 +100,6 @@ class Channels:
         self, layer: keras.layers.Layer, given: list[np.ndarray], shape: tuple[int, ...]
     ) -> np.ndarray | None:
         """The output's channels; None where they have nothing to do with the inputs'."""
-        again = self._first.get(layer.name)
-        if again is not None:
-            # a layer that is called twice has one kernel
-            fits = all(self._tie(old, new) for old, new in zip(again[0], given, strict=True))
-            return again[1] if fits else None
-        found = self._first_call(layer, given, shape) if given else None
-        if found is not None and layer.weights:
-            self._first[layer.name] = given, found
-        return found
-
-    def _first_call(
-        self, layer: keras.layers.Layer, given: list[np.ndarray], shape: tuple[int, ...]
-    ) -> np.ndarray | None:
         kind, ids = type(layer), given[0]
         if kind in _MIXING and getattr(layer, "groups", 1) == 1:
             made = self._new(shape[-1])

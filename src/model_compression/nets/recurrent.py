@@ -9,9 +9,8 @@ from collections.abc import Sequence
 
 from .keras2 import keras, tf
 
-#: `24x2p2`: 24 filters, applied twice, a max-pool, twice more.
-PART = re.compile(r"(?P<filters>[1-9]\d*)x(?P<runs>([1-9]\d*p)*([1-9]\d*)?)")
-_RUN = re.compile(r"([1-9]\d*)(p?)")
+#: How often a kernel is applied, and "p" where a max-pool follows: `2p2` is twice, a max-pool, twice more.
+RUNS = r"[1-9]\d*(?:p[1-9]\d*)*p?"
 
 
 @keras.utils.register_keras_serializable("model_compression")
@@ -22,27 +21,18 @@ class Recurrent(keras.layers.Conv2D):
 
     Args:
         filters: channels in and out.
-        runs: how often the kernel is applied, and "p" where a max-pool follows, as `2p2`.
+        runs: see `RUNS`.
     Raises:
-        ValueError: runs of another form, or inputs with other channels than `filters`.
+        ValueError: inputs with other channels than `filters`.
     """
 
     def __init__(self, filters: int, runs: str, **rest: object) -> None:
-        if not PART.fullmatch(f"{filters}x{runs}") or not runs:
-            raise ValueError(f"runs is {runs!r}; allowed: how often, and p for a max-pool, such as '2p2'")
         # a convolution has one bias, and this has several
         fixed = {"kernel_size": 3, "padding": "same", "activation": "relu", "use_bias": False}
         super().__init__(filters, **{"kernel_initializer": "he_normal", **rest, **fixed})
         self.runs = runs
         #: Times that the kernel is applied, and whether a pool follows, in order.
-        self.pooled: tuple[tuple[int, bool], ...] = tuple(
-            (int(times), bool(pool)) for times, pool in _RUN.findall(runs)
-        )
-
-    @property
-    def applications(self) -> int:
-        """How often the kernel is applied."""
-        return sum(times for times, _ in self.pooled)
+        self.pooled = tuple((int(times), bool(pool)) for times, pool in re.findall(r"(\d+)(p?)", runs))
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         if input_shape[-1] != self.filters:
@@ -52,7 +42,8 @@ class Recurrent(keras.layers.Conv2D):
             )
         super().build(input_shape)
         self.use_bias = True
-        self.bias = self.add_weight(name="bias", shape=(self.applications, self.filters), initializer="zeros")
+        shape = (sum(times for times, _ in self.pooled), self.filters)
+        self.bias = self.add_weight(name="bias", shape=shape, initializer="zeros")
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return self.unrolled(inputs, self.kernel)

@@ -54,10 +54,9 @@ class TrainConfig:
 
 
 class _Adam(keras.optimizers.Adam):
-    """Adam on one device, whose gradients nobody has to add up.
+    """Adam on one device, where no gradients have to be added up.
 
-    Keras adds them up through a custom gradient, which TensorFlow registers for the life of the
-    process, and the whole training graph with it: 2 to 6 MB a training.
+    Keras's way of adding keeps the whole training graph for the life of the process: 2 to 6 MB a training.
     """
 
     def aggregate_gradients(self, grads_and_vars: list[tuple[tf.Tensor, tf.Variable]]) -> list[tuple]:
@@ -83,9 +82,8 @@ class Lesson:
 
 
 class DistillationLoss(keras.losses.Loss):
-    """Cross-entropy of softened probabilities, times the temperature squared.
+    """Cross-entropy of softened probabilities; its factor keeps the gradients of one size.
 
-    The square keeps the gradients of one size whatever the temperature.
     Source: Hinton, Vinyals & Dean 2015, arXiv:1503.02531, section 2.
     """
 
@@ -252,12 +250,10 @@ def fit(
     """Train `model` in place.
 
     Args:
-        images: float32 (n, ...), scaled as the net expects; signals and rows of a table likewise.
-        labels: ints (n,), or what `loss_of` takes besides.
+        images: float32 (n, ...), scaled as the net expects. labels, ending: see `loss_of`.
         seed: fixes the order of the batches and how images are moved; set right before the fit.
         progress: called with the epochs done so far.
         lesson: learn this of the images, moved as the teacher saw them, in place of the labels.
-        ending: the function behind the net's logits, see `loss_of`.
     Raises:
         ValueError: inputs that are no images shall be moved.
     """
