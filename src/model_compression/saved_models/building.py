@@ -2,8 +2,6 @@
 
 import inspect
 
-import numpy as np
-
 from ..nets.keras2 import keras
 from ..nets.layers import has_kernel, kernel_layers
 from . import canonical, folding, reader
@@ -22,21 +20,19 @@ def to_keras(net: Net) -> keras.Model:
     image = keras.Input(net.input_shape, name=net.input)
     tensors = {net.input: image}
     layers: dict[str, keras.layers.Layer] = {}
-    weights: dict[str, tuple[np.ndarray, ...]] = {}
+    nodes = {node.layer or node.name: node for node in net.nodes}
     for node in net.nodes:
         name = node.layer or node.name
         if name not in layers:
             layers[name] = _layer(node, name)
-            weights[name] = () if node.kind in _OF_NUMBERS else node.weights
-        layer = layers[name]
-        sources = [tensors[name] for name in node.inputs]
+        sources = [tensors[source] for source in node.inputs]
         try:
-            tensors[node.name] = layer(sources[0] if len(sources) == 1 else sources)
+            tensors[node.name] = layers[name](sources[0] if len(sources) == 1 else sources)
         except (ValueError, TypeError) as error:
             raise _cannot_build(node, error) from error
     model = keras.Model(image, tensors[net.output])
-    for name, arrays in weights.items():
-        layer = layers[name]
+    for name, layer in layers.items():
+        arrays = [] if nodes[name].kind in _OF_NUMBERS else nodes[name].weights
         try:
             layer.set_weights(list(arrays))
         except ValueError as error:
@@ -65,28 +61,23 @@ def _layer(node: Node, name: str) -> keras.layers.Layer:
         config["alpha"] = config.pop("negative_slope")
     if node.kind == "Normalization" and node.weights:
         config |= {"mean": node.weights[0], "variance": node.weights[1]}
-    known = _arguments(kind)
-    config = {key: value for key, value in config.items() if key in known}
+    # what the constructor takes, and those of the classes that it builds on
+    makers = [vars(each)["__init__"] for each in kind.__mro__ if "__init__" in vars(each)]
+    known = {name for maker in makers for name in inspect.signature(maker).parameters} - _NO_ARGUMENTS
     try:
-        return kind(name=name, **config)
+        return kind(name=name, **{key: value for key, value in config.items() if key in known})
     except (ValueError, TypeError, ImportError, AttributeError) as error:
         raise _cannot_build(node, error) from error
+
+
+#: What a constructor has besides.
+_NO_ARGUMENTS = {"self", "args", "kwargs"}
 
 
 def _cannot_build(node: Node, error: Exception) -> NotRebuiltError:
     return NotRebuiltError(
         f"layer {node.name!r} ({node.kind}) cannot be built in Keras 2 ({first_line(error)})"
     )
-
-
-def _arguments(kind: type) -> set[str]:
-    """The names that a layer's constructor takes, those of the classes it builds on included."""
-    makers = [vars(each)["__init__"] for each in kind.__mro__ if "__init__" in vars(each)]
-    return {name for maker in makers for name in inspect.signature(maker).parameters} - _NO_ARGUMENTS
-
-
-#: What a constructor has besides.
-_NO_ARGUMENTS = {"self", "args", "kwargs"}
 
 
 def folded(model: keras.Model) -> keras.Model:

@@ -42,8 +42,7 @@ _ANY_RANK = (
 def canonical(net: Net) -> Net:
     """The same function in the layers that the methods take."""
     net = expanded(rewritten(net, ("Identity", "Activation"), _without_idle), _function_as_layer)
-    net = _two_dimensional(expanded(net, _bare_normalization))
-    return expanded(expanded(net, _pointwise), _two_of_separable)
+    return expanded(_two_dimensional(expanded(net, _bare_normalization)), _as_convolutions)
 
 
 def _without_idle(net: Net, node: Node) -> Net:
@@ -85,8 +84,9 @@ def function_nodes(name: str, function: str, source: str, shape: tuple[int | Non
 
 def _bare_normalization(node: Node) -> list[Node]:
     """A layer normalization without its gains and offsets, which only scale and shift what it gives."""
-    config = node.config
-    if node.kind != "LayerNormalization" or not node.weights or not _is_last(config.get("axis", -1), node):
+    config, last = node.config, (-1, len(node.shape))
+    axis = config.get("axis", -1)
+    if node.kind != "LayerNormalization" or not node.weights or axis not in (*last, *([at] for at in last)):
         return [node]
     weights = iter(node.weights)
     gain = next(weights) if config.get("scale", True) else np.ones(1)
@@ -96,11 +96,6 @@ def _bare_normalization(node: Node) -> list[Node]:
         name=f"{node.name}_gain", kind=AFFINE, inputs=(node.name,), weights=(gain, offset), shape=node.shape
     )
     return [bare, end]
-
-
-def _is_last(axis: Any, node: Node) -> bool:
-    axes = list(axis) if isinstance(axis, Sequence) else [axis]
-    return axes in ([-1], [len(node.shape)])
 
 
 # Dimensions
@@ -191,26 +186,11 @@ def _number(value: Any) -> int:
     return int(value[0]) if isinstance(value, Sequence) else int(value)
 
 
-def _pointwise(node: Node) -> list[Node]:
-    """A Dense layer on height, width and channels as the 1 x 1 convolution that it is."""
-    if node.kind != "Dense" or len(node.shape) != 3:
-        return [node]
-    kernel, *bias = node.weights
-    return [_one_by_one(node, kernel[None, None], bias)]
-
-
-def _one_by_one(node: Node, kernel: np.ndarray, bias: Sequence[np.ndarray]) -> Node:
-    config = {
-        "filters": kernel.shape[-1],
-        "kernel_size": (1, 1),
-        "use_bias": bool(bias),
-        "activation": node.activation,
-    }
-    return replace(node, kind="Conv2D", config=config, weights=(kernel, *bias))
-
-
-def _two_of_separable(node: Node) -> list[Node]:
-    """A separable convolution as the two convolutions that it is."""
+def _as_convolutions(node: Node) -> list[Node]:
+    """A Dense layer on height, width and channels as a 1 x 1 convolution, a separable one as its two."""
+    if node.kind == "Dense" and len(node.shape) == 3:
+        kernel, *bias = node.weights
+        return [_one_by_one(node, kernel[None, None], bias)]
     if node.kind != "SeparableConv2D":
         return [node]
     depthwise, pointwise, *bias = node.weights
@@ -226,3 +206,13 @@ def _two_of_separable(node: Node) -> list[Node]:
         layer=node.layer and f"{node.layer}_depthwise",
     )
     return [first, _one_by_one(replace(node, inputs=(first.name,)), pointwise, bias)]
+
+
+def _one_by_one(node: Node, kernel: np.ndarray, bias: Sequence[np.ndarray]) -> Node:
+    config = {
+        "filters": kernel.shape[-1],
+        "kernel_size": (1, 1),
+        "use_bias": bool(bias),
+        "activation": node.activation,
+    }
+    return replace(node, kind="Conv2D", config=config, weights=(kernel, *bias))

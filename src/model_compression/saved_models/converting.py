@@ -4,7 +4,6 @@ It is converted for one image a call, for which recurrent and attention layers b
 runs.
 """
 
-import json
 import os
 import re
 import tempfile
@@ -58,13 +57,13 @@ def convert(path: str, images: Mapping[str, np.ndarray], forms: Sequence[str], *
         named = {f"input_{name}": array for name, array in images.items()}
         np.savez(folder / "images.npz", allow_pickle=False, forms=np.array(list(forms)), **named)
         child.call("converting", path, name, legacy=legacy)
-        told = folder / "ends.json"
-        ends = json.loads(told.read_text()) if told.exists() else {"inputs": (), "outputs": ()}
-        return Converted(
-            contents={file.stem: file.read_bytes() for file in sorted(folder.glob("*.tflite"))},
-            answers=np.load(folder / "answers.npy", allow_pickle=False) if told.exists() else np.empty(0),
-            **{name: tuple(each) for name, each in ends.items()},
-        )
+        with np.load(folder / "answers.npz", allow_pickle=False) as told:
+            return Converted(
+                contents={file.stem: file.read_bytes() for file in sorted(folder.glob("*.tflite"))},
+                answers=told["answers"],
+                inputs=tuple(told["inputs"].tolist()),
+                outputs=tuple(told["outputs"].tolist()),
+            )
 
 
 # In the process of its own
@@ -121,19 +120,14 @@ def _has_layers(path: str) -> bool:
 
 
 def carry_out(path: str, folder: Path) -> None:
-    """Write the forms, FOLDER/answers.npy and FOLDER/ends.json for FOLDER/images.npz."""
+    """Write the forms and FOLDER/answers.npz for FOLDER/images.npz."""
     import tensorflow as tf
 
     with np.load(folder / "images.npz", allow_pickle=False) as arrays:
         forms = arrays["forms"].tolist()
         images = {name[6:]: arrays[name] for name in arrays.files if name.startswith("input_")}
     model = _load(path)
-    given = [
-        array.reshape(len(array), *(size or at for size, at in _zip(shape, array.shape[1:])))
-        for array, (shape, _) in zip(
-            _matched(images, tuple(model.inputs)), model.inputs.values(), strict=True
-        )
-    ]
+    given = _given(model, images)
     kinds = [dtype for _, dtype in model.inputs.values()]
 
     def scores(*batch: Any) -> list[Any]:
@@ -142,10 +136,6 @@ def carry_out(path: str, folder: Path) -> None:
     def one(image: int) -> list[Any]:
         return [tf.cast(array[image : image + 1], kind) for array, kind in zip(given, kinds, strict=True)]
 
-    answers = [
-        [np.asarray(output).reshape(-1) for output in scores(*one(image))]
-        for image in range(min(ASKED, len(given[0])))
-    ]
     specs = [
         tf.TensorSpec((1, *array.shape[1:]), kind, name=f"input_{k}")
         for k, (array, kind) in enumerate(zip(given, kinds, strict=True))
@@ -165,14 +155,17 @@ def carry_out(path: str, folder: Path) -> None:
         except Exception:
             if form == "float32":
                 raise
+    told: dict[str, list[Any]] = {"answers": [], "inputs": [], "outputs": []}
     if "float32" in forms:
-        content = (folder / "float32.tflite").read_bytes()
-        inputs, outputs = _order(content, one(0), answers[0])
-        ends = {
-            "inputs": [list(model.inputs)[k] for k in inputs], "outputs": [model.outputs[k] for k in outputs]
-        }  # fmt: skip
-        (folder / "ends.json").write_text(json.dumps(ends))
-        np.save(folder / "answers.npy", [np.concatenate([each[k] for k in outputs]) for each in answers])
+        asked = range(min(ASKED, len(given[0])))
+        answers = [[np.asarray(output).reshape(-1) for output in scores(*one(image))] for image in asked]
+        inputs, outputs = _order((folder / "float32.tflite").read_bytes(), one(0), answers[0])
+        told = {
+            "answers": [np.concatenate([each[k] for k in outputs]) for each in answers],
+            "inputs": [list(model.inputs)[k] for k in inputs],
+            "outputs": [model.outputs[k] for k in outputs],
+        }
+    np.savez(folder / "answers.npz", allow_pickle=False, **told)
 
 
 def _order(
@@ -197,27 +190,28 @@ def _order(
     return inputs, outputs
 
 
-def _matched(images: Mapping[str, np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
-    """The arrays in the order of the model's inputs.
+def _given(model: _Model, images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """The arrays in the order of the model's inputs, in its shape; where a size is open, in theirs.
 
     Raises:
         UnsupportedModelError: other names than the model's, or another number.
     """
+    names = list(model.inputs)
     if len(images) == len(names) == 1:
-        return list(images.values())
+        images = {names[0]: next(iter(images.values()))}
     if set(images) != set(names):
         wanted = ", ".join(f"x_train_{name}" for name in names) if len(names) > 1 else "x_train"
         raise UnsupportedModelError(
             f"the model has {len(names)} input{'s' * (len(names) > 1)}: allowed are arrays named {wanted}, "
             "and so for x_test"
         )
-    return [images[name] for name in names]
+    shaped = []
+    for name, (shape, _) in model.inputs.items():
+        array = images[name]
+        sizes = array.shape[1:] if array.ndim == len(shape) + 1 else [1] * len(shape)
+        shaped.append(array.reshape(len(array), *(size or at for size, at in zip(shape, sizes, strict=True))))
+    return shaped
 
 
 #: Images whose answers are compared.
 ASKED = 32
-
-
-def _zip(shape: tuple[int | None, ...], given: tuple[int, ...]) -> list[tuple[int | None, int]]:
-    """Each of a model's sizes with that of the images; where they have other axes, the model's alone."""
-    return [(size, given[k] if len(given) == len(shape) else 1) for k, size in enumerate(shape)]

@@ -59,14 +59,10 @@ def is_legacy(path: Path) -> bool:
 @functools.lru_cache(maxsize=8)
 def _digest(path: str, stamp: tuple[tuple[str, int, int], ...]) -> str:
     found = hashlib.sha256()
-    for file in _files(Path(path)):
-        found.update(f"{file.relative_to(path)}\n".encode())
-        found.update(hashlib.sha256(file.read_bytes()).digest())
+    for name, *_ in stamp:
+        found.update(f"{Path(name).relative_to(path)}\n".encode())
+        found.update(hashlib.sha256(Path(name).read_bytes()).digest())
     return found.hexdigest()
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
 def digest(path: str | Path) -> str:
@@ -76,9 +72,8 @@ def digest(path: str | Path) -> str:
         UnsupportedModelError: there is no such file.
     """
     _check_exists(Path(path))
-    stamp = tuple(
-        (str(f), status.st_size, status.st_mtime_ns) for f in _files(Path(path)) if (status := f.stat())
-    )
+    files = sorted(file for file in (Path(path), *Path(path).rglob("*")) if file.is_file())
+    stamp = tuple((str(f), status.st_size, status.st_mtime_ns) for f in files if (status := f.stat()))
     return _digest(str(path), stamp)
 
 
@@ -101,14 +96,12 @@ def identify(path: Path) -> tuple[str, Mapping[str, Any]]:
             return _inspect_zip(path)
         if h5py.is_hdf5(path):
             return _inspect_hdf5(path)
-        with path.open("rb") as file:
-            start = file.read(8)
     except UnsupportedModelError:
         raise
     # all that zipfile, h5py, json and the file system raise for a damaged file
     except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise UnsupportedModelError(f"{path} cannot be read ({error}); {SAVE_AGAIN}") from error
-    if start[4:] == b"TFL3":
+    if is_tflite(path):
         raise UnsupportedModelError(f"{path} is a .tflite file, which holds no layers to train")
     raise UnsupportedModelError(f"{path} is no saved Keras model; {SAVE_AGAIN}")
 

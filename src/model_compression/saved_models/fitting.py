@@ -16,7 +16,7 @@ from .building import to_keras
 from .folding import fold
 from .graphs import Net, UnsupportedModelError
 from .loading import UserModel
-from .ranges import DECIDING_IMAGES, Range, choose, with_images
+from .ranges import DECIDING_IMAGES, Range, choose
 
 #: Numbers up to this size are trained on as they are.
 LARGEST_TRAINED = 10.0
@@ -30,8 +30,6 @@ class Fitted:
         net: everything folded, unbounded scores at the end; takes images of `seen`.
         range: what the model takes.
         factor: what the net is trained on, of what the model takes.
-        scaled: layers that take the images times the factor: their kernels have to be multiplied by it for
-            the net to take what the model took. carried: layers before them, which a factor passes through.
         ending: what makes the model's outputs of the net's scores: "softmax", "sigmoid" or "linear".
         notes: what was decided, a sentence each. warnings: what is to be minded.
     """
@@ -39,8 +37,6 @@ class Fitted:
     net: Net
     range: Range
     factor: float
-    scaled: tuple[str, ...]
-    carried: tuple[str, ...]
     ending: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -51,7 +47,8 @@ class Fitted:
 
     def seen(self, data: Dataset) -> Dataset:
         """The data as the net is trained on them: float32 images."""
-        return with_images(self.fed(data), lambda images: images * np.float32(self.factor))
+        fed, factor = self.fed(data), np.float32(self.factor)
+        return replace(fed, **{f"x_{s}": getattr(fed, f"x_{s}") * factor for s in ("train", "val", "test")})
 
 
 def pack(fitted: Fitted) -> bytes:
@@ -63,9 +60,9 @@ def pack(fitted: Fitted) -> bytes:
 def unpack(content: bytes) -> Fitted:
     """What `pack` wrote."""
     net, said = graphs.unpack(content)
-    said |= {name: tuple(said[name]) for name in ("scaled", "carried", "notes", "warnings")}
-    found = said.pop("range")
-    return Fitted(net=net, range=Range(**{**found, "shape": tuple(found["shape"])}), **said)
+    said |= {name: tuple(said[name]) for name in ("notes", "warnings")}
+    said["range"]["shape"] = tuple(said["range"]["shape"])
+    return Fitted(net=net, **said | {"range": Range(**said["range"])})
 
 
 def fit_to(model: UserModel, data: Dataset) -> Fitted:
@@ -95,8 +92,6 @@ def fit_to(model: UserModel, data: Dataset) -> Fitted:
         net=net,
         range=chosen.range,
         factor=1.0,
-        scaled=(),
-        carried=(),
         ending=model.ending,
         notes=(*chosen.notes, *asked_notes(chosen.range), ENDING_NOTES[model.ending]),
         warnings=chosen.warnings,
@@ -182,27 +177,22 @@ _HOMOGENEOUS = (
 
 def _trainable(fitted: Fitted, data: Dataset) -> Fitted:
     """The same, with its first kernels multiplied so that the net takes numbers of a size to train on."""
-    largest = (
-        1.0
-        if fitted.range.offset
-        else float(np.max(np.abs(fitted.range.fed(data.x_train[:DECIDING_IMAGES]))))
-    )
-    found = _first_kernels(fitted.net)
+    if fitted.range.offset:
+        return fitted
+    largest = float(np.max(np.abs(fitted.range.fed(data.x_train[:DECIDING_IMAGES]))))
+    found = first_kernels(fitted.net)
     if largest <= LARGEST_TRAINED or found is None:
         return fitted
     factor = 1 / 255 if fitted.range.multiplier == 255 else float(np.float32(1 / largest))
-    scaled, carried = found
     nodes = []
-    for name in scaled:
-        kernel, *bias = fitted.net.node(name).weights
+    for node in map(fitted.net.node, found[0]):
+        kernel, *bias = node.weights
         kernel = (kernel.astype(np.float64) / factor).astype(np.float32)
-        nodes.append(replace(fitted.net.node(name), weights=(kernel, *bias)))
-    return replace(
-        fitted, net=graphs.changed(fitted.net, *nodes), factor=factor, scaled=scaled, carried=carried
-    )
+        nodes.append(replace(node, weights=(kernel, *bias)))
+    return replace(fitted, net=graphs.changed(fitted.net, *nodes), factor=factor)
 
 
-def _first_kernels(net: Net) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+def first_kernels(net: Net) -> tuple[list[str], list[str]] | None:
     """The kernels that read the input, and the layers between; None where another layer computes with it."""
     scaled, carried, waiting = [], [], [net.input]
     while waiting:
@@ -214,7 +204,7 @@ def _first_kernels(net: Net) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
                 waiting.append(reader.name)
             else:
                 return None
-    return tuple(scaled), tuple(carried)
+    return scaled, carried
 
 
 def _shaped(net: Net, shape: tuple[int, ...]) -> Net:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .graphs import AFFINE, KERNELS, Net, Node, UnsupportedModelError, changed, expanded, rewritten, without
+from .graphs import AFFINE, KERNELS, Net, Node, UnsupportedModelError, changed, rewritten, without
 
 
 def fold(net: Net) -> Net:
@@ -25,7 +25,7 @@ def fold(net: Net) -> Net:
         net: a canonical one.
     """
     net = rewritten(net, ("BatchNormalization", "Rescaling", "Normalization"), _as_affine)
-    for rule in (_spare_hard_sigmoid, _slide, _fold_back):
+    for rule in (_spare_hard_sigmoid, _fold_back):
         net = rewritten(net, [AFFINE], rule)
     # from the end, so that a chain of two ends up in the kernel behind both
     net = rewritten(net, [AFFINE], _fold_forward, from_the_end=True)
@@ -125,39 +125,30 @@ def _fold_back(net: Net, node: Node) -> Net:
     return without(changed(net, made), node)
 
 
-def _slide(net: Net, node: Node) -> Net:
-    """Behind the layers that only move numbers about, where it treats all numbers alike."""
-    readers = net.readers(node.name)
-    if any(array.size > 1 for array in node.weights) or node.name == net.output or len(readers) > 1:
-        return net
-    (reader,) = readers
-    # padding brings in zeros, which the offset would not have touched
-    still = ("Reshape", "Flatten", "Permute") + ("ZeroPadding2D",) * (not np.any(node.weights[1]))
-    if reader.kind not in still or reader.name == net.output:
-        return net
-    behind = replace(node, inputs=(reader.name,), shape=reader.shape)
-    net = expanded(without(net, node), lambda each: [each, behind] if each.name == reader.name else [each])
-    return _slide(net, behind)
-
-
 def _fold_forward(net: Net, node: Node) -> Net:
-    """Into every kernel that reads it, Dropout between them passed over, where all of them can take it."""
+    """Into every kernel, or other affine node, that reads it, where all of them can take it."""
     kernels, waiting = [], net.readers(node.name)
     if node.name == net.output or not waiting:
         return net
+    passed_over = _IDLE
+    if all(array.size == 1 for array in node.weights):
+        passed_over += _MOVING
+        # padding brings in zeros, which the offset would not have touched
+        passed_over += () if np.any(node.weights[1]) else ("ZeroPadding2D",)
     while waiting:
         reader = waiting.pop()
-        if reader.kind in _PASSED_OVER and reader.name != net.output:
+        if reader.kind in passed_over and reader.name != net.output:
             waiting += net.readers(reader.name)
-        elif reader.kind in KERNELS and _takes_input_affine(reader, node):
+        elif reader.kind == AFFINE or (reader.kind in KERNELS and _takes_input_affine(reader, node)):
             kernels.append(_absorbed(reader, node))
         else:
             return net
     return without(changed(net, *kernels), node)
 
 
-#: Layers that change nothing in inference.
-_PASSED_OVER = ("Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianNoise")
+#: Layers that change nothing in inference, and layers that only move numbers about.
+_IDLE = ("Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianNoise")
+_MOVING = ("Reshape", "Flatten", "Permute")
 
 
 def _takes_input_affine(reader: Node, node: Node) -> bool:
@@ -170,6 +161,9 @@ def _takes_input_affine(reader: Node, node: Node) -> bool:
 
 
 def _absorbed(reader: Node, node: Node) -> Node:
+    if reader.kind == AFFINE:
+        again, offset = reader.weights
+        return replace(reader, weights=(again * node.weights[0], again * node.weights[1] + offset))
     kernel = reader.weights[0].astype(np.float64)
     scale, offset = (np.broadcast_to(w, kernel.shape[-2])[:, None] for w in node.weights)
     # a depthwise kernel adds over its places only, the others over the channels that they read too

@@ -3,13 +3,15 @@
 No TensorFlow here: a node is a layer's class, its config and its weights as arrays.
 """
 
-import io
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+
+from ..store import pack_arrays, unpack_arrays
 
 #: Layers with a kernel whose output channels are scaled by scaling the kernel.
 KERNELS = ("Conv2D", "DepthwiseConv2D", "Dense")
@@ -97,11 +99,9 @@ class Net:
 def pack(net: Net, said: Mapping[str, Any] | None = None) -> bytes:
     """An .npz file with the net, and what else is said of it; `unpack` reads both."""
     nodes = [vars(node) | {"weights": len(node.weights)} for node in net.nodes]
-    arrays = {f"{i}.{k}": array for i, node in enumerate(net.nodes) for k, array in enumerate(node.weights)}
     text = json.dumps({"net": vars(net) | {"nodes": nodes}, "said": said or {}}, default=_plain)
-    file = io.BytesIO()
-    np.savez(file, allow_pickle=False, text=np.frombuffer(text.encode(), np.uint8), **arrays)
-    return file.getvalue()
+    weights = [array for node in net.nodes for array in node.weights]
+    return pack_arrays([np.frombuffer(text.encode(), np.uint8), *weights])
 
 
 def _plain(value: Any) -> Any:
@@ -113,13 +113,14 @@ def _plain(value: Any) -> Any:
 
 def unpack(content: bytes) -> tuple[Net, dict[str, Any]]:
     """The net of an .npz file that `pack` wrote, and what else was said."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        found = json.loads(arrays["text"].tobytes())
-        for i, node in enumerate(found["net"]["nodes"]):
-            node |= {key: tuple(node[key]) for key in ("inputs", "shape")}
-            node["weights"] = tuple(arrays[f"{i}.{k}"] for k in range(node["weights"]))
-    nodes, shape = (tuple(Node(**node) for node in found["net"]["nodes"])), tuple(found["net"]["input_shape"])
-    return Net(**found["net"] | {"nodes": nodes, "input_shape": shape}), found["said"]
+    text, *arrays = unpack_arrays(content)
+    found, weights = json.loads(text.tobytes()), iter(arrays)
+    nodes = []
+    for node in found["net"]["nodes"]:
+        ends = {key: tuple(node[key]) for key in ("inputs", "shape")}
+        nodes.append(Node(**node | ends | {"weights": tuple(itertools.islice(weights, node["weights"]))}))
+    shape = tuple(found["net"]["input_shape"])
+    return Net(**found["net"] | {"nodes": tuple(nodes), "input_shape": shape}), found["said"]
 
 
 # Changes of a net; each gives a new one

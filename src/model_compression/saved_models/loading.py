@@ -42,12 +42,14 @@ def _load(path: str, content: str) -> UserModel:
     version, config = identify(Path(path))
     if config:
         check_config(config, Path(path))
-    read, answers = _read_keras_3(path) if version.startswith("3") else _read_keras_2(path)
+    read, answers = (_read_keras_3 if version.startswith("3") else _read_keras_2)(path)
     net = canonical(read)
     half = "mixed_float16" in json.dumps(config) or "bfloat16" in json.dumps(config)
     with quiet():
         built = to_keras(net).predict(reader.probes(net.input_shape), verbose=0)
-    error = _relative_error(built, answers)
+    error = float("inf")
+    if built.shape == answers.shape:
+        error = float(np.max(np.abs(built - answers)) / max(1.0, float(np.max(np.abs(answers)))))
     functions = sorted({node.activation for node in read.nodes})
     if not error <= (HALF_TOLERANCE if half else TOLERANCE):
         raise NotRebuiltError(
@@ -72,12 +74,6 @@ def without_ending(net: Net) -> tuple[Net, str]:
     if last.kind in ("Softmax", "Activation"):
         return without(net, last), function
     return changed(net, replace(last, config={**last.config, "activation": "linear"})), function
-
-
-def _relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
-    if ours.shape != theirs.shape:
-        return float("inf")
-    return float(np.max(np.abs(ours - theirs)) / max(1.0, float(np.max(np.abs(theirs)))))
 
 
 def load(path: str | Path) -> UserModel:

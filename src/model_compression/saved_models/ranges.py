@@ -1,11 +1,11 @@
 """The range of the inputs that a model takes, of a data set as it was given, and what it is asked of them."""
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from scipy import special
 
 from ..data.answers import Task
 from ..data.datasets import Dataset, scale
@@ -16,6 +16,12 @@ DECIDING_IMAGES = 2000
 #: Another preparation than the usual ones is believed where it has so many more right, and is so much less
 #: surprised by the answers.
 CLEARLY_MORE, CLEARLY_LESS = 0.01, 0.8
+#: What makes small numbers of floats that are pixels.
+_OVER = {"inputs over 255": (1 / 255, 0.0), "inputs over 127.5, minus 1": (1 / 127.5, -1.0)}
+#: What Keras's `normalize` does to an image, along one of its axes.
+_NORMALIZED_AXES = (1, -1)
+
+Asks: TypeAlias = Literal["answers", "inputs", "scaled inputs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +37,7 @@ class Range:
     multiplier: float
     offset: float
     shape: tuple[int, ...]
-    asks: Literal["answers", "inputs", "scaled inputs"] = "answers"
+    asks: Asks = "answers"
 
     def fed(self, images: np.ndarray) -> np.ndarray:
         """Images of the data set as the model takes them: float32 (n, *shape)."""
@@ -42,24 +48,21 @@ class Range:
             return scale(images)
         return scale(images) * np.float32(self.multiplier) + np.float32(self.offset)
 
+    def wanted(self, images: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """What the model is asked for of images of the data set."""
+        if self.asks == "answers":
+            return answers
+        return self.fed(images) if self.asks == "inputs" else scale(images)
+
     def asked(self, data: Dataset) -> Dataset:
         """The data as the model takes them, float32, with what it is asked for."""
-        if self.asks == "scaled inputs":
-            data = _reconstructed(data)
-        images = with_images(data, self.fed)
-        return _reconstructed(images) if self.asks == "inputs" else images
-
-
-def _reconstructed(data: Dataset) -> Dataset:
-    """The same inputs, as `scale` gives them, as the values to predict: what an autoencoder is asked."""
-    return replace(
-        data,
-        y_train=scale(data.x_train),
-        y_val=scale(data.x_val),
-        y_test=scale(data.x_test),
-        task="values",
-        classes=int(np.prod(data.input_shape)),
-    )
+        arrays: dict[str, Any] = {}
+        for split in ("train", "val", "test"):
+            x, y = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
+            arrays |= {f"x_{split}": self.fed(x), f"y_{split}": self.wanted(x, y)}
+        if self.asks == "answers":
+            return replace(data, **arrays)
+        return replace(data, **arrays, task="values", classes=int(np.prod(data.input_shape)))
 
 
 #: What a model may have been trained on, as (multiplier, offset) of pixels from 0 to 1.
@@ -80,6 +83,36 @@ class Chosen:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Tried:
+    """A range with the score on validation images, and how much their answers surprise the model."""
+
+    range: Range
+    accuracy: float
+    surprise: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A model with the images that decide; see `choose`."""
+
+    outputs: Callable[[np.ndarray], np.ndarray]
+    images: np.ndarray
+    answers: np.ndarray
+    shape: tuple[int, ...]
+    task: Task
+    asks: Asks
+    probabilities: bool
+
+    def tried(self, way: tuple[float, float]) -> _Tried:
+        """What comes of a range, (multiplier, offset)."""
+        range = Range(multiplier=way[0], offset=way[1], shape=self.shape, asks=self.asks)
+        given, answers = self.outputs(range.fed(self.images)), range.wanted(self.images, self.answers)
+        said = labels_of(given, probabilities=self.probabilities, task=self.task)
+        surprise = _surprise(given, answers, self.task, probabilities=self.probabilities)
+        return _Tried(range=range, accuracy=float(np.mean(right(answers, said))), surprise=surprise)
+
+
 def choose(
     outputs: Callable[[np.ndarray], np.ndarray],
     data: Dataset,
@@ -96,74 +129,86 @@ def choose(
 
     Args:
         outputs: the model: float32 (n, *shape) to (n, ...).
-        own: the layer by which the model scales pixels itself: it takes them from 0 to 255; else empty.
+        own: the layer by which the model scales pixels itself, or empty.
         probabilities: whether outputs are, and not unbounded scores.
         reconstructs: whether the model is asked for its inputs, and not for the answers.
     """
-    notes, warnings = [], []
+    asked = _Asked(
+        outputs=outputs,
+        images=data.x_val[:DECIDING_IMAGES],
+        answers=data.y_val[:DECIDING_IMAGES],
+        shape=shape,
+        task="values" if reconstructs else data.task,
+        asks="answers" if not reconstructs else "scaled inputs" if own else "inputs",
+        probabilities=probabilities,
+    )
+    notes, usual = [], {"floats as they are": (1.0, 0.0)}
     if shape != data.input_shape:
         sizes = " x ".join(map(str, shape))
         notes.append(f"the images are reshaped to {sizes}, as the model and its files take them")
-    pixels = data.x_train.dtype == np.uint8
-    usual = {"floats as they are": (1.0, 0.0)}
-    if pixels:
-        usual = {"pixels from 0 to 255": _PIXELS["pixels from 0 to 255"]} if own else dict(_PIXELS)
+    if data.x_train.dtype == np.uint8:
+        usual = {"pixels from 0 to 255": (255.0, 0.0)} if own else _PIXELS
         if own:
             notes.append(f"the model scales pixels itself ({own}): it and its files take them from 0 to 255")
-    others = {} if own else _prepared(data)
-    few = _deciding(data)
-    found: dict[str, _Tried] = {}
-    for name, (multiplier, offset) in (usual | others).items():
-        asks: Literal["answers", "inputs", "scaled inputs"] = "answers"
-        if reconstructs:
-            asks = "scaled inputs" if own else "inputs"
-        found[name] = _tried(
-            outputs, few, Range(multiplier=multiplier, offset=offset, shape=shape, asks=asks), probabilities
-        )
-    best = _best(found, usual)
-    accuracy = found[best].accuracy
+    as_given = {name: asked.tried(way) for name, way in usual.items()}
+    known = min(as_given.values(), key=lambda one: one.surprise)
+    prepared = {name: asked.tried(way) for name, way in ({} if own else _prepared(data)).items()}
+    better = {
+        name: one
+        for name, one in prepared.items()
+        if one.accuracy >= known.accuracy + CLEARLY_MORE and one.surprise < CLEARLY_LESS * known.surprise
+    }
+    best, chosen = min((better or as_given).items(), key=lambda named: named[1].surprise)
     if len(usual) > 1:
-        percents = ", ".join(f"{name}: {100 * found[name].accuracy:.1f} %" for name in usual)
-        what = "explained" if reconstructs or data.task == "values" else "right"
+        percents = ", ".join(f"{name}: {100 * one.accuracy:.1f} %" for name, one in as_given.items())
+        what = "explained" if asked.task == "values" else "right"
         notes.append(f"the model takes {best}, which it knows best, and so do its files ({what}: {percents})")
-    if best in others:
-        given = 100 * max(found[name].accuracy for name in usual)
-        warnings.append(
-            f"the model was trained on {best} ({100 * accuracy:.1f} % on validation images, {given:.1f} % as "
-            "they are given): so does its file take them"
+    if better:
+        warning = (
+            f"the model was trained on {best} ({100 * chosen.accuracy:.1f} % on validation images, "
+            f"{100 * max(one.accuracy for one in as_given.values()):.1f} % as they are given): so does its "
+            "file take them"
         )
-    elif told := _otherwise_prepared(outputs, few, found, best, probabilities):
-        warnings.append(told)
-    elif (reconstructs or data.task == "values") and accuracy < 0:
-        warnings.append(
+    else:
+        warning = _question(asked, prepared, chosen) or _doubt(chosen.accuracy, asked.task, data.classes)
+    said = (warning,) if warning else ()
+    return Chosen(range=chosen.range, accuracy=chosen.accuracy, notes=tuple(notes), warnings=said)
+
+
+def _question(asked: _Asked, prepared: Mapping[str, _Tried], given: _Tried) -> str:
+    """What the model may have been trained on, in the place of what it is given; else empty."""
+    others = {name: prepared[name] for name in prepared if name in _OVER}
+    if asked.asks == "answers" and asked.images.ndim > 2:
+        floats = scale(asked.images)
+        for axis in _NORMALIZED_AXES:
+            norm = np.maximum(np.linalg.norm(floats, axis=axis, keepdims=True), np.float32(1e-9))
+            name = f"inputs normalized by keras.utils.normalize(x, axis={axis})"
+            others[name] = replace(asked, images=floats / norm).tried((1.0, 0.0))
+    least = max(CLEARLY_MORE, 3 / len(asked.images))
+    for name, other in others.items():
+        more = other.accuracy - given.accuracy
+        if more >= least or (more > -CLEARLY_MORE and other.surprise < CLEARLY_LESS * given.surprise):
+            return (
+                f"was the model trained on {name}? It has {100 * other.accuracy:.1f} % of the validation "
+                f"images right so, {100 * given.accuracy:.1f} % as they are given: then give the arrays so "
+                "prepared, as floats"
+            )
+    return ""
+
+
+def _doubt(accuracy: float, task: Task, classes: int) -> str:
+    """What is said of a model that hardly knows more than nothing; else empty."""
+    if task == "values" and accuracy < 0:
+        return (
             f"the model's squared error is {1 - accuracy:.2f} times that of always giving the mean: was it "
             "trained on other values or on inputs prepared in another way?"
         )
-    elif not reconstructs and data.classes > 2 and accuracy < 2 / data.classes:
-        warnings.append(
+    if task != "values" and classes > 2 and accuracy < 2 / classes:
+        return (
             f"it scores only {100 * accuracy:.1f} % on validation images: was it trained on other labels "
             "or on images prepared in another way?"
         )
-    return Chosen(range=found[best].range, accuracy=accuracy, notes=tuple(notes), warnings=tuple(warnings))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Tried:
-    """A range with the score on validation images, and how much their answers surprise the model."""
-
-    range: Range
-    accuracy: float
-    surprise: float
-
-    def clearly_beats(self, other: "_Tried") -> bool:
-        more = self.accuracy >= other.accuracy + CLEARLY_MORE
-        return more and self.surprise < CLEARLY_LESS * other.surprise
-
-
-def _deciding(data: Dataset) -> Dataset:
-    """The data with only their first validation images, in every split."""
-    x, y = data.x_val[:DECIDING_IMAGES], data.y_val[:DECIDING_IMAGES]
-    return replace(data, x_train=x, y_train=y, x_val=x, y_val=y, x_test=x, y_test=y)
+    return ""
 
 
 def _prepared(data: Dataset) -> dict[str, tuple[float, float]]:
@@ -179,61 +224,6 @@ def _prepared(data: Dataset) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _tried(
-    outputs: Callable[[np.ndarray], np.ndarray], few: Dataset, range: Range, probabilities: bool
-) -> _Tried:
-    asked = range.asked(few)
-    given = outputs(asked.x_val)
-    said = labels_of(given, probabilities=probabilities, task=asked.task)
-    surprise = _surprise(given, asked.y_val, asked.task, probabilities=probabilities)
-    return _Tried(range=range, accuracy=float(np.mean(right(asked.y_val, said))), surprise=surprise)
-
-
-def _best(found: Mapping[str, _Tried], usual: Mapping[str, object]) -> str:
-    """The usual range that surprises least, or another one that clearly beats it."""
-    first = min(usual, key=lambda name: found[name].surprise)
-    others = [name for name in found if name not in usual and found[name].clearly_beats(found[first])]
-    return min([*others] or [first], key=lambda name: found[name].surprise)
-
-
-#: What makes small numbers of floats that are pixels.
-_OVER = {"inputs over 255": (1 / 255, 0.0), "inputs over 127.5, minus 1": (1 / 127.5, -1.0)}
-#: What Keras's `normalize` does to an image, along one of its axes.
-_NORMALIZED_AXES = (1, -1)
-
-
-def _otherwise_prepared(
-    outputs: Callable[[np.ndarray], np.ndarray],
-    few: Dataset,
-    found: Mapping[str, _Tried],
-    best: str,
-    probabilities: bool,
-) -> str:
-    """What the model may have been trained on, in the place of what it is given; else empty."""
-    given, others = found[best], {name: found[name] for name in found if name in _OVER}
-    if given.range.asks == "answers" and few.x_val.ndim > 2:
-        plain = replace(given.range, multiplier=1.0, offset=0.0)
-        for axis in _NORMALIZED_AXES:
-            normalized = with_images(few, functools.partial(_normalized, axis=axis))
-            name = f"inputs normalized by keras.utils.normalize(x, axis={axis})"
-            others[name] = _tried(outputs, normalized, plain, probabilities)
-    least = max(CLEARLY_MORE, 3 / len(few.x_val))
-    for name, other in others.items():
-        more = other.accuracy - given.accuracy
-        if more >= least or (more > -CLEARLY_MORE and other.surprise < CLEARLY_LESS * given.surprise):
-            return (
-                f"was the model trained on {name}? It has {100 * other.accuracy:.1f} % of the validation "
-                f"images right so, {100 * given.accuracy:.1f} % as they are given: then give the arrays so "
-                "prepared, as floats"
-            )
-    return ""
-
-
-def _normalized(images: np.ndarray, *, axis: int) -> np.ndarray:
-    floats = scale(images)
-    return floats / np.maximum(np.linalg.norm(floats, axis=axis, keepdims=True), np.float32(1e-9))
-
-
 def _surprise(outputs: np.ndarray, answers: np.ndarray, task: Task, *, probabilities: bool) -> float:
     """Mean of -log(probability of the right label); of values the squared error, 1 for saying the mean."""
     if task == "values":
@@ -243,11 +233,5 @@ def _surprise(outputs: np.ndarray, answers: np.ndarray, task: Task, *, probabili
         against = np.log(np.clip(1 - outputs, 1e-7, 1)) if probabilities else np.zeros_like(scores)
         sign = 1 - 2 * answers.reshape(scores.shape)
         return float(np.mean(np.logaddexp(0, sign * (scores - against))))
-    scores = scores - scores.max(axis=1, keepdims=True)
-    true = scores[np.arange(len(answers)), answers]
-    return float(np.mean(np.log(np.exp(scores).sum(axis=1)) - true))
-
-
-def with_images(data: Dataset, change: Callable[[np.ndarray], np.ndarray]) -> Dataset:
-    """The data with each split's images changed."""
-    return replace(data, x_train=change(data.x_train), x_val=change(data.x_val), x_test=change(data.x_test))
+    right_scores = scores[np.arange(len(answers)), answers]
+    return float(np.mean(special.logsumexp(scores, axis=1) - right_scores))

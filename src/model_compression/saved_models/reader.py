@@ -4,8 +4,7 @@ A Keras 3 file is read in a process of its own, see `child`, which also says wha
 inputs: what is built from the nodes has to answer the same.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,6 @@ OPEN_SIZE = 64
 #: Entries of a config that neither Keras needs to compute with given weights.
 _DROPPED = ("name", "trainable", "dtype", "batch_input_shape", "batch_shape", "activity_regularizer")
 _DROPPED_ENDS = ("_initializer", "_regularizer", "_constraint")
-#: Layers that change images in training only.
-_TRAINING_ONLY_START = "Random"
-#: Operators written in Python (x + y, x / 255.) and the layer that does the same to two tensors.
-_TWO_TENSORS = {"add": "Add", "multiply": "Multiply", "mul": "Multiply", "maximum": "Maximum"}
 
 
 def read(model: Any) -> Net:
@@ -44,78 +39,75 @@ def read(model: Any) -> Net:
                 f"the model has {len(ends)} {what}; allowed is one: build keras.Model(image, scores) from "
                 "its layers and save that"
             )
-    found = _Found(names={"image"}, nodes=[], calls={})
-    (output,) = _walk(model, ["image"], found)
-    used = {name for node in found.nodes for name in node.inputs} | {output}
-    nodes = [node for node in found.nodes if node.name in used]
-    for calls in found.calls.values():
-        if len(calls) > 1:
-            nodes = [replace(node, layer=calls[0]) if node.name in calls else node for node in nodes]
+    walk = _Walk()
+    (output,) = walk.through(model, ["image"])
+    used = {name for node in walk.nodes for name in node.inputs} | {output}
+    shared = {name: calls[0] for calls in walk.calls.values() if len(calls) > 1 for name in calls}
+    nodes = [replace(node, layer=shared.get(node.name, "")) for node in walk.nodes if node.name in used]
     return Net(input="image", input_shape=tuple(model.inputs[0].shape[1:]), nodes=tuple(nodes), output=output)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Found:
-    """What a walk has found so far: names that are taken, nodes, and by layer with weights its calls."""
+class _Walk:
+    """What a walk along the calls of layers has found so far.
 
-    names: set[str]
-    nodes: list[Node]
-    calls: dict[int, list[str]]
+    Attributes:
+        names: that are taken. calls: by layer with weights the names of its nodes.
+    """
 
+    def __init__(self) -> None:
+        self.names = {"image"}
+        self.nodes: list[Node] = []
+        self.calls: dict[int, list[str]] = {}
 
-def _walk(model: Any, inputs: list[str], found: _Found) -> list[str]:
-    """Append the nodes of a model that reads `inputs`; the names of its outputs."""
-    graph = getattr(model, "_functional", None) or model
-    if not hasattr(graph, "_nodes_by_depth"):
-        raise UnsupportedModelError(
-            f"{model.name} ({type(model).__name__}) is a subclassed model, whose layers cannot be followed; "
-            "rebuild it with the functional API and save it again"
+    def through(self, model: Any, inputs: list[str]) -> list[str]:
+        """Append the nodes of a model that reads `inputs`; the names of its outputs."""
+        graph = getattr(model, "_functional", None) or model
+        if not hasattr(graph, "_nodes_by_depth"):
+            raise UnsupportedModelError(
+                f"{model.name} ({type(model).__name__}) is a subclassed model, whose layers cannot be "
+                "followed; rebuild it with the functional API and save it again"
+            )
+        places = {_place(tensor): name for tensor, name in zip(graph.inputs, inputs, strict=True)}
+        for depth in sorted(graph._nodes_by_depth, reverse=True):
+            for call in graph._nodes_by_depth[depth]:
+                layer, tensors, outputs = _parts(call)
+                if all(_place(tensor) in places for tensor in outputs):
+                    continue
+                sources = [places[_place(tensor)] for tensor in tensors]
+                if hasattr(layer, "layers"):
+                    results = self.through(layer, sources)
+                elif len(outputs) != 1:
+                    raise UnsupportedModelError(f"{layer.name} has {len(outputs)} outputs; allowed is one")
+                else:
+                    results = [self._append(layer, call, sources, tuple(outputs[0].shape[1:]))]
+                places.update(zip(map(_place, outputs), results, strict=True))
+        return [places[_place(tensor)] for tensor in graph.outputs]
+
+    def _append(self, layer: Any, call: Any, sources: list[str], shape: tuple[int | None, ...]) -> str:
+        kind = type(layer).__name__
+        if kind.startswith("Random") and len(sources) == 1:  # it changes images in training only
+            return sources[0]
+        name = self._unused(layer.name.replace("/", "_").replace(".", "_").strip("_"))
+        symbol = _symbol(layer)
+        if symbol is not None:
+            self.nodes.extend(_operation(name, symbol, call, sources, shape))
+            return name
+        weights = _weights(layer)
+        if weights:
+            self.calls.setdefault(id(layer), []).append(name)
+        config = _config(layer, keras_3=hasattr(call, "operation"))
+        self.nodes.append(
+            Node(name=name, kind=kind, config=config, inputs=tuple(sources), weights=weights, shape=shape)
         )
-    places = {_place(tensor): name for tensor, name in zip(graph.inputs, inputs, strict=True)}
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for call in graph._nodes_by_depth[depth]:
-            outputs = _outputs(call)
-            if all(_place(tensor) in places for tensor in outputs):
-                continue
-            sources = [places[_place(tensor)] for tensor in _tensors(call)]
-            layer = _layer(call)
-            if hasattr(layer, "layers"):
-                results = _walk(layer, sources, found)
-            elif len(outputs) != 1:
-                raise UnsupportedModelError(f"{layer.name} has {len(outputs)} outputs; allowed is one")
-            else:
-                results = [_append(layer, call, sources, outputs[0], found)]
-            places.update(zip(map(_place, outputs), results, strict=True))
-    return [places[_place(tensor)] for tensor in graph.outputs]
-
-
-def _append(layer: Any, call: Any, sources: list[str], output: Any, found: _Found) -> str:
-    kind = type(layer).__name__
-    if kind.startswith(_TRAINING_ONLY_START) and len(sources) == 1:
-        return sources[0]
-    name = _unused(layer.name.replace("/", "_").replace(".", "_").strip("_"), found.names)
-    shape = tuple(output.shape[1:])
-    symbol = _symbol(layer)
-    if symbol is not None:
-        found.nodes.extend(_operation(name, symbol, call, sources, shape))
         return name
-    weights = _weights(layer)
-    if weights:
-        found.calls.setdefault(id(layer), []).append(name)
-    config = _config(layer, keras_3=hasattr(call, "operation"))
-    found.nodes.append(
-        Node(name=name, kind=kind, config=config, inputs=tuple(sources), weights=weights, shape=shape)
-    )
-    return name
 
-
-def _unused(name: str, names: set[str]) -> str:
-    unused, number = name, 1
-    while unused in names:
-        number += 1
-        unused = f"{name}_{number}"
-    names.add(unused)
-    return unused
+    def _unused(self, name: str) -> str:
+        unused, number = name, 1
+        while unused in self.names:
+            number += 1
+            unused = f"{name}_{number}"
+        self.names.add(unused)
+        return unused
 
 
 def _config(layer: Any, *, keras_3: bool) -> dict[str, Any]:
@@ -142,18 +134,12 @@ def _weights(layer: Any) -> tuple[np.ndarray, ...]:
 # What differs between the two Keras
 
 
-def _layer(call: Any) -> Any:
-    return call.operation if hasattr(call, "operation") else call.layer
-
-
-def _tensors(call: Any) -> list[Any]:
-    return list(call.input_tensors if hasattr(call, "operation") else call.keras_inputs)
-
-
-def _outputs(call: Any) -> list[Any]:
+def _parts(call: Any) -> tuple[Any, list[Any], list[Any]]:
+    """The layer of a call, and the tensors that it reads and makes."""
     if hasattr(call, "operation"):
-        return list(call.output_tensors)
-    return list(call.outputs) if isinstance(call.outputs, list | tuple) else [call.outputs]
+        return call.operation, list(call.input_tensors), list(call.output_tensors)
+    outputs = call.outputs if isinstance(call.outputs, list | tuple) else [call.outputs]
+    return call.layer, list(call.keras_inputs), list(outputs)
 
 
 def _place(tensor: Any) -> tuple[int, int, int]:
@@ -172,38 +158,17 @@ def _symbol(layer: Any) -> str | None:
     return None
 
 
-def _arguments(call: Any) -> Iterator[Any]:
-    if hasattr(call, "operation"):
-        yield from (*call.arguments.args, *call.arguments.kwargs.values())
-        # Keras 3 keeps what is no tensor in the operator
-        yield from (axis for axis in (getattr(call.operation, "axis", None),) if axis is not None)
-    else:
-        yield from (*call.call_args, *(v for key, v in call.call_kwargs.items() if key != "name"))
+def _arguments(call: Any) -> list[Any]:
+    if not hasattr(call, "operation"):
+        return [*call.call_args, *(value for key, value in call.call_kwargs.items() if key != "name")]
+    given = [*call.arguments.args, *call.arguments.kwargs.values()]
+    # Keras 3 keeps what is no tensor in the operator
+    axis = getattr(call.operation, "axis", None)
+    return given if axis is None else [*given, axis]
 
 
-def _operation(
-    name: str, symbol: str, call: Any, sources: list[str], shape: tuple[int | None, ...]
-) -> list[Node]:
-    """Layers that do what an operator does, where there are some."""
-    arguments = list(_arguments(call))
-    end = Node(name=name, kind="", inputs=tuple(sources), shape=shape)
-    if len(sources) == 2 and len(arguments) == 2 and symbol in _TWO_TENSORS:
-        return [replace(end, kind=_TWO_TENSORS[symbol])]
-    others = [value for value in arguments if isinstance(value, int | float) or _is_axes(value)]
-    if len(sources) == 1 and symbol in _FUNCTIONS and all(value in (0, -1) for value in others):
-        function = "relu6_sigmoid" if symbol == "hard_sigmoid" else symbol
-        return function_nodes(name, function, sources[0], shape)
-    if len(sources) == 1 and symbol in _MEANS and others[:1] in ([[1]], [[1, 2]]) and len(shape) == 1:
-        return [replace(end, kind=f"Global{_MEANS[symbol]}Pooling{len(others[0])}D")]
-    config = _line(symbol, arguments)
-    if len(sources) == 1 and config is not None:
-        return [replace(end, kind="Rescaling", config=config)]
-    raise NotRebuiltError(
-        f"{name} is the bare operator {symbol!r}; use a layer (keras.layers.Add, Rescaling, Reshape, ...) "
-        "in its place and save the model again"
-    )
-
-
+#: Operators written in Python (x + y, x / 255.) and the layer that does the same to two tensors.
+_TWO_TENSORS = {"add": "Add", "multiply": "Multiply", "mul": "Multiply", "maximum": "Maximum"}
 #: Functions of one tensor that are called like layers.
 _FUNCTIONS = (
     "relu", "relu6", "sigmoid", "tanh", "softmax", "silu", "swish", "elu", "selu", "softplus", "leaky_relu",
@@ -211,15 +176,33 @@ _FUNCTIONS = (
 )  # fmt: skip
 #: Operators over all places, and the pooling that they are.
 _MEANS = {"mean": "Average", "reduce_mean": "Average", "max": "Max", "reduce_max": "Max"}
-
-
-def _is_axes(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(axis, int) for axis in value)
-
-
 #: Operators on a tensor and a number, by what both Keras call them.
 _LINES = {"add": np.add, "multiply": np.multiply, "mul": np.multiply, "sub": np.subtract}
 _LINES |= {"subtract": np.subtract, **dict.fromkeys(("truediv", "divide", "truedivide"), np.divide)}
+
+
+def _operation(
+    name: str, symbol: str, call: Any, sources: list[str], shape: tuple[int | None, ...]
+) -> list[Node]:
+    """Layers that do what an operator does, where there are some."""
+    arguments = _arguments(call)
+    end = Node(name=name, kind="", inputs=tuple(sources), shape=shape)
+    if len(sources) == 2 and len(arguments) == 2 and symbol in _TWO_TENSORS:
+        return [replace(end, kind=_TWO_TENSORS[symbol])]
+    if len(sources) == 1:
+        others = [value for value in arguments if isinstance(value, int | float | list | tuple)]
+        if symbol in _FUNCTIONS and all(value in (0, -1) for value in others):
+            function = "relu6_sigmoid" if symbol == "hard_sigmoid" else symbol
+            return function_nodes(name, function, sources[0], shape)
+        if symbol in _MEANS and others[:1] in ([[1]], [[1, 2]]) and len(shape) == 1:
+            return [replace(end, kind=f"Global{_MEANS[symbol]}Pooling{len(others[0])}D")]
+        config = _line(symbol, arguments)
+        if config is not None:
+            return [replace(end, kind="Rescaling", config=config)]
+    raise NotRebuiltError(
+        f"{name} is the bare operator {symbol!r}; use a layer (keras.layers.Add, Rescaling, Reshape, ...) "
+        "in its place and save the model again"
+    )
 
 
 def _line(symbol: str, arguments: list[Any]) -> dict[str, float] | None:

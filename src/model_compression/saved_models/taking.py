@@ -3,11 +3,13 @@
 Exact: a factor moves from the images into the first kernels, and the function at the end comes back.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..nets.keras2 import keras
 from ..nets.layers import clone, kernel
-from .fitting import Fitted
+from .fitting import Fitted, first_kernels
 
 
 def as_taken(model: keras.Model, fitted: Fitted) -> keras.Model:
@@ -19,25 +21,28 @@ def as_taken(model: keras.Model, fitted: Fitted) -> keras.Model:
     """
     aware = any(hasattr(layer, "quantize_config") for layer in model.layers)
     net = model if aware else clone(model)
-    if fitted.factor != 1:
+    found = first_kernels(fitted.net)
+    if fitted.factor != 1 and found is not None:
         for layer in net.layers:
-            _multiply(layer, fitted)
+            _multiply(layer, np.float32(fitted.factor), *found)
     if fitted.ending == "linear":
         return net
     end = keras.layers.Softmax() if fitted.ending == "softmax" else keras.layers.Activation(fitted.ending)
     return keras.Model(net.input, end(net.output))
 
 
-def _multiply(layer: keras.layers.Layer, fitted: Fitted) -> None:
-    """Change a layer from images times the factor to images."""
+def _multiply(
+    layer: keras.layers.Layer, factor: np.float32, scaled: Sequence[str], carried: Sequence[str]
+) -> None:
+    """Change a layer from images times the factor to images; see `first_kernels`."""
     inner = getattr(layer, "layer", layer)
-    if inner.name in fitted.scaled:
+    if inner.name in scaled:
         # a wrapper of quantization-aware training keeps the trained kernel to itself
         weights = layer._weight_vars[0][0] if inner is not layer else kernel(inner)
-        weights.assign(weights * np.float32(fitted.factor))
-    limits = [weight for weight in layer.weights if weight.name.split(":")[0].endswith(("_min", "_max"))]
-    for weight in limits:
-        if inner.name in fitted.scaled and "kernel" in weight.name:
-            weight.assign(weight * np.float32(fitted.factor))
-        elif inner.name in fitted.carried or type(layer).__name__ == "QuantizeLayer":
-            weight.assign(weight / np.float32(fitted.factor))
+        weights.assign(weights * factor)
+    for limit in layer.weights:
+        if limit.name.split(":")[0].endswith(("_min", "_max")):
+            if inner.name in scaled and "kernel" in limit.name:
+                limit.assign(limit * factor)
+            elif inner.name in carried or type(layer).__name__ == "QuantizeLayer":
+                limit.assign(limit / factor)
