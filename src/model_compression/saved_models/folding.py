@@ -130,7 +130,7 @@ def _fold_forward(net: Net, node: Node) -> Net:
     kernels, waiting = [], net.readers(node.name)
     if node.name == net.output or not waiting:
         return net
-    passed_over = _IDLE
+    passed_over: tuple[str, ...] = _IDLE
     if all(array.size == 1 for array in node.weights):
         passed_over += _MOVING
         # padding brings in zeros, which the offset would not have touched

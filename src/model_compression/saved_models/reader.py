@@ -195,7 +195,7 @@ def _operation(
             function = "relu6_sigmoid" if symbol == "hard_sigmoid" else symbol
             return function_nodes(name, function, sources[0], shape)
         if symbol in _MEANS and others[:1] in ([[1]], [[1, 2]]) and len(shape) == 1:
-            return [replace(end, kind=f"Global{_MEANS[symbol]}Pooling{len(others[0])}D")]
+            return [replace(end, kind=f"Global{_MEANS[symbol]}Pooling{1 if others[0] == [1] else 2}D")]
         config = _line(symbol, arguments)
         if config is not None:
             return [replace(end, kind="Rescaling", config=config)]
