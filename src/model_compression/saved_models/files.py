@@ -96,13 +96,13 @@ def identify(path: Path) -> tuple[str, Mapping[str, Any]]:
             return _inspect_zip(path)
         if h5py.is_hdf5(path):
             return _inspect_hdf5(path)
+        if is_tflite(path):
+            raise UnsupportedModelError(f"{path} is a .tflite file, which holds no layers to train")
     except UnsupportedModelError:
         raise
     # all that zipfile, h5py, json and the file system raise for a damaged file
     except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise UnsupportedModelError(f"{path} cannot be read ({error}); {SAVE_AGAIN}") from error
-    if is_tflite(path):
-        raise UnsupportedModelError(f"{path} is a .tflite file, which holds no layers to train")
     raise UnsupportedModelError(f"{path} is no saved Keras model; {SAVE_AGAIN}")
 
 
