@@ -12,6 +12,7 @@ from made import outcome
 from matplotlib.figure import Figure
 
 from model_compression.evidence import forms
+from model_compression.files import conversion
 from model_compression.nets.keras2 import keras
 from model_compression.notebook import slider, workbook
 from model_compression.notebook.workbook import REPOSITORY, Workbook
@@ -175,6 +176,20 @@ def test_forms_that_a_saved_model_rules_out_are_left_out_and_said(
     assert f"post_training_quantized is left out: {reason}\n" in said
     assert "post_training_quantized" not in book.recipes
     assert {"int8", "rate_distortion", "sparsity_cluster_preserving_qat"} <= set(book.recipes)
+
+
+def test_model_that_is_only_converted_has_the_forms_without_training_and_its_kernels(
+    tmp_path: Path, few_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = keras.Sequential([keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    path = tmp_path / "own.tflite"
+    path.write_bytes(conversion.export(net, conversion.ExportConfig(form="float32"), representative=None))
+    monkeypatch.setattr(Study, "wait", lambda *arguments: None)
+    book = open_book(tmp_path, few_file, settings=replace(SETTINGS, net=str(path)))
+    assert "pruned is left out: the model is converted as it is" in capsys.readouterr().out
+    assert "int8" in book.recipes
+    (kernel,) = book.kernels("pruned").values()
+    np.testing.assert_allclose(kernel, net.layers[-1].kernel.numpy().T)
 
 
 def test_relative_folders_count_from_the_top_of_the_repository(

@@ -153,8 +153,11 @@ def quantize(content: bytes, form: str, images: np.ndarray | None, *, one_image:
             shown = needed(images)
             if "gptq" in form:
                 batch = 1 if one_image else GPTQ_BATCH
-                ((name, whole),) = named_inputs(content, shown).items()
-                samples = [{name: whole[start : start + batch]} for start in range(0, len(whole), batch)]
+                given = named_inputs(content, shown)
+                samples = [
+                    {name: whole[start : start + batch] for name, whole in given.items()}
+                    for start in range(0, len(shown), batch)
+                ]
                 # more threads add up in another order now and then, and GPTQ makes another file of it
                 calibration = tool.calibrate({"serving_default": samples}, num_threads=1)
             else:

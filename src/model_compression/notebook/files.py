@@ -2,11 +2,13 @@
 
 from dataclasses import asdict
 
+import numpy as np
 import pandas as pd
 
 from ..data.datasets import scale
 from ..files import conversion
 from ..files.contents import bytes_by_kind
+from ..files.graph import read_graph
 from ..runtimes import deployment
 from ..runtimes.deployment import DeviceFile
 from ..study.experiment import Bench
@@ -27,6 +29,12 @@ def contents(bench: Bench, recipe: Recipe, outcome: Outcome) -> pd.DataFrame:
     table = pd.DataFrame([asdict(bytes_by_kind(content)) for content in files.values()])
     table.insert(0, "model_file", list(files))
     return table
+
+
+def file_kernels(content: bytes) -> dict[str, np.ndarray]:
+    """The kernels that a file stores, by operator and place."""
+    pairs = enumerate(read_graph(content).kernels(), 1)
+    return {f"{user.name} {number}": kernel.dequantized() for number, (kernel, user) in pairs}
 
 
 def device_file(outcome: Outcome) -> DeviceFile:

@@ -16,19 +16,19 @@ from ..files.graph import account, read_graph
 from ..frontier import plots as frontier_plots
 from ..frontier import tables as frontier_tables
 from ..nets.layers import kernels
+from ..own_model.bench import ConvertedBench, bench_of, takes
 from ..runtimes import deployment
 from ..runtimes.deployment import BASELINE, DeviceFile
 from ..runtimes.smallest import Runtime, smallest
 from ..saved_models.files import is_path
 from ..store import writable_folder, write_atomically
-from ..study.applicable import applicable
 from ..study.catalogue import PUBLISHED, Settings, catalogue
 from ..study.experiment import Bench
 from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
 from ..study.scheduling import Failure, Study
 from . import slider
-from .files import ask_tflm, device_file
+from .files import ask_tflm, device_file, file_kernels
 from .gallery import Gallery
 
 
@@ -61,12 +61,13 @@ class Workbook(Gallery):
         super().__init__(writable_folder(REPOSITORY / results_dir))
         self.models = writable_folder(REPOSITORY / models_dir)
         cache = writable_folder(REPOSITORY / cache_dir)
-        self.bench = bench = Bench(
+        bench = Bench(
             dataset=dataset,
             train_images=train_images,
             cache_dir=str(cache),
             data_dir=str(REPOSITORY / data_dir),
         )
+        self.bench = bench = bench_of(bench, settings.net) if is_path(settings.net) else bench
         self.recipes = self._applicable(catalogue(settings), bench)
         self.study = Study(bench, self.recipes, settings.seeds)
         _ = self.data
@@ -75,8 +76,7 @@ class Workbook(Gallery):
         """The recipes that a saved model's layers allow; says which others are left out, and why."""
         if not is_path(self.settings.net):
             return recipes
-        net = bench.trained(self.settings.net, (), self.settings.seed, lambda *progress: None)
-        kept, reasons = applicable(net, recipes)
+        kept, reasons = takes(bench, self.settings.net, recipes)
         for name, reason in reasons.items():
             print(f"{name} is left out: {reason}")
         return kept
@@ -161,6 +161,8 @@ class Workbook(Gallery):
     def kernels(self, name: str) -> dict[str, np.ndarray]:
         """The trained kernels of a recipe's net, first seed, by layer."""
         self.outcome(name)
+        if isinstance(self.bench, ConvertedBench):
+            return file_kernels(self.outcome(BASELINE).content)
         recipe = self.recipes[next(iter(self.known(name)), BASELINE)]
         model = self.bench.trained(recipe.net, recipe.steps, self.settings.seed, lambda *progress: None)
         return {layer: kernel.numpy() for layer, kernel in kernels(model).items()}

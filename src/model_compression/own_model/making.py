@@ -15,11 +15,7 @@ from ..nets.layers import multiply_adds
 from ..quiet import quiet
 from ..runtimes.deployment import BASELINE
 from ..runtimes.smallest import Candidate, Objective
-from ..saved_models import files as keras_files
 from ..saved_models.child import first_line
-from ..saved_models.fitting import ValuesError
-from ..saved_models.graphs import NotRebuiltError
-from ..saved_models.loading import load
 from ..store import writable_folder
 from ..study.applicable import applicable, left_alone
 from ..study.catalogue import Settings, forms
@@ -28,6 +24,7 @@ from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
 from ..study.scheduling import Failure, Study
 from . import converted
+from .bench import ConvertedBench, bench_of
 
 
 class Asked(Protocol):
@@ -103,24 +100,14 @@ def begin(bench: Bench, path: str, settings: Callable[[int, int], Settings], req
     Raises:
         UnsupportedModelError: it can neither be rebuilt nor converted.
     """
-    if keras_files.is_tflite(Path(path)):
-        return _by_converting(bench, path, "", request)
-    try:
-        load(path)
-        if bench.data.inputs or bench.data.outputs:
-            return _by_converting(bench, path, "the data hold several inputs or outputs", request)
-        bench.user_model(path)
-    except ValuesError:
-        # one score, and whole numbers: what cannot be a label is a value
-        return begin(replace(bench, values=True), path, settings, request)
-    except NotRebuiltError as error:
-        return _by_converting(bench, path, str(error), request)
+    bench = bench_of(bench, path)
+    if isinstance(bench, ConvertedBench):
+        return _by_converting(bench, path, request)
     return _by_training(bench, path, settings, request)
 
 
-def _by_converting(bench: Bench, path: str, reason: str, request: Asked) -> Making:
-    source = converted.source(Path(path), bench.data, reason)
-    fed = converted.fed(source, bench.data)
+def _by_converting(bench: ConvertedBench, path: str, request: Asked) -> Making:
+    source, fed = bench.source(path), bench.fed(path)
     _check_unit(request, fed)
     writable_folder(request.output)
 
@@ -158,7 +145,8 @@ def _by_training(bench: Bench, path: str, settings: Callable[[int, int], Setting
         make(BASELINE)
     # whatever the converter or the guard says against the net that was rebuilt, the model may still convert
     except Exception as error:
-        return _by_converting(bench, path, f"rebuilt, it is no sound file ({first_line(error)})", request)
+        reason = f"rebuilt, it is no sound file ({first_line(error)})"
+        return _by_converting(ConvertedBench(**vars(bench), reason=reason), path, request)
 
     def found(names: Sequence[str], until: float) -> Iterator[tuple[str, Found]]:
         here = list(names) if request.workers == 0 else [name for name in names if name in FIRST]

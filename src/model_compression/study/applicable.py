@@ -1,6 +1,6 @@
 """Which methods take which layers of a net, and so which forms a user's model can have."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ..nets.keras2 import keras
 from ..nets.layers import kernel_layers, kernel_size
@@ -76,6 +76,13 @@ def _takes(kinds: tuple[type, ...], layer: keras.layers.Layer) -> bool:
 
 def applicable(net: keras.Model, recipes: Mapping[str, Recipe]) -> tuple[dict[str, Recipe], dict[str, str]]:
     """The recipes that can be carried out on a net, and by name why the others cannot."""
-    reasons = {name: why_not(net, recipe) for name, recipe in recipes.items()}
+    return chosen(recipes, lambda recipe: why_not(net, recipe))
+
+
+def chosen(
+    recipes: Mapping[str, Recipe], why_not: Callable[[Recipe], str]
+) -> tuple[dict[str, Recipe], dict[str, str]]:
+    """The recipes that nothing stands against, and by name what stands against the others."""
+    reasons = {name: why_not(recipe) for name, recipe in recipes.items()}
     kept = {name: recipe for name, recipe in recipes.items() if not reasons[name]}
     return kept, {name: reason for name, reason in reasons.items() if reason}

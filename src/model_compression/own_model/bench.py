@@ -1,0 +1,104 @@
+"""Where a saved model's recipes are carried out, whether it can be rebuilt or converted alone."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..data.datasets import Dataset
+from ..runtimes.deployment import BASELINE
+from ..saved_models import files as keras_files
+from ..saved_models.fitting import ValuesError
+from ..saved_models.graphs import NotRebuiltError
+from ..saved_models.loading import load
+from ..study import measuring
+from ..study.applicable import applicable, chosen
+from ..study.experiment import Bench, Report
+from ..study.outcomes import Outcome
+from ..study.recipes import Recipe
+from . import converted
+
+
+@functools.lru_cache(maxsize=1)
+def _source(bench: "ConvertedBench", path: str) -> converted.Source:
+    return converted.source(Path(path), bench.data, bench.reason)
+
+
+@functools.lru_cache(maxsize=1)
+def _fed(bench: "ConvertedBench", path: str) -> Dataset:
+    return converted.fed(_source(bench, path), bench.data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertedBench(Bench):
+    """For a model that is converted as it is: nothing of it trains.
+
+    Args:
+        reason: why it is not rebuilt; empty for a .tflite file.
+    """
+
+    reason: str
+
+    def source(self, path: str) -> converted.Source:
+        """The model as a float file, converted once a process.
+
+        Raises:
+            UnsupportedModelError: it cannot be converted, or not for these data.
+        """
+        return _source(self, path)
+
+    def fed(self, net: str) -> Dataset:
+        return _fed(self, net)
+
+    def run(self, recipe: Recipe, seed: int, report: Report) -> Outcome:
+        key, suffix = self.record_key(recipe, seed), recipe.export.suffix
+
+        def make() -> dict[str, bytes]:
+            found = converted.outcome(self.source(recipe.net), _form(recipe), self.fed(recipe.net), seed=seed)
+            record = replace(found.record, recipe=recipe.name, file=recipe.file_name, key=key)
+            return measuring.pack(replace(found, record=record), suffix)
+
+        return measuring.unpack(self._kept(key, make), suffix)
+
+    def why_not(self, recipe: Recipe) -> str:
+        """Why a recipe cannot be carried out; empty when it can."""
+        if not recipe.steps and _form(recipe) in converted.FORMS:
+            return ""
+        return f"the model is converted as it is: {self.reason or 'a .tflite file holds no layers to train'}"
+
+
+def _form(recipe: Recipe) -> str:
+    return BASELINE if recipe.export.form == "float32" else recipe.export.form
+
+
+def bench_of(bench: Bench, path: str) -> Bench:
+    """The bench that a saved model needs: where it can only be converted, a `ConvertedBench`.
+
+    Raises:
+        UnsupportedModelError: it can neither be rebuilt nor converted.
+    """
+    reason = ""
+    if not keras_files.is_tflite(Path(path)):
+        try:
+            load(path)
+            if not bench.data.inputs and not bench.data.outputs:
+                bench.user_model(path)
+                return bench
+            reason = "the data hold several inputs or outputs"
+        except ValuesError:
+            # one score, and whole numbers: what cannot be a label is a value
+            return bench_of(replace(bench, values=True), path)
+        except NotRebuiltError as error:
+            reason = str(error)
+    return ConvertedBench(**vars(bench), reason=reason)
+
+
+def takes(bench: Bench, path: str, recipes: Mapping[str, Recipe]) -> tuple[dict[str, Recipe], dict[str, str]]:
+    """The recipes that a saved model allows, and by name why it rules out the others.
+
+    Args:
+        bench: of `bench_of`.
+    """
+    if isinstance(bench, ConvertedBench):
+        return chosen(recipes, bench.why_not)
+    return applicable(bench.trained(path, (), 0, lambda *progress: None), recipes)
