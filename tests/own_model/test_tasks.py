@@ -153,7 +153,7 @@ def test_net_whose_float_file_is_refused_is_converted_as_it_is(
     labels = np.argmax(ROWS @ KERNEL, axis=1)
     np.savez(data, x_train=ROWS, y_train=labels, x_test=ROWS, y_test=labels)
     monkeypatch.setattr(making, "_made_here", refused)
-    monkeypatch.setattr(making, "_by_converting", lambda bench, path, reason, request: reason)
+    monkeypatch.setattr(making, "_by_converting", lambda bench, path, request: bench.reason)
     request = command.Request(model=path, data=str(data), max_drop=0.0, output=tmp_path / "output")
     bench = Bench(dataset=str(data), cache_dir=str(tmp_path), data_dir=str(tmp_path))
     settings = functools.partial(_settings, str(path), request)
