@@ -5,7 +5,7 @@ zeros, floats where integers were asked for. So each file's constants are read f
 into the Keras net, and both are asked the same questions.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +27,8 @@ SCORE_ERROR = 0.2
 FLOAT_SCORE_ERROR = 1e-3
 #: Largest relative error (root mean square) of a kernel, by its bits.
 RELATIVE_ERROR = {32: 1e-6, 16: 1e-3, 8: 0.08, 4: 0.5}
+#: Operators that the converter leaves in floats, between integers: it knows no range for their outputs.
+_FLOAT_ONLY = ("ELU", "EXP", "LOG", "SIN", "COS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,44 +67,30 @@ def check_file(
     Raises:
         CorruptFileError: what disagrees, naming the tensor.
     """
-    for fault in _faults(content, net, promise, images, trained):
-        raise CorruptFileError(fault)
-
-
-def _faults(
-    content: bytes, net: keras.Model, promise: Promise, images: np.ndarray, trained: keras.Model
-) -> Iterator[str]:
-    """What disagrees, in the order in which it says most."""
-    graph = read_graph(content)
+    graph, rule = read_graph(content), promise.rule
     pairs = match_kernels(graph, net, trained)
     weights = {layer.name: layer.get_weights() for layer in kernel_layers(trained)}
-    yield from _type_faults(graph, [tensor for tensor, _ in pairs.values()], promise.rule)
-    moved: dict[str, np.ndarray] = {}
+    _check_types(graph, [tensor for tensor, _ in pairs.values()], rule)
     for name, (tensor, operator) in pairs.items():
-        yield from _count_faults(name, tensor, promise)
-        yield from _limit_faults(graph.bias(operator))
-    if weights:
-        kernels = {name: to_file_layout(found[0], net.get_layer(name)) for name, found in weights.items()}
-        biases = {name: found[1] for name, found in weights.items() if len(found) > 1}
-        yield from _weight_faults(graph, pairs, kernels, biases, moved, promise.rule)
+        _check_counts(name, tensor, promise)
+        _check_limits(graph.bias(operator))
+    moved = _check_weights(graph, pairs, weights, net, rule) if weights else {}
     zeros = sum(int(np.sum(tensor.dequantized() == 0)) for tensor, _ in pairs.values())
-    if zeros < promise.zeros.get(TOGETHER, 0):
-        yield f"the kernels have {zeros} zeros; promised: {promise.zeros[TOGETHER]}"
+    least = promise.zeros.get(TOGETHER, 0)
+    _require(zeros >= least, f"the kernels have {zeros} zeros; promised: {least}")
     scores = running.logits(content, images)
     # a bias may stand in an operator of its own: then what is computed tells whether it is there
-    most = FLOAT_SCORE_ERROR if promise.rule.largest_bits == 32 else SCORE_ERROR
-    if moved and not (error := _score_error(scores, _scores(trained, images))) <= most:
-        yield (
-            f"the bias of {', '.join(moved)} is missing: the scores lie {error:.2g} of their spread from the "
-            f"trained net's; most: {most}"
-        )
-    labels, rebuilt = running.labels(content, scores), rebuild(graph, net, pairs, moved)
-    others = {"the net it was made of": trained} if not weights else {}
-    for what, model in (others | {"its own constants, computed by Keras": rebuilt}).items():
+    if moved:
+        most = FLOAT_SCORE_ERROR if rule.largest_bits == 32 else SCORE_ERROR
+        error = _score_error(scores, _scores(trained, images))
+        fault = f"the scores lie {error:.2g} of their spread from the trained net's; most: {most}"
+        _require(error <= most, f"the bias of {', '.join(moved)} is missing: {fault}")
+    labels, models = running.labels(content, scores), {} if weights else {"the net it was made of": trained}
+    models["its own constants, computed by Keras"] = rebuild(graph, net, pairs, moved)
+    for what, model in models.items():
         if not (promise.by_scores and _score_error(scores, _scores(model, images)) <= SCORE_ERROR):
-            yield from _label_faults(labels, predict(model, images), promise.rule.agreement, what)
-    agreement = min(promise.rule.agreement, 0.99)
-    yield from _delegate_faults(content, images, by_scores=promise.by_scores, agreement=agreement)
+            _check_labels(labels, predict(model, images), rule.agreement, what)
+    check_delegate(content, images, by_scores=promise.by_scores, agreement=min(rule.agreement, 0.99))
 
 
 def check_delegate(
@@ -117,19 +105,11 @@ def check_delegate(
     Raises:
         CorruptFileError: what disagrees.
     """
-    for fault in _delegate_faults(content, images, by_scores=by_scores, agreement=agreement):
-        raise CorruptFileError(fault)
-
-
-def _delegate_faults(
-    content: bytes, images: np.ndarray, *, by_scores: bool, agreement: float
-) -> Iterator[str]:
     scores, plain = (running.logits(content, images, delegate=delegate) for delegate in (True, False))
-    if not np.isfinite(scores).all():
-        yield "the file computes numbers that are not finite"
+    _require(bool(np.isfinite(scores).all()), "the file computes numbers that are not finite")
     if not (by_scores and _score_error(scores, plain) <= SCORE_ERROR):
         labels, others = (running.predict(content, images, delegate=delegate) for delegate in (True, False))
-        yield from _label_faults(labels, others, agreement, "the interpreter without XNNPACK")
+        _check_labels(labels, others, agreement, "the interpreter without XNNPACK")
 
 
 def check_same(content: bytes, other: bytes, *, images: np.ndarray) -> None:
@@ -143,11 +123,13 @@ def check_same(content: bytes, other: bytes, *, images: np.ndarray) -> None:
     for delegate in (True, False):
         pair = [running.logits(each, images, delegate=delegate) for each in (content, other)]
         differing = int((pair[0].view(np.uint32) != pair[1].view(np.uint32)).any(axis=1).sum())
-        if differing:
-            kernels = "with" if delegate else "without"
-            raise CorruptFileError(
-                f"the files differ on {differing} of {len(images)} images {kernels} XNNPACK"
-            )
+        where = f"{differing} of {len(images)} images {'with' if delegate else 'without'} XNNPACK"
+        _require(not differing, f"the files differ on {where}")
+
+
+def _require(good: bool, fault: str) -> None:
+    if not good:
+        raise CorruptFileError(fault)
 
 
 def _scores(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -162,78 +144,73 @@ def _score_error(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.sqrt(np.mean((ours - theirs) ** 2))) / deviation if deviation else float("inf")
 
 
-def _label_faults(labels: np.ndarray, others: np.ndarray, least: float, what: str) -> Iterator[str]:
+def _check_labels(labels: np.ndarray, others: np.ndarray, least: float, what: str) -> None:
     agreement = float(np.mean(labels == others))
-    if agreement < least:
-        yield f"the file agrees with {what} on {agreement:.4f} of the images; least: {least}"
+    fault = f"the file agrees with {what} on {agreement:.4f} of the images; least: {least}"
+    _require(agreement >= least, fault)
 
 
-#: Operators that the converter leaves in floats, between integers: it knows no range for their outputs.
-_FLOAT_ONLY = ("ELU", "EXP", "LOG", "SIN", "COS")
-
-
-def _type_faults(graph: Graph, kernels: list[Tensor], rule: FormRule) -> Iterator[str]:
+def _check_types(graph: Graph, kernels: list[Tensor], rule: FormRule) -> None:
     for tensor in kernels:
-        if tensor.bits not in rule.bits:
-            yield (
-                f"tensor {tensor.name!r} is {tensor.dtype}, {tensor.bits} bits; promised: {sorted(rule.bits)}"
-            )
+        fault = f"tensor {tensor.name!r} is {tensor.dtype}, {tensor.bits} bits"
+        _require(tensor.bits in rule.bits, f"{fault}; promised: {sorted(rule.bits)}")
     largest = max(kernels, key=lambda tensor: int(np.prod(tensor.shape)))
-    if rule.largest_bits not in (None, largest.bits):
-        yield f"tensor {largest.name!r} has {largest.bits} bits; promised: {rule.largest_bits}"
+    fault = f"tensor {largest.name!r} has {largest.bits} bits; promised: {rule.largest_bits}"
+    _require(rule.largest_bits in (None, largest.bits), fault)
     islands = {i for op in graph.operators if op.name in _FLOAT_ONLY for i in (*op.inputs, *op.outputs)}
     for tensor in graph.tensors if rule.integer_only else ():
         if tensor.dtype.startswith("float") and tensor.index not in islands:
-            yield f"tensor {tensor.name!r} is {tensor.dtype}; promised: integers throughout"
+            raise CorruptFileError(f"tensor {tensor.name!r} is {tensor.dtype}; promised: integers throughout")
 
 
-def _count_faults(name: str, tensor: Tensor, promise: Promise) -> Iterator[str]:
+def _check_counts(name: str, tensor: Tensor, promise: Promise) -> None:
     values = tensor.dequantized()
     zeros, unique = int(np.sum(values == 0)), len(np.unique(values))
-    if zeros < promise.zeros.get(name, 0):
-        yield f"tensor {tensor.name!r} has {zeros} zeros; promised: {promise.zeros[name]}"
+    least, most = promise.zeros.get(name, 0), promise.unique_values.get(name, unique)
+    _require(zeros >= least, f"tensor {tensor.name!r} has {zeros} zeros; promised: {least}")
     # a scale a channel turns one centroid into many values
-    if tensor.scale.size <= 1 and unique > promise.unique_values.get(name, unique):
-        most = promise.unique_values[name]
-        yield f"tensor {tensor.name!r} has {unique} distinct values; promised: {most}"
+    few = unique <= most or tensor.scale.size > 1
+    _require(few, f"tensor {tensor.name!r} has {unique} distinct values; promised: {most}")
 
 
-def _limit_faults(bias: Tensor | None) -> Iterator[str]:
+def _check_limits(bias: Tensor | None) -> None:
     """A filter without weights may have got a scale so small that 32 bits cannot hold its bias."""
     if bias is not None and bias.scale.size:
         limits = np.iinfo(bias.numbers.dtype)
         clipped = int(np.isin(bias.numbers, (limits.min, limits.max)).sum())
-        if clipped:
-            yield f"tensor {bias.name!r} has {clipped} biases clipped to {limits.dtype}'s limits; most: 0"
+        fault = f"tensor {bias.name!r} has {clipped} biases clipped to {limits.dtype}'s limits; most: 0"
+        _require(not clipped, fault)
 
 
-def _weight_faults(
+def _check_weights(
     graph: Graph,
     pairs: Mapping[str, tuple[Tensor, Operator]],
-    kernels: Mapping[str, np.ndarray],
-    biases: Mapping[str, np.ndarray],
-    moved: dict[str, np.ndarray],
+    weights: Mapping[str, list[np.ndarray]],
+    net: keras.Model,
     rule: FormRule,
-) -> Iterator[str]:
-    """Kernels and biases against the trained ones; those that may stand elsewhere go into `moved`."""
+) -> dict[str, np.ndarray]:
+    """Kernels and biases against the trained ones; gives the biases that may stand elsewhere."""
+    moved: dict[str, np.ndarray] = {}
     users = {tensor.index: operators for tensor, operators in graph.users()}
+    kernels = {name: to_file_layout(found[0], net.get_layer(name)) for name, found in weights.items()}
     own = {name: factor_of(pairs[name][0], kernels[name]) if rule.scale_free else 1.0 for name in pairs}
     factors = _factors(
         graph, {id(user): own[name] for name, (tensor, _) in pairs.items() for user in users[tensor.index]}
     )
     for name, (tensor, _) in pairs.items():
-        yield from _value_faults(tensor, kernels[name] * own[name], rule)
+        _check_values(tensor, kernels[name] * own[name], rule)
         # a kernel that is used again has biases of each time's own
-        times = np.atleast_2d(biases[name]) if name in biases else ()
+        times = [row for bias in weights[name][1:] for row in np.atleast_2d(bias)]
         for expected, user in zip(times, users[tensor.index], strict=False):
             stored = graph.bias(user)
             missing = np.any(expected) and (stored is None or not np.any(stored.dequantized()))
             if missing and _adds_later(graph, user):
-                moved[name] = biases[name]
+                moved[name] = weights[name][1]
             elif stored is not None:
-                yield from _bias_faults(stored, expected * factors[user.outputs[0]], rule)
-            elif missing:
-                yield f"the bias of {name} is missing; the trained one is not zero"
+                _check_bias(stored, expected * factors[user.outputs[0]], rule)
+            else:
+                _require(not missing, f"the bias of {name} is missing; the trained one is not zero")
+    return moved
 
 
 def _factors(graph: Graph, own: Mapping[int, float]) -> dict[int, float]:
@@ -256,35 +233,26 @@ def _factors(graph: Graph, own: Mapping[int, float]) -> dict[int, float]:
     return factors
 
 
-def _value_faults(tensor: Tensor, expected: np.ndarray, rule: FormRule) -> Iterator[str]:
+def _check_values(tensor: Tensor, expected: np.ndarray, rule: FormRule) -> None:
     expected = expected.reshape(tensor.shape)
     error = np.abs(tensor.dequantized() - expected)
     relative = float(np.sqrt(np.mean(error**2) / max(float(np.mean(expected**2)), 1e-30)))
-    # so that NaN fails too
-    if not relative <= RELATIVE_ERROR[tensor.bits]:
-        yield (
-            f"tensor {tensor.name!r} lies {relative:.2g} (relative) from the trained kernel; "
-            f"most for {tensor.bits} bits: {RELATIVE_ERROR[tensor.bits]}"
-        )
+    most, fault = RELATIVE_ERROR[tensor.bits], f"{relative:.2g} (relative) from the trained kernel"
+    # NaN is no less than anything, and fails
+    _require(relative <= most, f"tensor {tensor.name!r} lies {fault}; most for {tensor.bits} bits: {most}")
     if rule.exact and tensor.scale.size:
         steps = float(np.max(error / np.broadcast_to(tensor.along(tensor.scale), error.shape)))
-        if not steps <= ROUNDING:
-            yield (
-                f"tensor {tensor.name!r} lies up to {steps:.2f} quantization steps "
-                "from the trained kernel; most: 0.5"
-            )
+        fault = f"up to {steps:.2f} quantization steps from the trained kernel; most: 0.5"
+        _require(steps <= ROUNDING, f"tensor {tensor.name!r} lies {fault}")
 
 
-def _bias_faults(tensor: Tensor, expected: np.ndarray, rule: FormRule) -> Iterator[str]:
+def _check_bias(tensor: Tensor, expected: np.ndarray, rule: FormRule) -> None:
     error = np.abs(tensor.dequantized() - expected)
     # half a step of the integer forms, the rounding of floats
     step = tensor.scale if tensor.scale.size else 0
     allowed = ROUNDING * step + rule.bias_error * np.abs(expected) + 1e-7
-    if not np.all(error <= allowed):
-        yield (
-            f"tensor {tensor.name!r} lies up to {np.max(error):.2g} from the trained bias; "
-            f"most: {np.max(allowed):.2g}"
-        )
+    fault = f"up to {np.max(error):.2g} from the trained bias; most: {np.max(allowed):.2g}"
+    _require(bool(np.all(error <= allowed)), f"tensor {tensor.name!r} lies {fault}")
 
 
 def _adds_later(graph: Graph, operator: Operator) -> bool:
