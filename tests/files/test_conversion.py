@@ -2,19 +2,12 @@ import numpy as np
 import pytest
 from conftest import Nets, exactly
 
-from model_compression.files.conversion import FORMS, REFUSED, ExportConfig, export
+from model_compression.files.conversion import FORMS, ExportConfig, export
 from model_compression.files.graph import read_graph
 from model_compression.files.running import logits
 from model_compression.nets import training
 from model_compression.nets.keras2 import keras, tf
 from model_compression.quiet import quiet
-
-
-@pytest.mark.parametrize("form", REFUSED)
-def test_form_that_the_stack_gets_wrong_is_refused_with_the_reason(form: str) -> None:
-    assert form not in FORMS
-    with pytest.raises(ValueError, match=exactly(f"form {form!r} is refused: {REFUSED[form]}")):
-        ExportConfig(form=form)
 
 
 def test_unknown_form_is_refused_with_those_that_are_known() -> None:

@@ -1,4 +1,4 @@
-"""A Keras model becomes a file: the forms that the converters can write, and those they get wrong."""
+"""A Keras model becomes a file: the forms that the converters write rightly."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,17 +23,6 @@ from .writing import write_model
 #: Training images that show a converter the range of each activation.
 REPRESENTATIVE_IMAGES = 500
 
-#: Forms that this stack writes without an error and computes wrongly, with what was measured.
-REFUSED = {
-    "int2_conv": "2-bit convolutions score chance (0.098) on every kernel",
-    "int4_static_gptq": "GPTQ in a static recipe writes a corrupt file (0.098)",
-    "int4_dynamic_octav": "dynamic 4-bit with OCTAV is right under XNNPACK only (0.942 without)",
-    "int4_dynamic_mse": "dynamic 4-bit with MSE is right under XNNPACK only (0.894 without)",
-    "int4_mixed_octav": "dynamic 4-bit with OCTAV is right under XNNPACK only (0.936 agreement without)",
-    "int2_weight_only": "weight-only 2-bit returns an unquantized file",
-    "float16_block_sparse": "float16 with block-sparse encoding scores chance (0.088)",
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
@@ -49,7 +38,7 @@ class ExportConfig:
         budget: most bytes of a "mixed_bits" file, slimmed; None for those in the middle between the file with
             all kernels at 4 bits and the one with all at 8.
     Raises:
-        ValueError: an unknown form, or one that this stack gets wrong, with the reason.
+        ValueError: an unknown form, or what does not go with it.
     """
 
     form: str
@@ -59,8 +48,6 @@ class ExportConfig:
     budget: int | None = None
 
     def __post_init__(self) -> None:
-        if self.form in REFUSED:
-            raise ValueError(f"form {self.form!r} is refused: {REFUSED[self.form]}")
         if self.form not in FORMS:
             raise ValueError(f"form is {self.form!r}; allowed: {', '.join(FORMS)}")
         if self.per_channel_dense and self.form != "int8":
@@ -110,81 +97,63 @@ def _float32(model: keras.Model, images: np.ndarray | None, config: ExportConfig
     return _converter(model, config).convert()
 
 
-Configure = Callable[[tf.lite.TFLiteConverter, np.ndarray | None, ExportConfig], None]
-
-
-def _optimized(configure: Configure) -> Export:
-    """An export through the converter, which quantizes as it is told."""
-
-    def export(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-        converter = _converter(model, config)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        configure(converter, images, config)
-        return converter.convert()
-
-    return export
-
-
-def _float16(converter: tf.lite.TFLiteConverter, images: np.ndarray | None, config: ExportConfig) -> None:
-    converter.target_spec.supported_types = [tf.float16]
-
-
-def _int8(converter: tf.lite.TFLiteConverter, images: np.ndarray | None, config: ExportConfig) -> None:
-    converter.inference_input_type = converter.inference_output_type = tf.int8
-    if images is not None:
+def _optimized(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
+    """What the converter itself quantizes, as the form says."""
+    converter = _converter(model, config)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if config.form == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if config.form == "int8":
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+    if config.form == "int16x8":
+        needed(images)
+    if config.form in _SUPPORTED and images is not None:
         converter.representative_dataset = lambda: ([image[None]] for image in images)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.target_spec.supported_ops = [_SUPPORTED[config.form]]
         # QAT quantizes Dense per tensor: compare like with like
-        converter._experimental_disable_per_channel_quantization_for_dense_layers = (
-            not config.per_channel_dense
-        )
+        per_tensor = config.form == "int8" and not config.per_channel_dense
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = per_tensor
+    return converter.convert()
 
 
-def _int16x8(converter: tf.lite.TFLiteConverter, images: np.ndarray | None, config: ExportConfig) -> None:
-    shown = needed(images)
-    converter.representative_dataset = lambda: ([image[None]] for image in shown)
-    converter.target_spec.supported_ops = [
-        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-    ]
+#: Integer forms of the converter's, by the operators that they may have.
+_SUPPORTED = {
+    "int8": tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
+    "int16x8": tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+}
 
 
-def _quantized(form: str) -> Export:
-    """An export through LiteRT's quantizer, which starts from the float32 file."""
-
-    def export(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-        return quantize(_float32(model, None, config), form, images, one_image=config.one_image)
-
-    return export
+def _quantized(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
+    """What LiteRT's quantizer makes of the float32 file."""
+    return quantize(_float32(model, None, config), config.form, images, one_image=config.one_image)
 
 
 def _mixed_bits(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
     return mixed(_float32(model, None, config), needed(images), config.budget)
 
 
-def _packed(bits: int) -> Export:
+def _packed(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
     """Kernels in whole numbers, their scales in the biases, see `grid`."""
+    return _on_grid(read_model(_float32(model, None, config)), config)
 
-    def export(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-        graphs = on_grid(read_model(_float32(model, None, config)), bits=bits)
-        return write_model(graphs, coded=True)
 
-    return export
+def _on_grid(model: Model, config: ExportConfig) -> bytes:
+    return write_model(on_grid(model, bits=4 if config.form == "packed_int4" else 8), coded=True)
 
 
 #: Every form that the stack writes and runs rightly.
 FORMS: dict[str, Export] = {
     "h5": _h5,
     "float32": _float32,
-    "float16": _optimized(_float16),
-    "dynamic_range": _optimized(lambda converter, images, config: None),
-    "int8": _optimized(_int8),
-    "int16x8": _optimized(_int16x8),
-    **{
-        form: _quantized(form) for form in quantizing.FORMS if form.startswith("int4") or form == "int8_mixed"
-    },
+    "float16": _optimized,
+    "dynamic_range": _optimized,
+    "int8": _optimized,
+    "int16x8": _optimized,
+    "int8_mixed": _quantized,
+    **{form: _quantized for form in quantizing.FORMS if form.startswith("int4")},
     "mixed_bits": _mixed_bits,
-    "packed_int4": _packed(4),
-    "packed_int8": _packed(8),
+    "packed_int4": _packed,
+    "packed_int8": _packed,
 }
 
 
@@ -195,10 +164,9 @@ def ordered(model: keras.Model, config: ExportConfig) -> keras.Model:
 
     # the converter takes a second for what differs in its constants only
     template = read_model(_float32(model, None, config))
-    bits = 4 if config.form == "packed_int4" else 8
 
     def size(net: keras.Model) -> int:
-        return coding.brotli_bytes(write_model(on_grid(_refilled(template, net), bits=bits), coded=True))
+        return coding.brotli_bytes(_on_grid(_refilled(template, net), config))
 
     return channels.shortest(model, size, tries=config.orders)
 

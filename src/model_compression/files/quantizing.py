@@ -14,74 +14,53 @@ from .running import named_inputs
 from .writing import write_model
 
 Configure = Callable[[quantizer.Quantizer], object]
-_OPERATIONS, _ALGORITHMS = qtyping.TFLOperationName, quantizer.AlgorithmName
+_ALGORITHMS = quantizer.AlgorithmName
+_ALL, _DENSE = qtyping.TFLOperationName.ALL_SUPPORTED, qtyping.TFLOperationName.FULLY_CONNECTED
+_CONV, _DEPTHWISE = qtyping.TFLOperationName.CONV_2D, qtyping.TFLOperationName.DEPTHWISE_CONV_2D
 
 
 def _recipe(make: Callable[[], object]) -> Configure:
     return lambda tool: tool.load_quantization_recipe(make())
 
 
-def _mixed(algorithm: quantizer.AlgorithmName) -> Configure:
-    """Dynamic: Dense at 4 bits, convolutions at 8, which hold few weights and lose most by 4."""
-
-    def configure(tool: quantizer.Quantizer) -> None:
-        tool.add_dynamic_config(".*", _OPERATIONS.FULLY_CONNECTED, 4, algorithm_key=algorithm)
-        for operation in (_OPERATIONS.CONV_2D, _OPERATIONS.DEPTHWISE_CONV_2D):
-            tool.add_dynamic_config(".*", operation, 8)
-
-    return configure
+def _dynamic(operation: str, bits: int, **more: object) -> Configure:
+    return lambda tool: tool.add_dynamic_config(".*", operation, bits, **more)
 
 
-def _dynamic_int4(tool: quantizer.Quantizer) -> None:
-    tool.load_quantization_recipe(recipe.dynamic_wi4_afp32())
-    # which have no kernel of 4 bits
-    tool.add_dynamic_config(".*", _OPERATIONS.DEPTHWISE_CONV_2D, 8)
+def _weight_only(operation: str, bits: int, **more: object) -> Configure:
+    return lambda tool: tool.add_weight_only_config(".*", operation, bits, **more)
 
 
-def _weight_only_int4(algorithm: quantizer.AlgorithmName) -> Configure:
-    def configure(tool: quantizer.Quantizer) -> None:
-        tool.add_weight_only_config(".*", _OPERATIONS.ALL_SUPPORTED, 4, algorithm_key=algorithm)
-        tool.add_weight_only_config(".*", _OPERATIONS.DEPTHWISE_CONV_2D, 8)
-
-    return configure
+def _static(operation: str, bits: int, **more: object) -> Configure:
+    """Activations have 8 bits."""
+    return lambda tool: tool.add_static_config(".*", operation, 8, bits, **more)
 
 
-def _static_int4(tool: quantizer.Quantizer) -> None:
-    tool.load_quantization_recipe(recipe.static_wi8_ai8())
-    tool.add_static_config(
-        ".*",
-        _OPERATIONS.FULLY_CONNECTED,
-        activation_num_bits=8,
-        weight_num_bits=4,
-        weight_granularity=qtyping.QuantGranularity.TENSORWISE,
-    )
-
-
-def _static_int4_all(tool: quantizer.Quantizer) -> None:
-    _static_int4(tool)
-    tool.add_static_config(".*", _OPERATIONS.CONV_2D, activation_num_bits=8, weight_num_bits=4)
-
-
-def _int8_mixed(tool: quantizer.Quantizer) -> None:
-    """Layers with kernels in integers, floats between them for what has no integer kernel, or a wrong one."""
-    for operation in (_OPERATIONS.CONV_2D, _OPERATIONS.DEPTHWISE_CONV_2D, _OPERATIONS.FULLY_CONNECTED):
-        tool.add_static_config(".*", operation, activation_num_bits=8, weight_num_bits=8)
-
-
+_STATIC_INT4 = (
+    _recipe(recipe.static_wi8_ai8),
+    _static(_DENSE, 4, weight_granularity=qtyping.QuantGranularity.TENSORWISE),
+)
+#: Convolutions at 8 bits: they hold few weights and lose most by 4.
+_CONVOLUTIONS = (_dynamic(_CONV, 8), _dynamic(_DEPTHWISE, 8))
 #: What a float file can become, by the names that a Keras model's forms have; itself it is "float32".
-FORMS: dict[str, Configure] = {
-    "int8": _recipe(recipe.static_wi8_ai8),
-    "dynamic_range": _recipe(recipe.dynamic_wi8_afp32),
-    "int8_weight_only": _recipe(recipe.weight_only_wi8_afp32),
-    "int8_mixed": _int8_mixed,
-    "int16x8": _recipe(recipe.static_wi8_ai16),
-    "int4_dynamic": _dynamic_int4,
-    "int4_weight_only": _weight_only_int4(_ALGORITHMS.MIN_MAX_UNIFORM_QUANT),
-    "int4_weight_only_octav": _weight_only_int4(_ALGORITHMS.OCTAV),
-    "int4_mixed": _mixed(_ALGORITHMS.MIN_MAX_UNIFORM_QUANT),
-    "int4_mixed_gptq": _mixed(_ALGORITHMS.GPTQ),
-    "int4_static": _static_int4,
-    "int4_static_all": _static_int4_all,
+#: Depthwise convolutions have no kernel of 4 bits.
+FORMS: dict[str, tuple[Configure, ...]] = {
+    "int8": (_recipe(recipe.static_wi8_ai8),),
+    "dynamic_range": (_recipe(recipe.dynamic_wi8_afp32),),
+    "int8_weight_only": (_recipe(recipe.weight_only_wi8_afp32),),
+    # floats stay between the layers with kernels, for what has no integer kernel, or a wrong one
+    "int8_mixed": (_static(_CONV, 8), _static(_DEPTHWISE, 8), _static(_DENSE, 8)),
+    "int16x8": (_recipe(recipe.static_wi8_ai16),),
+    "int4_dynamic": (_recipe(recipe.dynamic_wi4_afp32), _dynamic(_DEPTHWISE, 8)),
+    "int4_weight_only": (_weight_only(_ALL, 4), _weight_only(_DEPTHWISE, 8)),
+    "int4_weight_only_octav": (
+        _weight_only(_ALL, 4, algorithm_key=_ALGORITHMS.OCTAV),
+        _weight_only(_DEPTHWISE, 8),
+    ),
+    "int4_mixed": (_dynamic(_DENSE, 4), *_CONVOLUTIONS),
+    "int4_mixed_gptq": (_dynamic(_DENSE, 4, algorithm_key=_ALGORITHMS.GPTQ), *_CONVOLUTIONS),
+    "int4_static": _STATIC_INT4,
+    "int4_static_all": (*_STATIC_INT4, _static(_CONV, 4)),
 }
 #: Images that show the widest range of each activation, and how many at once: all their activations are held.
 CALIBRATION_IMAGES, CALIBRATION_BATCH = 100, 10
@@ -142,7 +121,8 @@ def quantize(content: bytes, form: str, images: np.ndarray | None, *, one_image:
     content = content if graph.tensors[0].name else prepared(content)
     with quiet():
         tool = quantizer.Quantizer(bytearray(content))
-        FORMS[form](tool)
+        for configure in FORMS[form]:
+            configure(tool)
         calibration = None
         if tool.need_calibration:
             if any(operator.name == "WHILE" for operator in graph.operators):
