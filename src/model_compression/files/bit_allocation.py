@@ -16,7 +16,6 @@ from scipy import optimize
 from ..nets.keras2 import qtyping, quantizer
 from ..quiet import quiet
 from . import flatbuffer
-from .contents import bytes_by_kind
 from .graph import numbers, read_graph, read_model
 from .matching import CorruptFileError
 from .sensitivity import channel_axis, float_kernels, rounded, sensitivities
@@ -95,11 +94,16 @@ class Allocator:
         """The widths whose file has at most so many bytes and changes the outputs least.
 
         Raises:
-            BudgetError: a budget below the smallest file's bytes, and what those are.
+            BudgetError: a budget below the smallest file's bytes.
         """
-        self._check(budget)
+        smallest = self.least.file_bytes
+        if budget < smallest:
+            raise BudgetError(
+                f"a budget of {budget:,} bytes is below the {smallest:,} of the file with every kernel at "
+                "its fewest bits"
+            )
         least = sum(self._bytes(place, min(widths)) for place, widths in enumerate(self.widths))
-        room = budget - self.least.file_bytes + least + _PADDING
+        room = budget - smallest + least + _PADDING
         while room > least:
             made = self._made(self._chosen(room))
             if made.file_bytes <= budget:
@@ -107,18 +111,6 @@ class Allocator:
             # paddings and shared parts are known from the file alone
             room -= made.file_bytes - budget
         return self.least
-
-    def _check(self, budget: int) -> None:
-        if budget >= self.least.file_bytes:
-            return
-        kinds = bytes_by_kind(slim(self.least.content).content)
-        scales = kinds.scales + kinds.zero_points
-        rest = kinds.total - kinds.weights - kinds.biases - scales
-        raise BudgetError(
-            f"a budget of {budget:,} bytes is below the {self.least.file_bytes:,} of the file with every "
-            f"kernel at its fewest bits: {kinds.weights:,} of kernels, {kinds.biases:,} of biases, "
-            f"{scales:,} of scales and zero points, {rest:,} of all else"
-        )
 
     @cached_property
     def _scale_bytes(self) -> float:

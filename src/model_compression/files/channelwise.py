@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from .graph import Graph, Operator, Tensor, numbers
+from .graph import Graph, Operator, Tensor
 
 #: Operators that keep the channels of their first input apart and in their order.
 _KEEPING = {
@@ -94,13 +94,9 @@ def _apart(graph: Graph, operator: Operator, source: Tensor) -> bool:
 
 
 def _joined(operator: Operator, tensors: list[Tensor], output: Tensor) -> list[Sides] | None:
-    rank, axis = len(output.shape), operator.option("axis")
-    if any(len(tensor.shape) != rank for tensor in tensors) or not rank:
-        return None
-    every, widths = np.arange(channels(output)), [channels(tensor) for tensor in tensors]
-    if axis % rank != rank - 1:
-        return [(every, every)] * len(tensors)
-    if sum(widths) != len(every):
+    rank, widths = len(output.shape), [channels(tensor) for tensor in tensors]
+    last = rank and operator.option("axis") % rank == rank - 1
+    if not last or sum(widths) != channels(output):
         return None
     starts = np.cumsum([0, *widths[:-1]])
     return [(np.arange(width), start + np.arange(width)) for width, start in zip(widths, starts, strict=True)]
@@ -126,16 +122,7 @@ def told_shape(graph: Graph, operator: Operator) -> np.ndarray | None:
 
 
 def padded(graph: Graph, operator: Operator) -> bool:
-    """Whether a convolution ever reads beyond the border, which has no channel's constant."""
-    if operator.name == "FULLY_CONNECTED":
-        return False
-    source, kernel = graph.tensors[operator.inputs[0]], graph.tensors[operator.inputs[1]].shape[1:3]
-    if operator.option("padding") == schema.Padding.VALID or max(kernel) == 1:
-        return False
-    if len(source.shape) != 4 or min(numbers(source.table.shapeSignature)[1:], default=0) < 0:
-        return True
-    for size, taps, letter in zip(source.shape[1:3], kernel, "HW", strict=True):
-        stride, dilation = operator.option(f"stride{letter}"), operator.option(f"dilation{letter}Factor")
-        if stride < 1 or (-(-size // stride) - 1) * stride + (taps - 1) * dilation + 1 > size:
-            return True
-    return False
+    """Whether a convolution may read beyond the border, which has no channel's constant."""
+    taps = graph.tensors[operator.inputs[1]].shape[1:3]
+    convolves = operator.name != "FULLY_CONNECTED" and max(taps, default=1) > 1
+    return convolves and operator.option("padding") != schema.Padding.VALID

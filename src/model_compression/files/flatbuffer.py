@@ -8,11 +8,10 @@ Source: google/flatbuffers, docs/source/internals.md.
 """
 
 import copy
-import functools
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -22,9 +21,10 @@ from flatbuffers import number_types
 IDENTIFIER = b"TFL3"
 #: Offsets have 32 bits, and readers take the highest for a sign.
 MOST_BYTES = 2**31 - 1
-#: Alignment that interpreters want of a constant, and of what a custom operator reads, in bytes.
+#: Alignment that interpreters want of bytes: of a constant, and of what a custom operator reads.
 ALIGNMENT = 16
-_ALIGNED = {("Buffer", "data"), ("Operator", "customOptions")}
+#: (place of an offset in a part's body, number of the part that it leads to).
+_Links: TypeAlias = tuple[tuple[int, int], ...]
 
 
 class DamagedFileError(ValueError):
@@ -59,45 +59,6 @@ def replaced(table: Any, **changes: Any) -> Any:
     return other
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Field:
-    """What the schema says of one field: its place, and the `struct` format of a number, "" for an offset."""
-
-    slot: int
-    number: str
-    default: Any
-
-    @property
-    def size(self) -> int:
-        """Bytes that it takes in the table."""
-        return struct.calcsize(self.number) if self.number else 4
-
-
-class _Recorder:
-    """Stands in for a builder and notes what a builder function asks of it."""
-
-    def __getattr__(self, method: str) -> Any:
-        def record(*arguments: Any) -> None:
-            self.method, self.arguments = method, arguments
-
-        return record
-
-
-@functools.cache
-def _fields(kind: str) -> Mapping[str, _Field]:
-    """The fields of a kind of table by name: asked of the library's builder functions."""
-    found = {}
-    for name in vars(schema):
-        if name.startswith(f"{kind}Add"):
-            field, recorder = name.removeprefix(f"{kind}Add"), _Recorder()
-            getattr(schema, name)(recorder, 0)
-            slot, _, default = recorder.arguments
-            flags = f"{recorder.method.removeprefix('Prepend').removesuffix('Slot')}Flags"
-            number = getattr(number_types, flags).packer_type.format if hasattr(number_types, flags) else ""
-            found[field[0].lower() + field[1:]] = _Field(slot=slot, number=number, default=default)
-    return found
-
-
 @dataclass(eq=False, kw_only=True)
 class _Part:
     """A table, vector or string that is going to be written.
@@ -120,11 +81,12 @@ def write(root: schema.ModelT, *, shared: bool = True, coded: bool = False) -> b
     """The file's bytes.
 
     Args:
-        root: vectors in it are arrays, strings bytes, vectors of tables lists.
+        root: vectors of numbers in it are arrays, strings bytes.
         shared: whether equal parts are stored once.
         coded: constants last, the shorter first: a few bytes more, of which a coder makes fewer.
     """
-    parts = _in_order(_Parts(shared).table(root))
+    builder = _Builder(shared)
+    parts = _in_order(builder.parts[root.Pack(builder)])
     if coded:
         parts.sort(key=lambda part: len(part.body) if part.alignment == ALIGNMENT else 0)
     layouts: dict[bytes, int] = {}
@@ -147,58 +109,78 @@ def write(root: schema.ModelT, *, shared: bool = True, coded: bool = False) -> b
     return bytes(out)
 
 
-class _Parts:
-    """Turns tables into parts, equal ones into one."""
+class _Builder:
+    """Stands in for the library's builder while tables pack themselves: makes parts, equal ones once.
+
+    Tables hold each other by the numbers of their parts.
+    """
 
     def __init__(self, shared: bool) -> None:
         self.shared = shared
-        self.known: dict[Any, _Part] = {}
+        self.parts: list[_Part] = []
+        self.known: dict[Any, int] = {}
+        #: of the table that is being built: (slot, format of a number or "" for an offset, value)
+        self.fields: list[tuple[int, str, Any]] = []
+        #: of the vector of tables that is being built
+        self.tables: list[int] = []
 
-    def table(self, table: Any) -> _Part:
-        """The part of a table and, before it, those of all that it holds."""
-        kind = type(table).__name__.removesuffix("T")
-        given = []
-        for name, field in _fields(kind).items():
-            value = getattr(table, name)
-            if value is not None and (not field.number or value != field.default):
-                given.append((name, field, value))
+    def _made(self, body: bytes, links: _Links = (), layout: bytes = b"", alignment: int = 4) -> int:
+        key = (body, links, layout, alignment) if self.shared else len(self.parts)
+        if key not in self.known:
+            self.known[key] = len(self.parts)
+            children = tuple((place, self.parts[number]) for place, number in links)
+            self.parts.append(_Part(body=body, links=children, layout=layout, alignment=alignment))
+        return self.known[key]
+
+    def __getattr__(self, method: str) -> Callable[[int, Any, Any], None]:
+        """`PrependInt32Slot` and its like."""
+        kind = method.removeprefix("Prepend").removesuffix("Slot")
+        number = getattr(number_types, f"{kind}Flags").packer_type.format
+
+        def prepend(slot: int, value: Any, default: Any) -> None:
+            if value != default:
+                self.fields.append((slot, number, value))
+
+        return prepend
+
+    def PrependUOffsetTRelativeSlot(self, slot: int, part: int, default: int) -> None:
+        self.fields.append((slot, "", part))
+
+    def StartObject(self, count: int) -> None:
+        self.fields = []
+
+    def EndObject(self) -> int:
         # the larger first, so that none needs padding
-        given.sort(key=lambda entry: (-entry[1].size, entry[1].slot))
+        fields = sorted(self.fields, key=lambda field: (-struct.calcsize(field[1] or "<I"), field[0]))
         body, links, places = bytearray(4), [], {}
-        for name, field, value in given:
-            places[field.slot] = len(body)
-            if field.number:
-                body += struct.pack(field.number, value)
-            else:
-                alignment = ALIGNMENT if (kind, name) in _ALIGNED else 4
-                links.append((len(body), self._child(value, alignment)))
-                body += bytes(4)
+        for slot, number, value in fields:
+            places[slot] = len(body)
+            if not number:
+                links.append((len(body), value))
+            body += struct.pack(number or "<I", value if number else 0)
         slots = range(max(places, default=-1) + 1)
         layout = struct.pack(
             f"<{2 + len(slots)}H", 4 + 2 * len(slots), len(body), *(places.get(slot, 0) for slot in slots)
         )
-        alignment = max([4, *(field.size for _, field, _ in given)])
-        return self._once(_Part(body=bytes(body), links=tuple(links), layout=layout, alignment=alignment))
+        alignment = max([4, *(struct.calcsize(number) for _, number, _ in fields)])
+        return self._made(bytes(body), tuple(links), layout, alignment)
 
-    def _child(self, value: Any, alignment: int) -> _Part:
-        match value:
-            case list() | tuple():
-                links = tuple((4 + 4 * place, self.table(table)) for place, table in enumerate(value))
-                return self._once(
-                    _Part(body=struct.pack("<I", len(value)) + bytes(4 * len(value)), links=links)
-                )
-            case bytes():
-                return self._once(_Part(body=struct.pack("<I", len(value)) + value + b"\0"))
-            case np.ndarray():
-                body = struct.pack("<I", len(value)) + value.tobytes()
-                return self._once(_Part(body=body, alignment=max(alignment, value.itemsize)))
-            case _:
-                return self.table(value)
+    def CreateString(self, text: bytes) -> int:
+        return self._made(struct.pack("<I", len(text)) + text + b"\0")
 
-    def _once(self, part: _Part) -> _Part:
-        links = tuple((place, id(child)) for place, child in part.links)
-        key = (part.body, part.layout, part.alignment, links)
-        return self.known.setdefault(key, part) if self.shared else part
+    def CreateNumpyVector(self, values: np.ndarray) -> int:
+        alignment = ALIGNMENT if values.dtype == np.uint8 else max(4, values.itemsize)
+        return self._made(struct.pack("<I", len(values)) + values.tobytes(), alignment=alignment)
+
+    def StartVector(self, size: int, count: int, alignment: int) -> None:
+        self.tables = []
+
+    def PrependUOffsetTRelative(self, part: int) -> None:
+        self.tables.insert(0, part)
+
+    def EndVector(self) -> int:
+        links = tuple((4 + 4 * place, part) for place, part in enumerate(self.tables))
+        return self._made(struct.pack("<I", len(links)) + bytes(4 * len(links)), links)
 
 
 def _in_order(root: _Part) -> list[_Part]:

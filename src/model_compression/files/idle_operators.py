@@ -1,8 +1,7 @@
 """Removes operators that compute nothing, and computes now what is the same each time."""
 
+import math
 from dataclasses import replace
-
-import numpy as np
 
 from .channelwise import BINARY, RESHAPING, told_shape
 from .graph import KERNEL_OPERATORS, Graph, Operator
@@ -38,37 +37,22 @@ def _batchwise(graph: Graph, operator: Operator) -> bool:
 
 
 def _idle(graph: Graph, operator: Operator) -> bool:
-    """Whether its output is its first input."""
-    if len(operator.outputs) != 1 or not operator.inputs or min(operator.inputs[:1]) < 0:
+    """Whether its output is its first input, and nobody outside asks for it by its number."""
+    if len(operator.outputs) != 1 or min(operator.inputs[:1], default=-1) < 0:
         return False
     source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
     if not source.alike(output) or source.shape != output.shape or source.data is not None:
         return False
-    match operator.name:
-        case "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS":
-            return _batchwise(graph, operator)
-        case "QUANTIZE":
-            return len(operator.inputs) == 1
-        case "PAD":
-            told = graph.tensors[operator.inputs[1]].values if len(operator.inputs) == 2 else None
-            return told is not None and not told.any()
-        case "CONCATENATION":
-            clamped = operator.option("fusedActivationFunction")
-            return len(operator.inputs) == 1 and not clamped
-    return False
+    lays_out = operator.name in RESHAPING and _batchwise(graph, operator)
+    return output.index not in graph.outputs and (lays_out or operator.name == "QUANTIZE")
 
 
 def _bypassed(graph: Graph) -> Graph:
     """Without the first operator that is idle, or whose reader may read what it reads."""
     makers = {index: operator for operator in graph.operators for index in operator.outputs}
-    ends = {*graph.inputs, *graph.outputs}
     for place, operator in enumerate(graph.operators):
         if _idle(graph, operator):
-            source, output = operator.inputs[0], operator.outputs[0]
-            if output not in ends:
-                return _renamed(graph.without(operator), output, source)
-            if source in makers and source not in ends:
-                return _renamed(graph.without(operator), source, output)
+            return _reading(graph.without(operator), operator.inputs[0], operator.outputs[0])
         before = makers.get(operator.inputs[0]) if operator.inputs else None
         if before is not None and _skips(graph, before, operator):
             shorter = replace(operator, inputs=(before.inputs[0], *operator.inputs[1:]))
@@ -77,14 +61,10 @@ def _bypassed(graph: Graph) -> Graph:
     return graph
 
 
-def _renamed(graph: Graph, old: int, new: int) -> Graph:
-    """The graph with another tensor in the place of one."""
-
-    def renamed(indices: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(new if index == old else index for index in indices)
-
+def _reading(graph: Graph, new: int, old: int) -> Graph:
+    """The graph whose operators read one tensor in the place of another."""
     operators = (
-        replace(operator, inputs=renamed(operator.inputs), outputs=renamed(operator.outputs))
+        replace(operator, inputs=tuple(new if index == old else index for index in operator.inputs))
         for operator in graph.operators
     )
     return replace(graph, operators=tuple(operators))
@@ -116,33 +96,16 @@ def _read(graph: Graph) -> Graph:
     return graph.without(*unread) if unread else graph
 
 
-def _now(graph: Graph, operator: Operator) -> np.ndarray | None:
-    """What an operator that lays constants out anew gives, without a rounding."""
-    tensors = [graph.tensors[index] for index in operator.inputs if index >= 0]
-    if len(operator.outputs) != 1 or not tensors or len(tensors) < len(operator.inputs):
-        return None
-    output = graph.tensors[operator.outputs[0]]
-    if output.index in graph.outputs or not tensors[0].alike(output):
-        return None
-    if any(tensor.values is None for tensor in tensors):
-        return None
-    given = [tensor.numbers for tensor in tensors]
-    try:
-        if operator.name == "TRANSPOSE":
-            return np.transpose(given[0], given[1].ravel())
-        if operator.name == "PACK":
-            return np.stack(given, operator.option("axis"))
-        return given[0].reshape(output.shape) if operator.name in RESHAPING else None
-    except (ValueError, TypeError, IndexError):
-        return None  # they do not fit, which an interpreter will say
-
-
 def _computed(graph: Graph) -> Graph:
-    """With a constant in the place of what is laid out anew from constants."""
+    """With a constant in the place of one that is only laid out anew."""
     for operator in graph.operators:
-        values = _now(graph, operator)
-        if values is not None and values.shape == graph.tensors[operator.outputs[0]].shape:
-            tensors = list(graph.tensors)
-            tensors[operator.outputs[0]] = tensors[operator.outputs[0]].holding(values)
-            return replace(graph.without(operator), tensors=tuple(tensors))
+        if operator.name not in RESHAPING or min(operator.inputs[:1], default=-1) < 0:
+            continue
+        source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
+        if source.values is None or not source.alike(output) or output.index in graph.outputs:
+            continue
+        if source.values.size == math.prod(output.shape):
+            constant = output.holding(source.values.reshape(output.shape))
+            tensors = (*graph.tensors[: output.index], constant, *graph.tensors[output.index + 1 :])
+            return replace(graph.without(operator), tensors=tensors)
     return graph

@@ -14,7 +14,7 @@ from .graph import KERNEL_OPERATORS, Graph, Operator, Tensor
 #: Relative difference of the interpreters' multipliers, int16's being the coarsest, and what is added to be
 #: on the safe side; in steps of the output.
 RELATIVE, ABSOLUTE = 1e-4, 1e-3
-#: The same for sums and products, which they compute in ways of their own.
+#: The same for sums of tensors, which they compute in ways of their own.
 ELEMENTWISE = 0.02
 #: What a sum may reach before it is multiplied, by the type of the bias.
 MOST_SUM = {"int32": 2.0**31, "int64": 2.0**47}
@@ -134,12 +134,12 @@ class Ranges(dict[int, np.ndarray]):
         return np.where(fits, _rounded(operator, output, real, margin), _limits(output)[:, None])
 
     def _combined(self, operator: Operator) -> np.ndarray | None:
-        """Sums, differences and products."""
-        if len(operator.inputs) != 2 or min(operator.inputs) < 0:
+        """Sums."""
+        if operator.name != "ADD" or len(operator.inputs) != 2 or min(operator.inputs) < 0:
             return None
         tensors = [self.graph.tensors[index] for index in operator.inputs]
         output = self.graph.tensors[operator.outputs[0]]
-        wide, product = channels(output), operator.name == "MUL"
+        wide = channels(output)
         if any(integer(each) != integer(output) or channels(each) not in (1, wide) for each in tensors):
             return None
         one, other = (
@@ -148,19 +148,10 @@ class Ranges(dict[int, np.ndarray]):
             )
             for each in tensors
         )
-        zeros = [(each == 0).all(axis=0) for each in (one, other)]
+        nothing = (one == 0).all(axis=0) & (other == 0).all(axis=0)
         if not integer(output):
-            return np.where(np.logical_and(*zeros) & (not product), 0.0, _limits(output)[:, None])
-        match operator.name:
-            case "MUL":
-                corners = np.stack([start * end for start in one for end in other])
-                real = np.stack([corners.min(axis=0), corners.max(axis=0)])
-            case "ADD":
-                real = one + other
-            case _:
-                real = one - other[::-1]
-        real = real / float(output.scale[0])
-        nothing = np.logical_or(*zeros) if product else np.logical_and(*zeros)
+            return np.where(nothing, 0.0, _limits(output)[:, None])
+        real = (one + other) / float(output.scale[0])
         margin = np.where(nothing, 0.0, ELEMENTWISE + RELATIVE * np.abs(real))
         return _rounded(operator, output, real, margin)
 

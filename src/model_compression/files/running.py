@@ -102,7 +102,8 @@ def invoke(content: bytes, images: np.ndarray, *, delegate: bool = True, real: b
     """
     cores = max(1, min(os.cpu_count() or 1, len(images) // BATCH))
     # made here: holding back their output is the whole process's business, not a thread's
-    loaded = [_allocated(content, delegate, min(BATCH, len(images))) for _ in range(cores)]
+    batch = min(BATCH, len(images))
+    loaded = [allocated(content, delegate=delegate, batch=batch) for _ in range(cores)]
     # asked once: each answer takes as long as an image
     sources, targets = loaded[0].get_input_details(), loaded[0].get_output_details()
     size = int(sources[0]["shape"][0])
@@ -163,13 +164,11 @@ def _real(values: np.ndarray, target: Detail) -> np.ndarray:
     return (floats - zero_point) * np.float32(scale) if scale else floats
 
 
-def allocated(content: bytes) -> Interpreter:
-    """An interpreter for one image, which knows all shapes."""
-    return _allocated(content, delegate=False, batch=1)
+def allocated(content: bytes, *, delegate: bool = False, batch: int = 1) -> Interpreter:
+    """An interpreter for `batch` images a call, or for one where the file's shapes are fixed.
 
-
-def _allocated(content: bytes, delegate: bool, batch: int) -> Interpreter:
-    """An interpreter for `batch` images a call, or for one where the file's shapes are fixed."""
+    It knows all shapes.
+    """
     loaded = interpreter(content, delegate=delegate)
     sources = loaded.get_input_details()
     with quiet():
