@@ -182,7 +182,7 @@ def _refilled(model: Model, net: keras.Model) -> Model:
         constants.insert(0, kernel.holding(to_file_layout(values, layer)))
         places = (added(tensors, tensor) for tensor in constants)
         operators[operators.index(operator)] = replace(operator, inputs=(operator.inputs[0], *places))
-    return replace(model, graphs=(replace(graph, tensors=tuple(tensors), operators=tuple(operators)),))
+    return model.holding(replace(graph, tensors=tuple(tensors), operators=tuple(operators)))
 
 
 def export(model: keras.Model, config: ExportConfig, *, representative: np.ndarray | None) -> bytes:

@@ -1,6 +1,7 @@
 """Reading .tflite files: their schema only, no interpreter."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,22 +46,13 @@ def read_model(content: bytes) -> Model:
         raise UnknownPartError("the file keeps constants outside of its tables, as those above 2 GB do")
     if not root.subgraphs:
         raise DamagedFileError("the file is damaged: it has no subgraph")
-    model = Model(graphs=tuple(_graph(root, table) for table in root.subgraphs), root=root)
-    _check_references(model)
-    return model
-
-
-def _check_references(model: Model) -> None:
-    """What signatures and metadata refer to has to be there."""
-    for signature in model.root.signatureDefs or ():
-        place = signature.subgraphIndex
-        count = len(model.graphs[place].tensors) if place < len(model.graphs) else 0
-        entries = [*(signature.inputs or ()), *(signature.outputs or ())]
-        if not all(entry.tensorIndex < count for entry in entries) or not count:
-            raise DamagedFileError("the file is damaged: a signature names a tensor that is not there")
-    buffers = len(model.root.buffers or ())
-    if not all(entry.buffer < buffers for entry in model.root.metadata or ()):
-        raise DamagedFileError("the file is damaged: its metadata are not there")
+    graphs = tuple(_graph(root, table) for table in root.subgraphs)
+    for signature in root.signatureDefs or ():
+        _check([signature.subgraphIndex], len(graphs), "a signature names a subgraph")
+        named = [entry.tensorIndex for entry in (*(signature.inputs or ()), *(signature.outputs or ()))]
+        _check(named, len(graphs[signature.subgraphIndex].tensors), "a signature names a tensor")
+    _check([entry.buffer for entry in root.metadata or ()], len(root.buffers or ()), "metadata name a buffer")
+    return Model(graphs=graphs, root=root)
 
 
 def read_graph(content: bytes) -> Graph:
@@ -72,22 +64,25 @@ def read_graph(content: bytes) -> Graph:
     return read_model(content).graphs[0]
 
 
+def _check(named: Iterable[int], count: int, what: str, *, least: int = 0) -> None:
+    """What is named by its number has to be there."""
+    if not all(least <= number < count for number in named):
+        raise DamagedFileError(f"the file is damaged: {what} that is not there")
+
+
 def _graph(root: schema.ModelT, table: schema.SubGraphT) -> Graph:
     tensors = tuple(_tensor(root, index, entry) for index, entry in enumerate(table.tensors or ()))
     operators = tuple(_operator(root, entry) for entry in table.operators or ())
     ends = numbers(table.inputs), numbers(table.outputs)
     used = [index for each in operators for index in (*each.inputs, *each.outputs, *each.intermediates)]
-    if not all(-1 <= index < len(tensors) for index in used):
-        raise DamagedFileError("the file is damaged: an operator names a tensor that is not there")
-    if not all(0 <= index < len(tensors) for end in ends for index in end):
-        raise DamagedFileError("the file is damaged: an end of a graph is a tensor that is not there")
+    _check(used, len(tensors), "an operator names a tensor", least=-1)
+    _check([*ends[0], *ends[1]], len(tensors), "an end of a graph is a tensor")
     return Graph(tensors=tensors, operators=operators, inputs=ends[0], outputs=ends[1])
 
 
 def _operator(root: schema.ModelT, table: schema.OperatorT) -> Operator:
     codes, index = root.operatorCodes or (), table.opcodeIndex
-    if index >= len(codes):
-        raise DamagedFileError(f"the file is damaged: operator code {index} of {len(codes)}")
+    _check([index], len(codes), "an operator has a code")
     if table.largeCustomOptionsOffset:
         raise UnknownPartError("an operator keeps its options outside of the file's tables")
     if table.builtinOptionsType and table.builtinOptions is None:
@@ -112,8 +107,7 @@ def _tensor(root: schema.ModelT, index: int, table: schema.TensorT) -> Tensor:
     name, dtype = _text(table.name), TYPE_NAMES.get(table.type, f"type {table.type}")
     shape, bits = numbers(table.shape), BITS.get(dtype, 0)
     buffers, number = root.buffers or (), table.buffer
-    if number >= max(1, len(buffers)):
-        raise DamagedFileError(f"the file is damaged: tensor {name!r} has buffer {number} of {len(buffers)}")
+    _check([number], max(1, len(buffers)), f"tensor {name!r} has a buffer")
     if table.externalBuffer:
         raise UnknownPartError(f"tensor {name!r} lies in another file, which is not understood")
     if min(shape, default=0) < 0:

@@ -98,8 +98,7 @@ def on_grid(model: Model, *, bits: int) -> Model:
     # interpreters work the shapes out anew; rank 4 is what convolutions expect to find
     for index in computed:
         tensors[index] = replace(tensors[index], shape=(1, 1, 1, 1), table=schema.TensorT())
-    done = replace(graph, tensors=tuple(tensors), operators=tuple(operators))
-    return replace(model, graphs=(done, *model.graphs[1:]))
+    return model.holding(replace(graph, tensors=tuple(tensors), operators=tuple(operators)))
 
 
 def _from_first_kernel(graph: Graph) -> Graph:
@@ -108,10 +107,8 @@ def _from_first_kernel(graph: Graph) -> Graph:
         source, output = operator.inputs[0] if operator.inputs else -1, operator.outputs[0]
         if operator.name == "RESHAPE" and graph.inputs == (source,) and output not in graph.outputs:
             given = replace(graph.tensors[output], table=schema.TensorT())
-            tensors = (*graph.tensors[:output], given, *graph.tensors[output + 1 :])
             # what worked its shape out has nobody left who asks
-            shorter = replace(graph.without(operator), tensors=tensors, inputs=(output,))
-            return without_idle_operators(shorter)
+            return without_idle_operators(replace(graph.without(operator).holding(given), inputs=(output,)))
     return graph
 
 

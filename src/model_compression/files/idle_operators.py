@@ -106,6 +106,5 @@ def _computed(graph: Graph) -> Graph:
             continue
         if source.values.size == math.prod(output.shape):
             constant = output.holding(source.values.reshape(output.shape))
-            tensors = (*graph.tensors[: output.index], constant, *graph.tensors[output.index + 1 :])
-            return replace(graph.without(operator), tensors=tensors)
+            return graph.without(operator).holding(constant)
     return graph

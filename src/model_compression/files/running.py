@@ -46,11 +46,8 @@ def allocated_graph(content: bytes) -> Graph:
     graph, loaded = read_graph(content), interpreter(content, delegate=False)
     loaded.allocate_tensors()
     shapes = {detail["index"]: tuple(map(int, detail["shape"])) for detail in loaded.get_tensor_details()}
-    tensors = (
-        tensor if tensor.values is not None else replace(tensor, shape=shapes.get(tensor.index, tensor.shape))
-        for tensor in graph.tensors
-    )
-    return replace(graph, tensors=tuple(tensors))
+    computed = (tensor for tensor in graph.tensors if tensor.values is None and tensor.index in shapes)
+    return graph.holding(*(replace(tensor, shape=shapes[tensor.index]) for tensor in computed))
 
 
 def io_details(content: bytes) -> IoDetails:

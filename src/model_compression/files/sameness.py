@@ -95,7 +95,7 @@ def before_softmax(content: bytes) -> bytes | None:
     for operator in graph.operators:
         if operator.name == "SOFTMAX" and graph.outputs == operator.outputs:
             cut = replace(graph, outputs=operator.inputs[:1])
-            return write_model(replace(model, graphs=(cut, *model.graphs[1:])))
+            return write_model(model.holding(cut))
     return None
 
 

@@ -4,7 +4,7 @@ It takes any graph: kernels are exchanged in the file itself, rounded as the fil
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -98,12 +98,9 @@ def changed(model: Model, values: Mapping[int, np.ndarray]) -> bytes:
     Args:
         values: floats by the kernel's place in `float_kernels`, from 0, each shaped like the kernel.
     """
-    kernels, graph = float_kernels(model), model.graphs[0]
-    tensors = list(graph.tensors)
-    for place, numbers in values.items():
-        kernel, _ = kernels[place]
-        tensors[kernel.index] = kernel.holding(numbers)
-    return write_model(replace(model, graphs=(replace(graph, tensors=tuple(tensors)), *model.graphs[1:])))
+    kernels = [kernel for kernel, _ in float_kernels(model)]
+    exchanged = (kernels[place].holding(numbers) for place, numbers in values.items())
+    return write_model(model.holding(model.graphs[0].holding(*exchanged)))
 
 
 def sensitivities(

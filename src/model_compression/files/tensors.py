@@ -151,6 +151,11 @@ class Graph:
         gone = {id(operator) for operator in operators}
         return replace(self, operators=tuple(each for each in self.operators if id(each) not in gone))
 
+    def holding(self, *tensors: Tensor) -> "Graph":
+        """The graph with these tensors in the places that are theirs."""
+        held = {tensor.index: tensor for tensor in tensors}
+        return replace(self, tensors=tuple(held.get(each.index, each) for each in self.tensors))
+
     @property
     def channels(self) -> int:
         """Of all tensors together."""
@@ -187,6 +192,10 @@ class Model:
 
     graphs: tuple[Graph, ...]
     root: schema.ModelT
+
+    def holding(self, graph: Graph) -> "Model":
+        """The file with another first graph."""
+        return replace(self, graphs=(graph, *self.graphs[1:]))
 
 
 def numbers(vector: np.ndarray | None) -> tuple[int, ...]:
