@@ -9,6 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from .channelwise import BINARY, RESHAPING, Link, channels, links, told_shape
 from .flatbuffer import replaced
@@ -39,8 +41,11 @@ def without_constant_channels(graph: Graph) -> Graph:
 def _kept(graph: Graph, ranges: Ranges) -> dict[int, np.ndarray]:
     """For each computed tensor the channels that stay: those that something needs, and all tied to them."""
     computed = [graph.tensors[index] for operator in graph.operators for index in operator.outputs]
-    stays = {tensor.index: np.full(channels(tensor), not _simple(tensor)) for tensor in computed}
-    ties: list[tuple[np.ndarray, np.ndarray, Link]] = []
+    starts = np.cumsum([0, *(channels(tensor) for tensor in computed)])
+    first = {tensor.index: int(start) for tensor, start in zip(computed, starts, strict=False)}
+    every = np.repeat([not _simple(tensor) for tensor in computed], np.diff(starts))
+    stays = {tensor.index: every[first[tensor.index] :][: channels(tensor)] for tensor in computed}
+    ties: list[tuple[np.ndarray, np.ndarray]] = []
 
     def keep(indices: Iterable[int]) -> None:
         for index in indices:
@@ -61,24 +66,16 @@ def _kept(graph: Graph, ranges: Ranges) -> dict[int, np.ndarray]:
         if through is None or any(link.tensor not in stays for link in through):
             keep((*operator.inputs, *operator.outputs))
         else:
-            ties += [(stays[link.tensor], stays[operator.outputs[0]], link) for link in through]
-    _spread(ties)
-    while _completed(graph, stays):
-        _spread(ties)
-    return {index: np.flatnonzero(own) for index, own in stays.items()}
-
-
-def _spread(ties: list[tuple[np.ndarray, np.ndarray, Link]]) -> None:
-    """Let all stay that is tied to what stays."""
-    changed = True
-    while changed:
-        changed = False
-        for source, target, link in (*ties, *reversed(ties)):
-            one, other = source[link.source], target[link.target]
-            if (one != other).any():
-                source[link.source[other]] = True
-                target[link.target[one]] = True
-                changed = True
+            target = first[operator.outputs[0]]
+            ties += [(first[link.tensor] + link.source, target + link.target) for link in through]
+    # what is tied together stays together
+    ends = np.concatenate([np.empty((2, 0), int), *ties], axis=1)
+    tied = sparse.coo_array((np.ones(ends.shape[1]), ends), shape=(every.size, every.size))
+    bundle = csgraph.connected_components(tied, directed=False)[1]
+    while True:
+        every |= np.isin(bundle, bundle[every])
+        if not _completed(graph, stays):
+            return {index: np.flatnonzero(own) for index, own in stays.items()}
 
 
 def _completed(graph: Graph, stays: dict[int, np.ndarray]) -> bool:

@@ -1,45 +1,24 @@
 """What the bytes of a .tflite file are: weights, biases, scales, names, and the graph that holds them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from .graph import KERNEL_OPERATORS, Graph, read_model
 
-
-@dataclass(frozen=True, kw_only=True)
-class ContentBytes:
-    """The bytes of a file by kind; together all that it has.
-
-    Attributes:
-        weights: of convolutions and Dense layers. constants: all others, such as the shapes of reshapes.
-        names: of tensors and ends, descriptions and metadata, and the ranges seen in calibration.
-        graph: tables, operators, shapes and padding.
-    """
-
-    weights: int = 0
-    biases: int = 0
-    constants: int = 0
-    scales: int = 0
-    zero_points: int = 0
-    names: int = 0
-    graph: int = 0
-
-    @property
-    def total(self) -> int:
-        return sum(getattr(self, entry.name) for entry in fields(self))
-
-
+#: Constants are those that are no weights or biases, such as the shapes of reshapes; names those of tensors
+#: and ends, descriptions and metadata, and the ranges seen in calibration; the graph is all else: tables,
+#: operators, shapes and padding.
+KINDS = ("weights", "biases", "constants", "scales", "zero_points", "names", "graph")
 _FIELDS = {
     "data": "constants", "scale": "scales", "zeroPoint": "zero_points", "min": "names", "max": "names",
     "name": "names", "description": "names", "signatureKey": "names", "customCode": "names",
 }  # fmt: skip
 
 
-def bytes_by_kind(content: bytes) -> ContentBytes:
-    """Count them; what several tables share counts once.
+def bytes_by_kind(content: bytes) -> dict[str, int]:
+    """The bytes of each of the `KINDS`, together all of the file; what several tables share counts once.
 
     Raises:
         ValueError: no .tflite file, a damaged one, or one that is not understood.
@@ -50,7 +29,7 @@ def bytes_by_kind(content: bytes) -> ContentBytes:
         roles |= {_place(data): role for data, role in _roles(graph)}
     for entry in model.root.metadata or ():
         roles[_place(model.root.buffers[entry.buffer].data)] = "names"
-    found = dict.fromkeys((entry.name for entry in fields(ContentBytes)), 0)
+    found = dict.fromkeys(KINDS, 0)
     seen: set[int] = set()
     for name, value in _vectors(model.root):
         if _place(value) not in seen:
@@ -59,7 +38,7 @@ def bytes_by_kind(content: bytes) -> ContentBytes:
             # the number of its elements, or a string's end
             found[role] += memoryview(value).nbytes + 4
     found["graph"] += len(content) - sum(found.values())
-    return ContentBytes(**found)
+    return found
 
 
 def _roles(graph: Graph) -> Iterator[tuple[Any, str]]:

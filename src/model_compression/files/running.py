@@ -54,16 +54,13 @@ def io_details(content: bytes) -> IoDetails:
     """Names, types, scales and zero points of the input and the output, the first of each."""
     loaded = interpreter(content, delegate=False)
     signature = loaded.get_signature_list().get("serving_default", {"inputs": []})["inputs"]
-    source, target = loaded.get_input_details()[0], loaded.get_output_details()[0]
-    return IoDetails(
-        input_name=signature[0] if signature else source["name"],
-        input_dtype=np.dtype(source["dtype"]).name,
-        input_scale=float(source["quantization"][0]),
-        input_zero_point=int(source["quantization"][1]),
-        output_dtype=np.dtype(target["dtype"]).name,
-        output_scale=float(target["quantization"][0]),
-        output_zero_point=int(target["quantization"][1]),
-    )
+    ends = {"input": loaded.get_input_details()[0], "output": loaded.get_output_details()[0]}
+    found: dict[str, Any] = {"input_name": signature[0] if signature else ends["input"]["name"]}
+    for end, detail in ends.items():
+        scale, zero_point = detail["quantization"]
+        found |= {f"{end}_dtype": np.dtype(detail["dtype"]).name, f"{end}_scale": float(scale)}
+        found |= {f"{end}_zero_point": int(zero_point)}
+    return IoDetails(**found)
 
 
 def named_inputs(content: bytes, images: np.ndarray) -> dict[str, np.ndarray]:

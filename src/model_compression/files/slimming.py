@@ -47,7 +47,9 @@ def slim(content: bytes, *, keep_signatures: bool = False, coded: bool = False) 
             note = f"left as it is: its metadata {entry.name.decode()} name tensors by their numbers"
             return Slimmed(content=content, savings={}, notes=(note,))
     notes = []
-    if not keep_signatures and _entries(model) - {0}:
+    # the subgraphs that signatures lead into
+    entries = {signature.subgraphIndex for signature in model.root.signatureDefs or ()}
+    if not keep_signatures and entries - {0}:
         keep_signatures = True
         notes.append("the signatures stay: they are the only way into other subgraphs than the first")
     savings, size, written = dict[str, int](), len(content), content
@@ -69,11 +71,6 @@ _STEPS: dict[str, Callable[[Graph], Graph]] = {
     "idle operators": without_idle_operators,
     "constant channels": without_constant_channels,
 }
-
-
-def _entries(model: Model) -> set[int]:
-    """The subgraphs that signatures lead into."""
-    return {signature.subgraphIndex for signature in model.root.signatureDefs or ()}
 
 
 def _left(model: Model) -> list[str]:

@@ -1,7 +1,5 @@
 """What the notebook asks of a form's file: what its bytes are, and what TFLite Micro does with it."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pandas as pd
 
@@ -26,7 +24,7 @@ def contents(bench: Bench, recipe: Recipe, outcome: Outcome) -> pd.DataFrame:
     shown = scale(bench.data.x_train[: conversion.REPRESENTATIVE_IMAGES])
     converted = conversion.export(trained, recipe.export, representative=shown)
     files = {"as converted": converted, "as stored": outcome.content}
-    table = pd.DataFrame([asdict(bytes_by_kind(content)) for content in files.values()])
+    table = pd.DataFrame([bytes_by_kind(content) for content in files.values()])
     table.insert(0, "model_file", list(files))
     return table
 
