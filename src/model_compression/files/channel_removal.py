@@ -63,11 +63,11 @@ def _kept(graph: Graph, ranges: Ranges) -> dict[int, np.ndarray]:
                 stays[source] |= needed
             continue
         through = _carried(graph, operator)
-        if through is None or any(link.tensor not in stays for link in through):
+        if through is None or any(index not in stays for index, _, _ in through):
             keep((*operator.inputs, *operator.outputs))
         else:
             target = first[operator.outputs[0]]
-            ties += [(first[link.tensor] + link.source, target + link.target) for link in through]
+            ties += [(first[index] + own, target + output) for index, own, output in through]
     # what is tied together stays together
     ends = np.concatenate([np.empty((2, 0), int), *ties], axis=1)
     tied = sparse.coo_array((np.ones(ends.shape[1]), ends), shape=(every.size, every.size))

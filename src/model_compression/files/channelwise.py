@@ -1,7 +1,7 @@
 """Which channels of an operator's inputs become which of its output: the last axis of each tensor."""
 
 import math
-from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -19,14 +19,9 @@ BINARY = ("ADD", "SUB", "MUL")
 #: Those that lay the same numbers out in another shape.
 RESHAPING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
-
-@dataclass(frozen=True, kw_only=True)
-class Link:
-    """Channel `source[i]` of a tensor goes into channel `target[i]` of the operator's output."""
-
-    tensor: int
-    source: np.ndarray
-    target: np.ndarray
+#: A tensor, some of its channels, and for each of them the channel of the output that it goes into.
+Link: TypeAlias = tuple[int, np.ndarray, np.ndarray]
+Sides: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 
 def channels(tensor: Tensor) -> int:
@@ -47,19 +42,11 @@ def links(graph: Graph, operator: Operator) -> list[Link] | None:
     sides = _sides(graph, operator, tensors, output)
     if sides is None:
         return None
-    found = [
-        Link(tensor=tensor.index, source=source, target=target)
-        for tensor, (source, target) in zip(tensors, sides, strict=True)
-    ]
     # each channel becomes one or several
-    fitting = (
-        link.source.max(initial=-1) + 1 == channels(tensor)
-        for link, tensor in zip(found, tensors, strict=True)
-    )
-    return found if all(fitting) else None
-
-
-Sides = tuple[np.ndarray, np.ndarray]
+    ends = [source.max(initial=-1) + 1 for source, _ in sides]
+    if ends != [channels(tensor) for tensor in tensors]:
+        return None
+    return [(tensor.index, *side) for tensor, side in zip(tensors, sides, strict=True)]
 
 
 def _sides(graph: Graph, operator: Operator, tensors: list[Tensor], output: Tensor) -> list[Sides] | None:

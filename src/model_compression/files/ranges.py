@@ -161,10 +161,10 @@ class Ranges(dict[int, np.ndarray]):
         if through is None:
             return None
         low, high = (np.full(channels(output), end) for end in (np.inf, -np.inf))
-        for link in through:
-            start, end = self._changed(operator, self.graph.tensors[link.tensor], output)[:, link.source]
-            np.minimum.at(low, link.target, start)
-            np.maximum.at(high, link.target, end)
+        for index, own, target in through:
+            start, end = self._changed(operator, self.graph.tensors[index], output)[:, own]
+            np.minimum.at(low, target, start)
+            np.maximum.at(high, target, end)
         if operator.name == "PAD":
             low, high = np.minimum(low, zero(output)), np.maximum(high, zero(output))
         found = np.stack([low, high])
