@@ -43,7 +43,9 @@ def _kept(graph: Graph, ranges: Ranges) -> dict[int, np.ndarray]:
     computed = [graph.tensors[index] for operator in graph.operators for index in operator.outputs]
     starts = np.cumsum([0, *(channels(tensor) for tensor in computed)])
     first = {tensor.index: int(start) for tensor, start in zip(computed, starts, strict=False)}
-    every = np.repeat([not _simple(tensor) for tensor in computed], np.diff(starts))
+    plain = (each.plain and each.data is None for each in computed)
+    known = [integer(each) or each.dtype == "float32" for each in computed]
+    every = np.repeat(~np.logical_and(list(plain), known), np.diff(starts))
     stays = {tensor.index: every[first[tensor.index] :][: channels(tensor)] for tensor in computed}
     ties: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -93,10 +95,6 @@ def _completed(graph: Graph, stays: dict[int, np.ndarray]) -> bool:
             own[np.argmin(own)] = True
             return True
     return False
-
-
-def _simple(tensor: Tensor) -> bool:
-    return tensor.plain and tensor.data is None and (integer(tensor) or tensor.dtype == "float32")
 
 
 def _carried(graph: Graph, operator: Operator) -> list[Link] | None:

@@ -56,7 +56,10 @@ def _sides(graph: Graph, operator: Operator, tensors: list[Tensor], output: Tens
     if name in BINARY and len(operator.inputs) == 2:
         return [(every, every)] * len(tensors)
     if name == "CONCATENATION" and len(tensors) == len(operator.inputs):
-        return _joined(operator, tensors, output)
+        rank, ends = len(output.shape), np.cumsum([channels(tensor) for tensor in tensors])
+        last = rank and operator.option("axis") % rank == rank - 1 and ends[-1] == wide
+        parts = np.split(every, ends[:-1])
+        return [(np.arange(len(part)), part) for part in parts] if last else None
     if [tensor.index for tensor in tensors] != [*operator.inputs[:1]]:
         return None
     (source,) = tensors
@@ -78,15 +81,6 @@ def _apart(graph: Graph, operator: Operator, source: Tensor) -> bool:
     if operator.name == "PAD":
         return told.shape == (rank, 2) and not told[-1].any()
     return rank - 1 not in {int(axis) % rank for axis in told.ravel()}
-
-
-def _joined(operator: Operator, tensors: list[Tensor], output: Tensor) -> list[Sides] | None:
-    rank, widths = len(output.shape), [channels(tensor) for tensor in tensors]
-    last = rank and operator.option("axis") % rank == rank - 1
-    if not last or sum(widths) != channels(output):
-        return None
-    starts = np.cumsum([0, *widths[:-1]])
-    return [(np.arange(width), start + np.arange(width)) for width, start in zip(widths, starts, strict=True)]
 
 
 def _laid_out(source: Tensor, output: Tensor) -> list[Sides] | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .graph import KERNEL_OPERATORS, Graph, read_model
+from .graph import KERNEL_OPERATORS, read_model
 
 #: Constants are those that are no weights or biases, such as the shapes of reshapes; names those of tensors
 #: and ends, descriptions and metadata, and the ranges seen in calibration; the graph is all else: tables,
@@ -26,7 +26,12 @@ def bytes_by_kind(content: bytes) -> dict[str, int]:
     model = read_model(content)
     roles: dict[int, str] = {}
     for graph in model.graphs:
-        roles |= {_place(data): role for data, role in _roles(graph)}
+        for operator in graph.operators:
+            if operator.name in KERNEL_OPERATORS:
+                # also behind what unpacks them
+                stored = [graph.stored(index) for index in operator.inputs[1:]]
+                named = zip(stored, ("weights", "biases"), strict=False)
+                roles |= {_place(tensor.data): role for tensor, role in named if tensor is not None}
     for entry in model.root.metadata or ():
         roles[_place(model.root.buffers[entry.buffer].data)] = "names"
     found = dict.fromkeys(KINDS, 0)
@@ -39,16 +44,6 @@ def bytes_by_kind(content: bytes) -> dict[str, int]:
             found[role] += memoryview(value).nbytes + 4
     found["graph"] += len(content) - sum(found.values())
     return found
-
-
-def _roles(graph: Graph) -> Iterator[tuple[Any, str]]:
-    """The data of kernels and biases, also behind what unpacks them."""
-    for operator in graph.operators:
-        if operator.name in KERNEL_OPERATORS:
-            for index, role in zip(operator.inputs[1:], ("weights", "biases"), strict=False):
-                stored = graph.stored(index)
-                if stored is not None:
-                    yield stored.data, role
 
 
 def _place(value: Any) -> int:

@@ -166,11 +166,10 @@ _SUPPORTED = {
 
 def _quantized(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
     """What LiteRT's quantizer makes of the float32 file."""
-    return quantize(_float32(model, None, config), config.form, images, one_image=config.one_image)
-
-
-def _mixed_bits(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-    return mixed(_float32(model, None, config), needed(images), config.budget)
+    content = _float32(model, None, config)
+    if config.form == "mixed_bits":
+        return mixed(content, needed(images), config.budget)
+    return quantize(content, config.form, images, one_image=config.one_image)
 
 
 def _packed(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
@@ -192,7 +191,7 @@ FORMS: dict[str, Export] = {
     "int16x8": _optimized,
     "int8_mixed": _quantized,
     **{form: _quantized for form in quantizing.FORMS if form.startswith("int4")},
-    "mixed_bits": _mixed_bits,
+    "mixed_bits": _quantized,
     "packed_int4": _packed,
     "packed_int8": _packed,
 }

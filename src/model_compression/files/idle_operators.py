@@ -52,22 +52,18 @@ def _bypassed(graph: Graph) -> Graph:
     makers = {index: operator for operator in graph.operators for index in operator.outputs}
     for place, operator in enumerate(graph.operators):
         if _idle(graph, operator):
-            return _reading(graph.without(operator), operator.inputs[0], operator.outputs[0])
+            source, output = operator.inputs[0], operator.outputs[0]
+            others = (
+                replace(each, inputs=tuple(source if index == output else index for index in each.inputs))
+                for each in graph.without(operator).operators
+            )
+            return replace(graph, operators=tuple(others))
         before = makers.get(operator.inputs[0]) if operator.inputs else None
         if before is not None and _skips(graph, before, operator):
             shorter = replace(operator, inputs=(before.inputs[0], *operator.inputs[1:]))
             operators = (*graph.operators[:place], shorter, *graph.operators[place + 1 :])
             return replace(graph, operators=operators)
     return graph
-
-
-def _reading(graph: Graph, new: int, old: int) -> Graph:
-    """The graph whose operators read one tensor in the place of another."""
-    operators = (
-        replace(operator, inputs=tuple(new if index == old else index for index in operator.inputs))
-        for operator in graph.operators
-    )
-    return replace(graph, operators=tuple(operators))
 
 
 def _skips(graph: Graph, before: Operator, operator: Operator) -> bool:

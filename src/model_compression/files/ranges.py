@@ -60,7 +60,10 @@ class Ranges(dict[int, np.ndarray]):
                 continue
             # weights may be infinite, and scales 0
             with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-                found = self._found(operator)
+                if operator.name in KERNEL_OPERATORS:
+                    found = self._weighted(operator)
+                else:
+                    found = self._combined(operator) if operator.name in BINARY else self._passed(operator)
             if found is not None:
                 unknown = np.isnan(found).any(axis=0)
                 found = np.where(unknown, _limits(output)[:, None], found)
@@ -89,11 +92,6 @@ class Ranges(dict[int, np.ndarray]):
             return np.stack([low, high])
         here = zero(self.graph.tensors[operator.inputs[0]])
         return np.stack([np.minimum(low, here), np.maximum(high, here)])
-
-    def _found(self, operator: Operator) -> np.ndarray | None:
-        if operator.name in KERNEL_OPERATORS:
-            return self._weighted(operator)
-        return self._combined(operator) if operator.name in BINARY else self._passed(operator)
 
     def _weighted(self, operator: Operator) -> np.ndarray | None:
         graph, kernel = self.graph, weights(self.graph, operator)
