@@ -8,7 +8,7 @@ and TFLM round twice, XNNPACK once. A range holds what any of them gets.
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from .channelwise import BINARY, RESHAPING, channels, links, padded
+from .channelwise import RESHAPING, channels, links, padded
 from .graph import KERNEL_OPERATORS, Graph, Operator, Tensor
 
 #: Relative difference of the interpreters' multipliers, int16's being the coarsest, and what is added to be
@@ -63,7 +63,7 @@ class Ranges(dict[int, np.ndarray]):
                 if operator.name in KERNEL_OPERATORS:
                     found = self._weighted(operator)
                 else:
-                    found = self._combined(operator) if operator.name in BINARY else self._passed(operator)
+                    found = self._added(operator) if operator.name == "ADD" else self._passed(operator)
             if found is not None:
                 unknown = np.isnan(found).any(axis=0)
                 found = np.where(unknown, _limits(output)[:, None], found)
@@ -131,9 +131,8 @@ class Ranges(dict[int, np.ndarray]):
         margin = np.where((sums == 0).all(axis=0), 0.0, twice + ABSOLUTE + RELATIVE * np.abs(real))
         return np.where(fits, _rounded(operator, output, real, margin), _limits(output)[:, None])
 
-    def _combined(self, operator: Operator) -> np.ndarray | None:
-        """Sums."""
-        if operator.name != "ADD" or len(operator.inputs) != 2 or min(operator.inputs) < 0:
+    def _added(self, operator: Operator) -> np.ndarray | None:
+        if len(operator.inputs) != 2 or min(operator.inputs) < 0:
             return None
         tensors = [self.graph.tensors[index] for index in operator.inputs]
         output = self.graph.tensors[operator.outputs[0]]
