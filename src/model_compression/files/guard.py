@@ -159,8 +159,8 @@ def _check_types(graph: Graph, kernels: list[Tensor], rule: FormRule) -> None:
     _require(rule.largest_bits in (None, largest.bits), fault)
     islands = {i for op in graph.operators if op.name in _FLOAT_ONLY for i in (*op.inputs, *op.outputs)}
     for tensor in graph.tensors if rule.integer_only else ():
-        if tensor.dtype.startswith("float") and tensor.index not in islands:
-            raise CorruptFileError(f"tensor {tensor.name!r} is {tensor.dtype}; promised: integers throughout")
+        whole = not tensor.dtype.startswith("float") or tensor.index in islands
+        _require(whole, f"tensor {tensor.name!r} is {tensor.dtype}; promised: integers throughout")
 
 
 def _check_counts(name: str, tensor: Tensor, promise: Promise) -> None:
@@ -224,10 +224,8 @@ def _factors(graph: Graph, own: Mapping[int, float]) -> dict[int, float]:
     factors = dict.fromkeys(graph.inputs, 1.0)
     for operator in graph.operators:
         given = [factors[index] for index in operator.inputs if index in factors]
-        if given and not np.allclose(given, given[0], rtol=1e-3):
-            raise CorruptFileError(
-                f"a {operator.name} reads tensors stored times {given}; allowed: one factor"
-            )
+        fault = f"a {operator.name} reads tensors stored times {given}; allowed: one factor"
+        _require(np.allclose(given, given[:1] or 1.0, rtol=1e-3), fault)
         factor = (given[0] if given else 1.0) * own.get(id(operator), 1.0)
         factors |= dict.fromkeys(operator.outputs, factor)
     return factors
