@@ -45,10 +45,10 @@ rotated: env ## all forms once on a second test set that nothing was chosen on
 	$(PY) -m model_compression.frontier.study rotated $(STUDY)
 
 peers: env ## slim published .tflite files   (PEERS=folder)
-	$(PY) -m model_compression.own_model.peers "$(PEERS)"
+	$(PY) benchmarks/peers.py "$(PEERS)"
 
 own-models: env ## the command beside other tools on eight models   (MODELS=mnist1d-cnn_1d MINUTES=5)
-	$(PY) -m model_compression.own_model.compared $(if $(MODELS),--models $(subst $(COMMA), ,$(MODELS))) \
+	$(PY) benchmarks/own_models.py $(if $(MODELS),--models $(subst $(COMMA), ,$(MODELS))) \
 		$(if $(MINUTES),--minutes $(MINUTES))
 
 bench: env ## run the benchmarks, benchmarks/bench_*.py

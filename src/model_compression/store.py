@@ -15,7 +15,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -135,6 +135,14 @@ class Store:
             if hashlib.sha256(content).hexdigest() != expected[name]:
                 self._discard(entry, f"{name} does not match its checksum")
                 return None
+        return files
+
+    def kept(self, key: str, make: Callable[[], dict[str, bytes]]) -> dict[str, bytes]:
+        """The files of an entry, made and stored where there is none."""
+        files = self.get(key)
+        if files is None:
+            files = make()
+            self.put(key, files)
         return files
 
     def _discard(self, entry: Path, why: str) -> None:

@@ -17,7 +17,6 @@ from model_compression.nets.keras2 import keras
 from model_compression.notebook import slider, workbook
 from model_compression.notebook.workbook import REPOSITORY, Workbook
 from model_compression.runtimes import deployment
-from model_compression.runtimes.deployment import DeviceFile
 from model_compression.runtimes.smallest import Candidate
 from model_compression.study.catalogue import Settings
 from model_compression.study.outcomes import Outcome
@@ -348,12 +347,10 @@ def test_device_files_are_the_forms_and_the_tables_of_clustered_ones(book: Workb
         "sparsity_cluster_preserving_qat",
     }  # fmt: skip
     assert set(files) == forms | {name + "_tables" for name in clustered}
-    assert files["int8"] == DeviceFile(content=b"int8", validation_accuracy=0.5, coded_bytes=400)
-    assert files["pruned_clustered_tables"] == DeviceFile(
-        content=b"tables of pruned_clustered", validation_accuracy=0.5, original=b"pruned_clustered"
-    )
+    assert files["int8"] == b"int8"
+    assert files["pruned_clustered_tables"] == b"tables of pruned_clustered"
     assert {path.name: path.read_bytes() for path in book.models.iterdir()} == {
-        f"{name}.tflite": file.content for name, file in files.items()
+        f"{name}.tflite": content for name, content in files.items()
     }
 
 
@@ -436,11 +433,11 @@ def test_files_are_asked_on_tflm_beside_the_trainings(
     given: list[tuple[Any, ...]] = []
 
     def table(files: Any, images: np.ndarray, **options: Any) -> None:
-        given.append((list(files), len(images), options["workers"], options["runtimes"]))
+        given.append((list(files), len(images), options["runtimes"]))
 
     monkeypatch.setattr(deployment, "table", table)
     asked["int8"][1](book.study.bench, book.outcome("int8"))
-    assert given == [(["int8"], 100, 0, ["tflm"])]
+    assert given == [(["int8"], 100, ["tflm"])]
 
 
 def test_table_without_rows_is_not_shown(book: Workbook) -> None:

@@ -1,5 +1,6 @@
 """The command: a user's model in, the smallest form out; bad input in one line."""
 
+import argparse
 import subprocess
 import sys
 import warnings
@@ -12,7 +13,13 @@ from keras_models import images
 
 from model_compression import __main__
 from model_compression.files import running
-from model_compression.own_model.units import parse_bytes, parse_drop, parse_microseconds, parse_minutes
+from model_compression.own_model.request import (
+    Request,
+    parse_bytes,
+    parse_drop,
+    parse_microseconds,
+    parse_minutes,
+)
 from model_compression.runtimes.tflm import Tflm
 
 with warnings.catch_warnings():
@@ -73,24 +80,38 @@ def test_amounts_are_read(parse: Callable[[str], float], text: str, value: float
     ],
 )
 def test_other_amounts_are_refused(parse: Callable[[str], float], text: str) -> None:
-    with pytest.raises(ValueError, match=r"allowed is|is more than"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"allowed is|is more than"):
         parse(text)
 
 
-def test_large_net_sees_fewer_images() -> None:
-    assert command.train_config(5_000, None).epochs == 20
-    assert command.train_config(5_000, None, 60_000_000).epochs == 1
-    assert command.train_config(5_000, None, 16_000_000).epochs == 5
-    assert command.train_config(5_000, 3, 60_000_000).epochs == 3
+Knobs = Callable[..., catalogue.Settings]
 
 
-def test_epochs_and_batch_follow_the_images() -> None:
-    assert command.train_config(576, None).epochs == 20
-    assert command.train_config(576, None).batch_size == 57
-    assert command.train_config(50_000, None).epochs == 2
-    assert command.train_config(50_000, None).batch_size == 128
-    assert command.train_config(10**7, None).epochs == 1
-    assert command.train_config(50_000, 7).epochs == 7
+@pytest.fixture
+def knobs(model_file: Path) -> Knobs:
+    """Settings for a number of images, of epochs asked for, and of multiply-adds."""
+
+    def made(images: int, epochs: int | None, multiply_adds: int = 0) -> catalogue.Settings:
+        request = Request(model=model_file, data="", max_drop=0.0, epochs=epochs)
+        return making.settings(request, images, multiply_adds)
+
+    return made
+
+
+def test_large_net_sees_fewer_images(knobs: Knobs) -> None:
+    assert knobs(5_000, None).fine_tune_epochs == 20
+    assert knobs(5_000, None, 60_000_000).fine_tune_epochs == 1
+    assert knobs(5_000, None, 16_000_000).fine_tune_epochs == 5
+    assert knobs(5_000, 3, 60_000_000).fine_tune_epochs == 3
+
+
+def test_epochs_and_batch_follow_the_images(knobs: Knobs) -> None:
+    assert knobs(576, None).fine_tune_epochs == 20
+    assert knobs(576, None).batch_size == 57
+    assert knobs(50_000, None).fine_tune_epochs == 2
+    assert knobs(50_000, None).batch_size == 128
+    assert knobs(10**7, None).fine_tune_epochs == 1
+    assert knobs(50_000, 7).fine_tune_epochs == 7
 
 
 # Bad input
@@ -331,8 +352,7 @@ def test_litert_within_a_latency(model_file: Path, shared_cache: Path, tmp_path:
 
 
 def test_forms_without_training_come_first_then_the_promising_ones(model_file: Path) -> None:
-    request = command.Request(model=model_file, data="", max_drop=0.0)
-    recipes = catalogue.forms(command.settings(str(model_file), 640, request))
+    recipes = catalogue.forms(making.settings(Request(model=model_file, data="", max_drop=0.0), 640))
     ready, trained = making.ordered(recipes, "download")
     assert ready[:2] == ["non_quantized", "int8"]
     assert all(not recipes[name].steps for name in ready)

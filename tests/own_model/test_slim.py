@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from tflite_graphs import NONE, Made
 
@@ -13,7 +12,7 @@ from model_compression import __main__ as command
 from model_compression.files import sameness
 from model_compression.files.graph import read_graph
 from model_compression.files.sameness import Compared
-from model_compression.own_model import peers, slim
+from model_compression.own_model import slim
 
 
 def content(*, seed: int = 0) -> bytes:
@@ -158,28 +157,6 @@ def test_inputs_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         slim.checked(saved(tmp_path, **arrays), content())
-
-
-# Published files
-
-
-def test_table_of_published_files_tells_before_and_after(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(peers.SOURCES, "model.tflite", ("a test", "here", "MIT"))
-    found = peers.table(model.parent, inputs=5)
-    (row,) = found.to_dict("records")
-    assert row["published_bytes"] == len(model.read_bytes()) > row["slimmed_bytes"]
-    assert row["published_multiply_adds"] > row["slimmed_multiply_adds"]
-    assert (row["equal_inputs"], row["task"], row["source"], row["licence"]) == (5, "a test", "here", "MIT")
-    monkeypatch.setattr(peers, "table", lambda folder: found)
-    peers.main([str(model.parent), "--results", str(tmp_path)])
-    assert list(pd.read_csv(tmp_path / "peers.csv").columns) == list(found.columns)
-
-
-def test_folder_without_files_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match=r"^error: .* holds no \.tflite file$"):
-        peers.main([str(tmp_path)])
 
 
 def test_difference_is_found_by_running_both(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What each form does on LiteRT and on TFLite Micro, on small untrained files."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,25 +13,19 @@ from tflite_models import IMAGES, micro_outputs, smallest_arena, tflite_file
 from model_compression.evidence import devices
 from model_compression.files.graph import read_graph
 from model_compression.runtimes import deployment, latency, micro
-from model_compression.runtimes.deployment import DeviceFile
-from model_compression.runtimes.smallest import Candidate, Choice, smallest
+from model_compression.runtimes.smallest import Candidate, Choice, Limits, smallest
 from model_compression.store import Store
 
 RIGHT = ("float32", "int8", "clustered_per_channel")
 
 
-def file(form: str) -> DeviceFile:
-    original = tflite_file("clustered_per_channel") if form == "look_up_table" else None
-    return DeviceFile(content=tflite_file(form), validation_accuracy=0.9, original=original)
-
-
-def wrong_tables() -> DeviceFile:
+def wrong_tables() -> dict[str, bytes]:
     """One look-up table for a kernel with a scale a channel: it loads, runs and computes nonsense."""
     content = tflite_file("clustered_per_channel")
     (dense,) = (kernel for kernel, _ in read_graph(content).kernels() if len(kernel.shape) == 2)
     bits = (np.unique(dense.values).size - 1).bit_length()
     tables = micro._encode(content, {dense.index: micro._TableSpec(bits=bits, axis=None)})
-    return DeviceFile(content=tables, validation_accuracy=0.9, original=content)
+    return {"wrong": content, "wrong_tables": tables}
 
 
 @pytest.fixture(autouse=True)
@@ -43,12 +38,12 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "cache")
 
 
-def measured(store: Store, files: dict[str, DeviceFile], images: np.ndarray = IMAGES) -> pd.DataFrame:
-    return deployment.table(files, images, store=store, workers=0).set_index("recipe")
+def measured(store: Store, files: dict[str, bytes], images: np.ndarray = IMAGES) -> pd.DataFrame:
+    return deployment.table(files, images, store=store).set_index("recipe")
 
 
 def test_forms_that_run_everywhere_have_every_figure(store: Store) -> None:
-    rows = measured(store, {name: file(name) for name in RIGHT})
+    rows = measured(store, {name: tflite_file(name) for name in RIGHT})
     assert list(rows.index) == list(RIGHT)
     assert rows.notna().all(axis=None)
     assert rows[["runs_on_litert", "runs_on_plain", "runs_on_tflm"]].all(axis=None)
@@ -61,7 +56,7 @@ def test_forms_that_run_everywhere_have_every_figure(store: Store) -> None:
 
 
 def test_columns_are_those_that_the_readers_know(store: Store) -> None:
-    table = deployment.table({"int8": file("int8")}, IMAGES, store=store, workers=0)
+    table = deployment.table({"int8": tflite_file("int8")}, IMAGES, store=store)
     wanted = [
         "recipe", "latency_us_median", "latency_us_p90", "runs_on_litert", "runs_on_tflm", "tflm_agreement",
         "arena_bytes", "flash_bytes",
@@ -71,7 +66,8 @@ def test_columns_are_those_that_the_readers_know(store: Store) -> None:
 
 
 def test_look_up_tables_run_on_tflm_only(store: Store) -> None:
-    row = measured(store, {"lut": file("look_up_table")}).loc["lut"]
+    files = {"lut": tflite_file("clustered_per_channel"), "lut_tables": tflite_file("look_up_table")}
+    row = measured(store, files).loc["lut_tables"]
     assert (row.runs_on_litert, row.runs_on_plain, row.runs_on_tflm) == (False, False, True)
     assert row.tflm_agreement == 1
     assert row.flash_bytes == len(tflite_file("look_up_table")) < len(tflite_file("clustered_per_channel"))
@@ -83,19 +79,20 @@ def test_look_up_tables_run_on_tflm_only(store: Store) -> None:
 
 
 def test_form_that_tflm_refuses_has_the_reason_and_no_figures(store: Store) -> None:
-    row = measured(store, {"dynamic": file("dynamic_range")}).loc["dynamic"]
+    row = measured(store, {"dynamic": tflite_file("dynamic_range")}).loc["dynamic"]
     assert (row.runs_on_litert, row.runs_on_tflm) == (True, False)
     assert row.reason.startswith("TFLM: Input type: FLOAT32 with filter type: INT8 not supported.")
     assert row[["tflm_agreement", "xnnpack_agreement", "arena_bytes"]].isna().all()
     assert row.latency_us_median > 0
 
 
-@pytest.mark.parametrize("planted", [wrong_tables, lambda: file("weight_only_int8")])
+@pytest.mark.parametrize("planted", [wrong_tables, lambda: {"weights": tflite_file("weight_only_int8")}])
 def test_planted_silent_failure_is_caught_and_not_tabulated(store: Store, planted: Any) -> None:
-    broken = planted()
+    files = planted()
+    *_, broken = files
     # it is silent: TFLM loads it and gives outputs
-    assert micro_outputs(broken.content, IMAGES).shape == (len(IMAGES), 5)
-    row = measured(store, {"broken": broken, "int8": file("int8")}).loc["broken"]
+    assert micro_outputs(files[broken], IMAGES).shape == (len(IMAGES), 5)
+    row = measured(store, files | {"int8": tflite_file("int8")}).loc[broken]
     assert not row.runs_on_tflm
     assert "TFLM: computes wrongly: agreement 0." in row.reason
     assert row[["tflm_agreement", "xnnpack_agreement", "arena_bytes"]].isna().all()
@@ -108,7 +105,7 @@ def test_file_without_an_input_shape_is_a_row_with_a_reason(
         raise ValueError("the input tensor is (): its batch size must be 1")
 
     monkeypatch.setattr(micro, "measure_micro", refuse)
-    row = measured(store, {"packed": file("int8")}).loc["packed"]
+    row = measured(store, {"packed": tflite_file("int8")}).loc["packed"]
     assert (row.runs_on_litert, row.runs_on_tflm) == (True, False)
     assert row.reason == "TFLM: the input tensor is (): its batch size must be 1"
     assert row.flash_bytes == len(tflite_file("int8"))
@@ -117,7 +114,7 @@ def test_file_without_an_input_shape_is_a_row_with_a_reason(
 def test_same_files_give_the_same_table_and_nothing_is_measured_again(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = {name: file(name) for name in (*RIGHT, "dynamic_range")}
+    files = {name: tflite_file(name) for name in (*RIGHT, "dynamic_range")}
     first = measured(store, files)
 
     def refuse(*args: Any, **kwargs: Any) -> None:
@@ -142,30 +139,23 @@ def test_equal_files_are_measured_once(store: Store, monkeypatch: pytest.MonkeyP
         return whole(content, *args, **kwargs)
 
     monkeypatch.setattr(micro, "measure_micro", count)
-    rows = measured(store, {"one": file("int8"), "two": file("int8")})
+    rows = measured(store, {"one": tflite_file("int8"), "two": tflite_file("int8")})
     assert len(seen) == 1
     pd.testing.assert_series_equal(rows.loc["one"], rows.loc["two"], check_names=False)
 
 
 def test_damaged_entry_is_measured_anew(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    first = measured(store, {"int8": file("int8")})
+    first = measured(store, {"int8": tflite_file("int8")})
     for path in store.folder.glob("*/*/report.json"):
         path.write_bytes(b"{}")
-    again = measured(store, {"int8": file("int8")})
+    again = measured(store, {"int8": tflite_file("int8")})
     assert "does not match its checksum" in caplog.text
     columns = ["runs_on_tflm", "tflm_agreement", "arena_bytes", "flash_bytes"]
     pd.testing.assert_frame_equal(again[columns], first[columns])
 
 
-def test_processes_give_what_this_one_gives(store: Store, tmp_path: Path) -> None:
-    files = {"int8": file("int8")}
-    apart = deployment.table(files, IMAGES, store=Store(tmp_path / "apart"), workers=1)
-    same = ["runs_on_tflm", "tflm_agreement", "xnnpack_agreement", "arena_bytes", "flash_bytes", "reason"]
-    pd.testing.assert_frame_equal(apart.set_index("recipe")[same], measured(store, files)[same])
-
-
 def test_images_with_a_channel_axis_fit(store: Store) -> None:
-    assert measured(store, {"int8": file("int8")}, IMAGES[..., None]).runs_on_tflm["int8"]
+    assert measured(store, {"int8": tflite_file("int8")}, IMAGES[..., None]).runs_on_tflm["int8"]
 
 
 def test_look_up_tables_are_made_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +178,7 @@ TABLE = pd.DataFrame(
         ("int8", 24.0, 25.0, 25.0, 1e5, True, True, True, 1.0, 0.999, 12_656.0, 24_296, ""),
         ("float16", 8.0, 9.0, 20.0, 1e5, True, True, False, np.nan, np.nan, np.nan, 44_704, "TFLM: a_<c>"),
         ("int4", 8.0, 9.0, 20.0, 1e5, True, True, False, np.nan, np.nan, np.nan, 14_000, "TFLM: a_<c>"),
-        ("c_lut", np.nan, np.nan, np.nan, np.nan, False, False, True, 1.0, 1.0, 33_000.0, 9_000, "LiteRT"),
+        ("c_tables", np.nan, np.nan, np.nan, np.nan, False, False, True, 1.0, 1.0, 33_000.0, 9_000, "LiteRT"),
     ],
     columns=[
         "recipe", "latency_us_median", "latency_us_p90", "plain_us_median", "images_per_s", "runs_on_litert",
@@ -196,12 +186,11 @@ TABLE = pd.DataFrame(
         "reason",
     ],
 ).assign(latency_spread=0.01)  # fmt: skip
-FILES = {
-    "non_quantized": DeviceFile(content=b"n" * 900, validation_accuracy=0.98),
-    "int8": DeviceFile(content=b"i" * 900, validation_accuracy=0.978),
-    "float16": DeviceFile(content=b"f" * 900, validation_accuracy=0.98),
-    "int4": DeviceFile(content=b"4" * 900, validation_accuracy=0.98),
-    "c_lut": DeviceFile(content=b"c" * 900, validation_accuracy=0.974, original=b""),
+FILES = {name: name.encode() * 100 for name in TABLE.recipe}
+ACCURACIES = {"non_quantized": 0.98, "int8": 0.978, "float16": 0.98, "int4": 0.98, "c": 0.974}
+RECORDS = {
+    name: SimpleNamespace(validation_accuracy=accuracy, best_coded_bytes=800)
+    for name, accuracy in ACCURACIES.items()
 }
 
 
@@ -222,7 +211,7 @@ def test_smaller_files_that_are_faster_are_counted() -> None:
 
 
 def test_forms_refused_for_one_reason_stand_together() -> None:
-    assert devices.refusals(TABLE) == "- `float16`, `int4`: TFLM: a\\_\\<c>\n- `c_lut`: LiteRT"
+    assert devices.refusals(TABLE) == "- `float16`, `int4`: TFLM: a\\_\\<c>\n- `c_tables`: LiteRT"
 
 
 def test_labels_that_differ_between_the_runtimes_are_said_with_their_share() -> None:
@@ -236,19 +225,20 @@ def test_labels_that_differ_between_the_runtimes_are_said_with_their_share() -> 
 
 
 def test_candidates_hold_what_was_measured() -> None:
-    found = {form.name: form for form in deployment.candidates(TABLE, FILES)}
+    found = {form.name: form for form in deployment.candidates(TABLE, FILES, RECORDS)}
     assert found["int8"] == Candidate(
         name="int8",
         validation_accuracy=0.978,
         baseline_accuracy=0.98,
         flash_bytes=24_296,
-        coded_bytes=found["int8"].coded_bytes,
+        coded_bytes=800,
         arena_bytes=12_656,
         latency_us=24.0,
     )
-    assert 0 < found["int8"].coded_bytes < 900
+    assert found["c_tables"].validation_accuracy == 0.974
+    assert 0 < found["c_tables"].coded_bytes < 100
     assert (found["float16"].arena_bytes, found["float16"].runs_on_tflm) == (None, False)
-    assert (found["c_lut"].latency_us, found["c_lut"].runs_on_litert) == (None, False)
+    assert (found["c_tables"].latency_us, found["c_tables"].runs_on_litert) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -267,14 +257,16 @@ def test_candidates_hold_what_was_measured() -> None:
     ],
 )
 def test_answer_is_one_line_with_the_file(max_drop: float, said: str) -> None:
-    choice = smallest(deployment.candidates(TABLE, FILES), max_drop=max_drop, runtime="tflm")
+    choice = smallest(deployment.candidates(TABLE, FILES, RECORDS), Limits(max_drop=max_drop, runtime="tflm"))
     assert choice.form is not None
     path = Path("models") / f"{choice.form.name}.tflite"
     assert devices.sentence(choice, path, max_drop=max_drop, runtime="tflm") == said
 
 
 def test_answer_where_nothing_fits_says_what_came_closest() -> None:
-    choice = smallest(deployment.candidates(TABLE, FILES), max_drop=0.005, max_flash=100, runtime="tflm")
+    choice = smallest(
+        deployment.candidates(TABLE, FILES, RECORDS), Limits(max_drop=0.005, max_flash=100, runtime="tflm")
+    )
     said = devices.sentence(choice, Path("models/x"), max_drop=0.005, runtime="tflm")
     assert said == "nothing fits; int8 comes closest: flash 24,296 bytes, allowed 100 bytes."
     none = devices.sentence(Choice(form=None), Path("models/x"), max_drop=0.005, runtime="tflm")
@@ -283,4 +275,4 @@ def test_answer_where_nothing_fits_says_what_came_closest() -> None:
 
 def test_no_images_is_an_error(store: Store) -> None:
     with pytest.raises(ValueError, match=exactly("there are no images to measure with")):
-        measured(store, {"int8": file("int8")}, IMAGES[:0])
+        measured(store, {"int8": tflite_file("int8")}, IMAGES[:0])

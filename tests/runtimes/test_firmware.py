@@ -11,9 +11,9 @@ from tflite_models import tflite_file
 from model_compression.files import running
 from model_compression.files.graph import _OPERATOR_NAMES, Tensor, read_model
 from model_compression.runtimes import firmware as firmware_module
-from model_compression.runtimes.firmware import Firmware, firmware, identifier, resolver_calls
+from model_compression.runtimes.firmware import firmware, identifier, resolver_calls
 
-NET = (
+NET = [
     "AddShape",
     "AddStridedSlice",
     "AddPack",
@@ -21,7 +21,7 @@ NET = (
     "AddConv2D",
     "AddMaxPool2D",
     "AddFullyConnected",
-)
+]
 
 MAIN = """
 #include <cstdio>
@@ -66,15 +66,19 @@ def compiler() -> str:
     return found
 
 
-def compile_and_run(compiler: str, directory, *sources: Firmware) -> bytes:
-    """What a program says that links these sources and looks into the first."""
-    for source in sources:
-        (directory / source.header_name).write_text(source.header)
-        (directory / source.source_name).write_text(source.source)
+def compile_and_run(compiler: str, directory, content: bytes, *sources: dict[str, str]) -> bytes:
+    """What a program says that links these sources and looks into the first, of this file."""
+    files = {name: text for source in sources for name, text in source.items()}
+    for name, text in files.items():
+        (directory / name).write_text(text)
+    headers, codes = ([name for name in files if name.endswith(kind)] for kind in (".h", ".cc"))
     # Each header twice: the guard holds.
-    includes = "\n".join(f'#include "{source.header_name}"' for source in sources * 2)
-    calls = "\n  ".join(f"int {call}() {{ return add(); }}" for call in sources[0].operators)
-    (directory / "main.cc").write_text(MAIN.format(includes=includes, calls=calls, name=sources[0].name))
+    includes = "\n".join(f'#include "{name}"' for name in headers * 2)
+    calls = "\n  ".join(
+        f"int {call}() {{ return add(); }}" for call in resolver_calls(read_model(content))[0]
+    )
+    name = headers[0].removesuffix(".h")
+    (directory / "main.cc").write_text(MAIN.format(includes=includes, calls=calls, name=name))
     command = [
         compiler,
         "-std=c++11",
@@ -86,7 +90,7 @@ def compile_and_run(compiler: str, directory, *sources: Firmware) -> bytes:
         "-o",
         "program",
     ]
-    subprocess.run([*command, *(source.source_name for source in sources)], cwd=directory, check=True)
+    subprocess.run([*command, *codes], cwd=directory, check=True)
     return subprocess.run([directory / "program"], stdout=subprocess.PIPE, check=True).stdout
 
 
@@ -94,11 +98,11 @@ def compile_and_run(compiler: str, directory, *sources: Firmware) -> bytes:
 def test_the_compiled_source_holds_the_file_and_its_constants(compiler, tmp_path, form):
     content = tflite_file(form)
     source = firmware(content, f"{form}.tflite", arena_bytes=4096)
-    program = compile_and_run(compiler, tmp_path, source)
+    program = compile_and_run(compiler, tmp_path, content, source)
     head = struct.unpack("<4Ifi", program[:24]) + struct.unpack("<Ifi3I", program[24:48])
     quantized = {} if form in ("float32", "look_up_table") else vars(running.io_details(content))
     item = 1 if quantized else 4
-    operators = len(source.operators)
+    operators = len(resolver_calls(read_model(content))[0])
     assert head == (
         0,
         len(content),
@@ -118,11 +122,12 @@ def test_the_compiled_source_holds_the_file_and_its_constants(compiler, tmp_path
 
 def test_two_models_link_into_one_program(compiler, tmp_path):
     one, two = (firmware(tflite_file(form), form, arena_bytes=16) for form in ("int8", "uint8"))
-    assert compile_and_run(compiler, tmp_path, one, two)[48:] == tflite_file("int8")
+    content = tflite_file("int8")
+    assert compile_and_run(compiler, tmp_path, content, one, two)[48:] == content
 
 
 def test_an_unmeasured_arena_is_left_out():
-    header = firmware(tflite_file("int8"), "int8").header
+    header = firmware(tflite_file("int8"), "int8")["int8_model.h"]
     assert "arena_bytes" not in header
     assert "// The arena was not measured." in header
 
@@ -139,28 +144,30 @@ def test_what_is_no_model_is_an_error():
 
 
 def test_operators_come_from_the_file():
-    def calls(form: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def calls(form: str) -> tuple[list[str], list[str]]:
         return resolver_calls(read_model(tflite_file(form)))
 
-    assert calls("int8") == (NET, ())
+    assert calls("int8") == (NET, [])
     assert set(calls("int8_float_io")[0]) == {*NET, "AddQuantize", "AddDequantize"}
     assert "AddDecode" in calls("look_up_table")[0]
 
 
 def test_without_a_kernel_there_is_nothing_to_register(monkeypatch):
-    monkeypatch.setattr(firmware_module, "TFLM_OPERATORS", firmware_module.TFLM_OPERATORS - {"CONV_2D"})
-    source = firmware(tflite_file("int8"), "int8")
-    assert source.missing_operators == ("CONV_2D",)
-    assert "AddConv2D" not in source.operators
-    assert "register_operators" not in source.header
-    assert "// TFLite Micro cannot run this model: it has no kernel for CONV_2D." in source.header
+    monkeypatch.delitem(firmware_module.CALLS, "CONV_2D")
+    calls, missing = resolver_calls(read_model(tflite_file("int8")))
+    assert missing == ["CONV_2D"]
+    assert "AddConv2D" not in calls
+    header = firmware(tflite_file("int8"), "int8")["int8_model.h"]
+    assert "register_operators" not in header
+    assert "// TFLite Micro cannot run this model: it has no kernel for CONV_2D." in header
 
 
 def test_the_operators_are_those_of_the_installed_tflm():
     files = importlib.metadata.files("tflite_micro")
     library = next(file for file in files if file.name == "_runtime.so").locate().read_bytes()
     registered = {name.decode() for name in re.findall(rb"Register_([A-Z0-9_]+?)Ev", library)}
-    assert registered & set(_OPERATOR_NAMES.values()) == firmware_module.TFLM_OPERATORS
+    known = {name for name in firmware_module.CALLS if not name.startswith("CUSTOM ")}
+    assert registered & set(_OPERATOR_NAMES.values()) == known
 
 
 @pytest.mark.parametrize(
@@ -194,4 +201,4 @@ def test_scales_come_back_exactly():
         zero_point=np.array([-128]),
         axis=0,
     )
-    assert "constexpr float input_scale = 1.0f;" in firmware_module._tensor_lines("input", tensor)
+    assert firmware_module._end("input", tensor)["scale"] == "1.0"

@@ -21,9 +21,7 @@ def test_supported_forms_run_and_agree_with_litert(form):
     assert report.runs_on_tflm
     assert report.reason == ""
     assert report.tflm_agreement == 1.0
-    assert report.output_error < 0.01
     assert report.xnnpack_agreement >= 0.9
-    assert report.images == len(IMAGES)
     assert report.flash_bytes == len(tflite_file(form))
 
 
@@ -89,7 +87,7 @@ def test_forms_that_tflm_refuses_are_reported_with_its_reason(form, reason):
     report = measure_micro(tflite_file(form), IMAGES)
     assert not report.runs_on_tflm
     assert reason in report.reason
-    assert (report.arena_bytes, report.tflm_agreement, report.images) == (None, None, 0)
+    assert (report.arena_bytes, report.tflm_agreement) == (None, None)
 
 
 def test_a_file_that_loads_but_computes_wrongly_does_not_run():

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from conftest import exactly
 
-from model_compression.runtimes.smallest import Broken, Candidate, Objective, smallest
+from model_compression.runtimes import smallest as room
+from model_compression.runtimes.smallest import Candidate, Choice, Limits, Objective
 
 
 def form(name: str, **changed: Any) -> Candidate:
@@ -16,6 +17,10 @@ def form(name: str, **changed: Any) -> Candidate:
         "coded_bytes": 900,
     }
     return Candidate(name=name, **{**figures, **changed})
+
+
+def smallest(forms: list[Candidate], *, noise: float = 0.0, **limits: Any) -> Choice:
+    return room.smallest(forms, Limits(**limits), noise=noise)
 
 
 def test_fewest_bytes_win_among_those_within_the_drop() -> None:
@@ -48,25 +53,24 @@ def test_drop_of_values_is_a_part_of_the_float_nets_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "value", "fits"),
+    ("limit", "value", "broken"),
     [
-        ("max_flash", 1000, True),
-        ("max_flash", 999, False),
-        ("max_arena", 64, True),
-        ("max_arena", 63, False),
-        ("max_latency_us", 2.5, True),
-        ("max_latency_us", 2.4, False),
+        ("max_flash", 1000, ()),
+        ("max_flash", 999, ("flash 1,000 bytes, allowed 999 bytes",)),
+        ("max_arena", 64, ()),
+        ("max_arena", 63, ("arena 64 bytes, allowed 63 bytes",)),
+        ("max_latency_us", 2.5, ()),
+        ("max_latency_us", 2.4, ("latency 2.5 us, allowed 2.4 us",)),
     ],
 )
-def test_each_limit_holds_from_both_sides(limit: str, value: float, fits: bool) -> None:
+def test_each_limit_holds_from_both_sides(limit: str, value: float, broken: tuple[str, ...]) -> None:
     choice = smallest([form("a", arena_bytes=64, latency_us=2.5)], max_drop=0.0, **{limit: value})
-    assert choice.fits is fits
-    assert [broken.limit for broken in choice.broken] == ([] if fits else [limit])
+    assert choice.fits is not bool(broken)
+    assert choice.broken == broken
 
 
 def test_form_without_a_figure_breaks_the_limit_on_it() -> None:
     choice = smallest([form("a")], max_drop=0.0, max_arena=64)
-    assert choice.broken == (Broken(limit="max_arena", value=None, allowed=64),)
     assert str(choice) == "nothing fits; a comes closest: arena was not measured, allowed 64 bytes"
 
 
@@ -146,7 +150,17 @@ def test_gain_can_be_asked_for() -> None:
 )
 def test_limits_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=exactly(message)):
-        smallest([form("a")], **arguments)
+        Limits(**arguments)
+
+
+def test_limits_are_told_in_words() -> None:
+    limits = Limits(max_drop=0.005, max_flash=16_000, max_latency_us=250)
+    assert limits.told(of_values=False) == [
+        "accuracy drop at most 0.50 pp",
+        "flash at most 16,000 bytes",
+        "latency at most 250.0 us",
+    ]
+    assert limits.told(of_values=True)[0] == "rise of the error at most 0.50 %"
 
 
 def test_names_must_differ() -> None:

@@ -8,7 +8,6 @@ from ..files import conversion
 from ..files.contents import bytes_by_kind
 from ..files.graph import read_graph
 from ..runtimes import deployment
-from ..runtimes.deployment import DeviceFile
 from ..study.experiment import Bench
 from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
@@ -35,16 +34,6 @@ def file_kernels(content: bytes) -> dict[str, np.ndarray]:
     return {f"{user.name} {number}": kernel.dequantized() for number, (kernel, user) in pairs}
 
 
-def device_file(outcome: Outcome) -> DeviceFile:
-    """An outcome's file as `deployment` takes it."""
-    record = outcome.record
-    return DeviceFile(
-        content=outcome.content,
-        validation_accuracy=record.validation_accuracy,
-        coded_bytes=record.best_coded_bytes,
-    )
-
-
 def ask_tflm(bench: Bench, outcome: Outcome, *, net: str, shares_values: bool, images: int | None) -> None:
     """What TFLM does with a file and its look-up tables, computed on a worker for `deployment` to find.
 
@@ -52,8 +41,6 @@ def ask_tflm(bench: Bench, outcome: Outcome, *, net: str, shares_values: bool, i
         net: whose inputs it is asked. images: the first so many test images; None for all.
     """
     name = outcome.record.recipe
-    files = deployment.with_tables(
-        {name: device_file(outcome)}, [name] if shares_values else [], store=bench.store
-    )
-    shown = bench.fed(net).x_test[:images]
-    deployment.table(files, shown, store=bench.store, workers=0, runtimes=["tflm"])
+    shared = [name] if shares_values else []
+    files = deployment.with_tables({name: outcome.content}, shared, store=bench.store)
+    deployment.table(files, bench.fed(net).x_test[:images], store=bench.store, runtimes=["tflm"])

@@ -13,6 +13,7 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from papermill.inspection import inspect_notebook
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from papermill.utils import nb_kernel_name
@@ -53,7 +54,7 @@ def run(source: Path, target: Path, parameters: dict[str, Any]) -> None:
         KeyError: a parameter that the notebook does not have.
     """
     notebook = load_notebook_node(str(source))
-    known = _parameter_names(notebook)
+    known = inspect_notebook(source)
     for name in parameters:
         if name not in known:
             raise KeyError(f"the notebook has no parameter {name}; it has {', '.join(known)}")
@@ -61,12 +62,8 @@ def run(source: Path, target: Path, parameters: dict[str, Any]) -> None:
         notebook = parameterize_notebook(
             notebook, parameters, report_mode=False, kernel_name=nb_kernel_name(notebook)
         )
-    client = _Client(
-        notebook,
-        timeout=CELL_LIMIT,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(source.parent)}},
-    )
+    folder = {"metadata": {"path": str(source.parent)}}
+    client = _Client(notebook, timeout=CELL_LIMIT, kernel_name="python3", resources=folder)
     try:
         client.execute()
         _fill_answer(notebook)
@@ -78,10 +75,8 @@ def run(source: Path, target: Path, parameters: dict[str, Any]) -> None:
 
 def answer_of(notebook: nbformat.NotebookNode) -> str | None:
     """The answer that the last cell of an executed notebook printed as Markdown."""
-    outputs = notebook.cells[-1].get("outputs", [])
-    texts = [
-        output["data"]["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {})
-    ]
+    data = [output.get("data", {}) for output in notebook.cells[-1].get("outputs", [])]
+    texts = [each["text/markdown"] for each in data if "text/markdown" in each]
     return texts[-1] if texts else None
 
 
@@ -109,12 +104,6 @@ def _fill_pages(answer: str | None) -> None:
     if comparable(results / OTHER):
         page = fill(page, compared(results, results / OTHER, ("MNIST", "Fashion-MNIST")), "datasets")
     write_atomically(RESULTS_PAGE, page.encode())
-
-
-def _parameter_names(notebook: nbformat.NotebookNode) -> list[str]:
-    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    lines = [line for cell in cells for line in cell.source.splitlines()]
-    return [line.split("=")[0].split(":")[0].strip() for line in lines if "=" in line and line[:1].isupper()]
 
 
 def _clean(notebook: nbformat.NotebookNode) -> None:

@@ -35,12 +35,7 @@ def recipe_at(settings: Settings, sparsity: float) -> Recipe:
 
 
 class Tweak:
-    """The int8 files of a net at several sparsities, first seed.
-
-    Args:
-        study: carries them out; gets a recipe for each sparsity.
-        settings: of the study.
-    """
+    """The int8 files of a net at several sparsities, first seed; the study gets a recipe for each."""
 
     def __init__(self, study: Study, settings: Settings) -> None:
         self.study, self.seed, self.start = study, settings.seed, settings.final_sparsity

@@ -18,8 +18,8 @@ from ..frontier import tables as frontier_tables
 from ..nets.layers import kernels
 from ..own_model.bench import ConvertedBench, bench_of, takes
 from ..runtimes import deployment
-from ..runtimes.deployment import BASELINE, DeviceFile
-from ..runtimes.smallest import Runtime, smallest
+from ..runtimes.deployment import BASELINE
+from ..runtimes.smallest import Limits, Runtime, smallest
 from ..saved_models.files import is_path
 from ..store import writable_folder, write_atomically
 from ..study.catalogue import PUBLISHED, Settings, catalogue
@@ -28,7 +28,7 @@ from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
 from ..study.scheduling import Failure, Study
 from . import slider
-from .files import ask_tflm, device_file, file_kernels
+from .files import ask_tflm, file_kernels
 from .gallery import Gallery
 
 
@@ -183,7 +183,7 @@ class Workbook(Gallery):
         return forms.model_comparison(found, PUBLISHED if original else {})
 
     def over_seeds(self, *names: str) -> dict[str, list[Outcome]]:
-        """Every seed's outcome of each recipe, by name; recipes that failed are left out."""
+        """Every seed's outcome of each recipe; recipes that failed are left out."""
         found = {name: self.study.outcomes(name) for name in names}
         return {name: each for name, each in found.items() if len(each) == len(self.settings.seeds)}
 
@@ -225,30 +225,30 @@ class Workbook(Gallery):
         inputs = self.data.x_test[lost.image[:columns]]
         return self.show_figure(plots.examples(inputs, words, self.data.kind), "who-pays-images")
 
-    def device_files(self) -> dict[str, DeviceFile]:
+    def _device_outcomes(self) -> dict[str, Outcome]:
+        """What the forms for a device gave with the first seed; those that failed are left out."""
+        found = {name: self.study.outcome(name, self.settings.seed) for name in self._on_devices()}
+        return {name: each for name, each in found.items() if isinstance(each, Outcome)}
+
+    def device_files(self) -> dict[str, bytes]:
         """Each form's file with the first seed, and its look-up tables where it was clustered.
 
         Keras files, controls and recipes that failed are left out; the others lie in the models' folder.
         """
-        files = {}
-        recipes = self._on_devices()
-        for name in recipes:
-            found = self.study.outcome(name, self.settings.seed)
-            if isinstance(found, Outcome):
-                files[name] = device_file(found)
-        shared = [name for name in files if recipes[name].shares_values]
+        files = {name: each.content for name, each in self._device_outcomes().items()}
+        shared = [name for name in files if self.recipes[name].shares_values]
         files = deployment.with_tables(files, shared, store=self.bench.store)
-        for name, file in files.items():
-            write_atomically(self.models / f"{name}.tflite", file.content)
+        for name, content in files.items():
+            write_atomically(self.models / f"{name}.tflite", content)
         return files
 
     def deployment(self, images: int | None = None) -> pd.DataFrame:
         """What each file does on LiteRT and on TFLite Micro; see `deployment.table`.
 
+        Waits for all trainings first, because a latency beside them would be that of a busy machine.
+
         Args:
             images: the first so many test images; None for all.
-
-        Waits for all trainings first, because a latency beside them would be that of a busy machine.
         """
         self.study.wait()
         inputs = self.bench.fed(self.settings.net).x_test[:images]
@@ -261,9 +261,11 @@ class Workbook(Gallery):
             measured: what `deployment` gave.
             max_drop: a fraction; 0.005 is half a percentage point.
         """
-        of_values = self.data.task == "values"
-        found = deployment.candidates(measured, self.device_files(), of_values=of_values)
-        choice = smallest(found, max_drop=max_drop, runtime=runtime)
+        records = {name: each.record for name, each in self._device_outcomes().items()}
+        found = deployment.candidates(
+            measured, self.device_files(), records, of_values=self.data.task == "values"
+        )
+        choice = smallest(found, Limits(max_drop=max_drop, runtime=runtime))
         name = choice.form.name if choice.form else ""
         path = Path(self.models.name) / f"{name}.tflite"
         return Markdown(devices.sentence(choice, path, max_drop=max_drop, runtime=runtime))

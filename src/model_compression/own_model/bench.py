@@ -58,7 +58,7 @@ class ConvertedBench(Bench):
             record = replace(found.record, recipe=recipe.name, file=recipe.file_name, key=key)
             return measuring.pack(replace(found, record=record), suffix)
 
-        return measuring.unpack(self._kept(key, make), suffix)
+        return measuring.unpack(self.store.kept(key, make), suffix)
 
     def why_not(self, recipe: Recipe) -> str:
         """Why a recipe cannot be carried out; empty when it can."""

@@ -61,7 +61,6 @@ class Source:
         inputs: names in the data, in the file's order; of one input it does not matter.
         ready: forms that the converter itself has written. notes: what was decided, a sentence each.
         warnings: what is to be minded.
-        accuracy: on the validation images that decided, a fraction.
     """
 
     content: bytes
@@ -71,7 +70,6 @@ class Source:
     range: Range
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
-    accuracy: float
 
 
 def source(path: Path, data: Dataset, reason: str = "") -> Source:
@@ -126,7 +124,6 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
         range=chosen.range,
         notes=notes,
         warnings=chosen.warnings,
-        accuracy=chosen.accuracy,
     )
 
 
@@ -151,12 +148,10 @@ def _in_a_row(data: Dataset, names: tuple[str, ...]) -> Dataset:
     """The numbers of several inputs in a row, (n, all of them), as `scale` gives them; one input as it is."""
     if not data.inputs:
         return data
-    rows: dict[str, Any] = {
-        f"x_{split}": np.concatenate(
-            [scale(getattr(data.inputs[name], f"x_{split}")).reshape(len(each), -1) for name in names], axis=1
-        )
-        for split, each in (("train", data.x_train), ("val", data.x_val), ("test", data.x_test))
-    }
+    rows: dict[str, Any] = {}
+    for split in ("x_train", "x_val", "x_test"):
+        parts = [scale(getattr(data.inputs[name], split)) for name in names]
+        rows[split] = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
     outputs = {name: replace(part, **rows) for name, part in data.outputs.items()}
     return replace(data, inputs={}, outputs=outputs, **rows)
 
@@ -176,9 +171,14 @@ def _outputs(content: bytes, names: tuple[str, ...], data: Dataset) -> tuple[Out
             f"the model has {len(widths)} output{'s' * (len(widths) > 1)}: allowed are arrays named "
             f"{wanted}, and so for y_test"
         )
-    ends = np.cumsum([0, *widths])
+    ends = [int(end) for end in np.cumsum([0, *widths])]
+    endings = {"SOFTMAX": "softmax", "LOGISTIC": "sigmoid"}
     return tuple(
-        Output(name=name, columns=slice(int(ends[k]), int(ends[k + 1])), ending=_ending(content, output=k))
+        Output(
+            name=name,
+            columns=slice(ends[k], ends[k + 1]),
+            ending=endings.get(running.last_operator(content, output=k), "linear"),
+        )
         for k, name in enumerate(names)
     )
 
@@ -220,32 +220,26 @@ def outcome(source: Source, form: str, data: Dataset, *, seed: int) -> Outcome:
         check_delegate(content, data.x_val[:GUARD_IMAGES])
     converted_bytes = len(content)
     content = slim(content).content
+
+    def score(split: str, outputs: np.ndarray) -> float:
+        parts = [(getattr(e.asked(data), f"y_{split}"), e.said(outputs, data)) for e in source.outputs]
+        return float(np.mean([running.accuracy(*part) for part in parts]))
+
     scores = running.logits(content, data.x_test)
     record = Record(
         recipe=form,
         file=f"{form}.tflite",
         seed=seed,
         key=make_key(source=hashlib.sha256(source.content).hexdigest(), form=form),
-        validation_accuracy=_score(source, data, "val", running.logits(content, data.x_val)),
-        accuracy=_score(source, data, "test", scores),
+        validation_accuracy=score("val", running.logits(content, data.x_val)),
+        # the mean of several outputs
+        accuracy=score("test", scores),
         converted_bytes=converted_bytes,
         **sizes(content, running.allocated_graph(content)),
     )
     only = len(source.outputs) == 1
     predicted = source.outputs[0].said(scores, data) if only else scores
     return Outcome(record=record, content=content, **answered(predicted, scores))
-
-
-def _score(source: Source, data: Dataset, split: str, outputs: np.ndarray) -> float:
-    """See `running.accuracy`; the mean of several outputs."""
-    return float(
-        np.mean(
-            [
-                running.accuracy(getattr(each.asked(data), f"y_{split}"), each.said(outputs, data))
-                for each in source.outputs
-            ]
-        )
-    )
 
 
 def parameters(content: bytes) -> int:
@@ -273,8 +267,3 @@ def _input_shape(content: bytes, given: tuple[int, ...]) -> tuple[int, ...]:
             f"the model takes images {taken} and the data hold {' x '.join(map(str, given))}"
         )
     return shapes[0] if len(shapes) == 1 else (count,)
-
-
-def _ending(content: bytes, *, output: int) -> str:
-    last = running.last_operator(content, output=output)
-    return {"SOFTMAX": "softmax", "LOGISTIC": "sigmoid"}.get(last, "linear")

@@ -1,11 +1,10 @@
 """Every form of a user's model: of the net that it is rebuilt as, or of the file that it is converted to."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Protocol
+from dataclasses import dataclass, field, replace
 
 from tqdm import tqdm
 
@@ -25,25 +24,20 @@ from ..study.recipes import Recipe
 from ..study.scheduling import Failure, Study
 from . import converted
 from .bench import ConvertedBench, bench_of
+from .request import Request
 
-
-class Asked(Protocol):
-    """What is asked for, as far as it plays a part here; see `command.Request`."""
-
-    @property
-    def per_cent(self) -> bool: ...
-    @property
-    def output(self) -> Path: ...
-    @property
-    def runtime(self) -> str: ...
-    @property
-    def objective(self) -> Objective: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def workers(self) -> int | None: ...
-
-
+#: Images that a fine-tuning step sees in all, where the number of epochs is not given, and its limits.
+DEFAULT_IMAGES, MOST_EPOCHS = 100_000, 20
+#: Multiply-adds of a step in all, forward, that leave fewer images to a large net: a core takes minutes.
+DEFAULT_MULTIPLY_ADDS = 4e11
+#: Adam's peak learning rate for batches of 128.
+LEARNING_RATE = 1e-3
+#: Optimizer steps an epoch that small data sets get by smaller batches.
+LEAST_STEPS = 10
+#: At which fine-tuning learns what the float model says, see `nets.distillation`.
+TEACHER_TEMPERATURE = 4.0
+#: Sparsities at which pruning begins and ends.
+INITIAL_SPARSITY, FINAL_SPARSITY = 0.5, 0.8
 #: Accuracy that fine-tuning may add before the inputs are doubted, a fraction.
 MOST_GAIN = 0.05
 #: What came of a form: its outcome, or why there is none.
@@ -65,104 +59,161 @@ PROMISING: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+def settings(request: Request, images: int, multiply_adds: int = 0) -> Settings:
+    """The knobs of the catalogue for a saved model.
+
+    Each step is fine-tuned in smaller batches for few images, in fewer epochs for many and for large nets.
+
+    Args:
+        images: to train on. multiply_adds: of the net, an image.
+    """
+    epochs = request.epochs
+    if epochs is None:
+        seen = min(DEFAULT_IMAGES, DEFAULT_MULTIPLY_ADDS / max(1, multiply_adds))
+        epochs = max(1, min(MOST_EPOCHS, round(seen / images)))
+    return Settings(
+        seed=request.seed,
+        n_seeds=1,
+        epochs=epochs,
+        fine_tune_epochs=epochs,
+        batch_size=max(8, min(128, images // LEAST_STEPS)),
+        learning_rate=LEARNING_RATE,
+        initial_sparsity=INITIAL_SPARSITY,
+        final_sparsity=FINAL_SPARSITY,
+        net=os.path.abspath(request.model),
+        teacher_temperature=TEACHER_TEMPERATURE,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Making:
     """The forms of a model, and what makes them.
 
     Attributes:
         stages: names of forms, in the order in which they are made: those without training first.
-        found: yields what comes of the forms of a stage until a time of `time.monotonic`, each as soon as it
-            is there; those of `FIRST` are made whatever the time.
-        stop: leaves undone what is not done.
+        make: makes a form in this process, unless a time of `time.monotonic` comes before.
+        study: makes forms on workers; None to make all here.
         skipped: by form, why it was not tried. left_alone: layers by form and method.
         notes: what was decided about the model. warnings: what is to be minded.
         shared: forms whose kernels look-up tables can hold.
-        parameters: of the float net. fed: the data as the files take them.
+        parameters: of the float net, everything folded. fed: the data as the files take them.
     """
 
     stages: Sequence[Sequence[str]]
-    found: Callable[[Sequence[str], float], Iterator[tuple[str, Found]]]
-    stop: Callable[[], None]
-    skipped: Mapping[str, str]
+    make: Callable[[str, float], Outcome]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
-    left_alone: Mapping[str, Mapping[str, list[str]]]
-    shared: Collection[str]
     parameters: int
     fed: Dataset
+    study: Study | None = None
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    left_alone: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
+    shared: Collection[str] = ()
+
+    def found(self, names: Sequence[str], until: float) -> Iterator[tuple[str, Found]]:
+        """What comes of forms until a time of `time.monotonic`, each as soon as it is there.
+
+        Those of `FIRST` are made whatever the time.
+        """
+        if self.study is None:
+            yield from self._found_here(names, until)
+            return
+        there = [name for name in names if name not in FIRST]
+        (seed,) = self.study.seeds
+        # the workers load TensorFlow while the first forms are made here
+        for name in there:
+            self.study.begin(name, seed)
+        yield from self._found_here([name for name in names if name in FIRST], until)
+        for name in self.study.as_found(there, seed, until=until):
+            each = self.study.outcome(name, seed)
+            yield name, each.error if isinstance(each, Failure) else each
+
+    def _found_here(self, names: Sequence[str], until: float) -> Iterator[tuple[str, Found]]:
+        """Forms made in this process."""
+        with tqdm(total=len(names), unit="form", leave=False, dynamic_ncols=True, disable=None) as bar:
+            for name in names:
+                if time.monotonic() > until and name not in FIRST:
+                    return
+                bar.set_description_str(name)
+                try:
+                    yield name, self.make(name, math.inf if name in FIRST else until)
+                except _TimeIsUp:
+                    return
+                # a form that a tool fails on is a form less, with the reason
+                except Exception as error:
+                    yield name, " ".join(str(error).split()) or type(error).__name__
+                bar.update()
+
+    def stop(self) -> None:
+        """Leave undone what is not done."""
+        if self.study:
+            self.study.stop()
 
 
-def begin(bench: Bench, path: str, settings: Callable[[int, int], Settings], request: Asked) -> Making:
+def begin(bench: Bench, request: Request) -> Making:
     """How every form that a saved model can have is made; nothing is made yet.
 
-    Args:
-        settings: the knobs of the catalogue for a number of training images and of multiply-adds an image.
     Raises:
         UnsupportedModelError: it can neither be rebuilt nor converted.
     """
+    path = os.path.abspath(request.model)
     bench = bench_of(bench, path)
     if isinstance(bench, ConvertedBench):
         return _by_converting(bench, path, request)
-    return _by_training(bench, path, settings, request)
+    return _by_training(bench, path, request)
 
 
-def _by_converting(bench: ConvertedBench, path: str, request: Asked) -> Making:
+def _by_converting(bench: ConvertedBench, path: str, request: Request) -> Making:
     source, fed = bench.source(path), bench.fed(path)
     _check_unit(request, fed)
     writable_folder(request.output)
 
-    def make(name: str) -> Outcome:
+    def make(name: str, until: float) -> Outcome:
         return converted.outcome(source, name, fed, seed=request.seed)
 
     return Making(
         stages=[converted.FORMS],
-        found=lambda names, until: _one_by_one(make, names, until),
-        stop=lambda: None,
-        skipped={},
+        make=make,
         notes=(*bench.data.notes, *source.notes),
         warnings=(*bench.data.warnings, *source.warnings),
-        left_alone={},
-        shared=(),
         parameters=converted.parameters(source.content),
         fed=fed,
     )
 
 
-def _by_training(bench: Bench, path: str, settings: Callable[[int, int], Settings], request: Asked) -> Making:
+def _by_training(bench: Bench, path: str, request: Request) -> Making:
     fitted, fed = bench.user_model(path), bench.fed(path)
     _check_unit(request, fed)
     writable_folder(request.output)
-    net = bench.trained(path, (), request.seed, _no_report)
-    knobs = settings(len(bench.data.x_train), multiply_adds(net))
+    net = bench.trained(path, (), request.seed, lambda *progress: None)
+    knobs = settings(request, len(bench.data.x_train), multiply_adds(net))
     recipes, skipped = applicable(net, forms(knobs))
     recipes = {name: _for_runtime(recipe, request.runtime) for name, recipe in recipes.items()}
-    study = Study(bench, recipes, [request.seed], n_workers=request.workers)
 
-    def make(name: str, until: float = math.inf) -> Outcome:
-        return _made_here(bench, recipes[name], request.seed, until)
+    def make(name: str, until: float) -> Outcome:
+        def report(key: str, title: str, done: float) -> None:
+            if time.monotonic() > until:
+                raise _TimeIsUp
+
+        try:
+            with quiet():
+                return bench.run(recipes[name], request.seed, report)
+        finally:
+            keras.backend.clear_session()
 
     try:
-        make(BASELINE)
+        make(BASELINE, math.inf)
     # whatever the converter or the guard says against the net that was rebuilt, the model may still convert
     except Exception as error:
         reason = f"rebuilt, it is no sound file ({first_line(error)})"
         return _by_converting(ConvertedBench(**vars(bench), reason=reason), path, request)
 
-    def found(names: Sequence[str], until: float) -> Iterator[tuple[str, Found]]:
-        here = list(names) if request.workers == 0 else [name for name in names if name in FIRST]
-        there = [name for name in names if name not in here]
-        # the workers load TensorFlow while the first forms are made here
-        for name in there:
-            study.begin(name, request.seed)
-        yield from _one_by_one(lambda name: make(name, math.inf if name in FIRST else until), here, until)
-        for name in study.as_found(there, request.seed, until=until):
-            each = study.outcome(name, request.seed)
-            yield name, each.error if isinstance(each, Failure) else each
-
     return Making(
         stages=ordered(recipes, request.objective),
-        found=found,
-        stop=study.stop,
+        make=make,
+        study=Study(bench, recipes, [request.seed], n_workers=request.workers)
+        if request.workers != 0
+        else None,
         skipped=skipped,
         notes=(*bench.data.notes, *fitted.notes),
         warnings=(*bench.data.warnings, *fitted.warnings),
@@ -173,7 +224,11 @@ def _by_training(bench: Bench, path: str, settings: Callable[[int, int], Setting
     )
 
 
-def _check_unit(request: Asked, fed: Dataset) -> None:
+class _TimeIsUp(Exception):
+    """Ends a training."""
+
+
+def _check_unit(request: Request, fed: Dataset) -> None:
     if request.per_cent and not fed.of_values:
         raise ValueError(
             "--max-drop is in %, of what is left open: accuracy is lost in points, such as 0.5pp"
@@ -211,48 +266,3 @@ def _for_runtime(recipe: Recipe, runtime: str) -> Recipe:
     if runtime != "tflm" or recipe.export.form.startswith("packed"):
         return recipe
     return replace(recipe, export=replace(recipe.export, one_image=True))
-
-
-def _no_report(key: str, title: str, done: float) -> None:
-    """Progress that nobody watches."""
-
-
-class _TimeIsUp(Exception):
-    """Ends a training."""
-
-
-def _made_here(bench: Bench, recipe: Recipe, seed: int, until: float) -> Outcome:
-    """A recipe's outcome, in this process.
-
-    Raises:
-        _TimeIsUp: a training that is not through by then.
-    """
-
-    def report(key: str, title: str, done: float) -> None:
-        if time.monotonic() > until:
-            raise _TimeIsUp
-
-    try:
-        with quiet():
-            return bench.run(recipe, seed, report)
-    finally:
-        keras.backend.clear_session()
-
-
-def _one_by_one(
-    make: Callable[[str], Outcome], names: Sequence[str], until: float
-) -> Iterator[tuple[str, Found]]:
-    """Forms made in this process, those of `FIRST` whatever the time."""
-    with tqdm(total=len(names), unit="form", leave=False, dynamic_ncols=True, disable=None) as bar:
-        for name in names:
-            if time.monotonic() > until and name not in FIRST:
-                return
-            bar.set_description_str(name)
-            try:
-                yield name, make(name)
-            except _TimeIsUp:
-                return
-            # a form that a tool fails on is a form less, with the reason
-            except Exception as error:
-                yield name, " ".join(str(error).split()) or type(error).__name__
-            bar.update()

@@ -5,7 +5,7 @@ outputs, bit for bit. They run in a process of their own: LiteRT trusts its file
 it.
 """
 
-import argparse
+import contextlib
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +23,8 @@ from ..files.slimming import Slimmed, slim
 from ..runtimes.micro import MicroError
 from ..runtimes.tflm import MAX_ARENA_BYTES, Tflm
 from ..store import write_atomically
+from ..templates import fill
+from .request import Parser
 
 #: Inputs that both files are given, and of these the first for TFLite Micro, whose kernels take long.
 INPUTS, MICRO_INPUTS = 200, 40
@@ -34,7 +36,7 @@ class Figures:
 
     Attributes:
         coder: of the shortest coding. multiply_adds: of one input; None where they cannot be counted.
-        arena_bytes: the smallest on TFLite Micro; None where it does not run there, for `reason`.
+        arena_bytes: the smallest on TFLite Micro; None where it does not run there.
     """
 
     file_bytes: int
@@ -42,7 +44,6 @@ class Figures:
     coder: str
     multiply_adds: int | None
     arena_bytes: int | None
-    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +61,13 @@ class Report:
 
 
 def run(
-    content: bytes, *, keep_signatures: bool = False, given: Sequence[Given] = (), inputs: int = INPUTS,
+    content: bytes,
+    *,
+    keep_signatures: bool = False,
+    given: Sequence[Given] = (),
+    inputs: int = INPUTS,
     micro_inputs: int = MICRO_INPUTS,
-) -> Report:  # fmt: skip
+) -> Report:
     """Slim a file and compare both.
 
     Args:
@@ -72,11 +77,12 @@ def run(
         ValueError: a file that cannot be read or run.
     """
     slimmed = slim(content, keep_signatures=keep_signatures)
+    both = content, slimmed.content
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             drawn = [*given, *pool.submit(sameness.drawn, content, inputs, seed=0).result()]
-            proof = pool.submit(sameness.compared, content, slimmed.content, drawn).result()
-            counts = [pool.submit(_multiply_adds, each).result() for each in (content, slimmed.content)]
+            proof = pool.submit(sameness.compared, *both, drawn).result()
+            counts = list(pool.map(_multiply_adds, both))
         except BrokenProcessPool as error:
             raise ValueError("LiteRT ends the process that runs the file: it is damaged") from error
         except RuntimeError as error:
@@ -85,9 +91,8 @@ def run(
         raise ValueError(f"LiteRT cannot run the file: {proof[0].reason}")
     with Tflm() as child:
         micro = {"TFLite Micro": partial(_on_micro, child)}
-        proof += sameness.compared(content, slimmed.content, drawn[:micro_inputs], micro)
-        before = _figures(child, content, counts[0])
-        after = _figures(child, slimmed.content, counts[1])
+        proof += sameness.compared(*both, drawn[:micro_inputs], micro)
+        before, after = map(partial(_figures, child), both, counts)
     return Report(slimmed=slimmed, before=before, after=after, proof=tuple(proof))
 
 
@@ -100,18 +105,15 @@ def _multiply_adds(content: bytes) -> int | None:
 
 def _figures(child: Tflm, content: bytes, multiply_adds: int | None) -> Figures:
     coder, coded = coding.best_coded(content)
-    arena_bytes, reason = None, ""
-    try:
+    arena_bytes = None
+    with contextlib.suppress(MicroError):
         arena_bytes = child.smallest_arena(content)
-    except MicroError as error:
-        reason = str(error)
     return Figures(
         file_bytes=len(content),
         coded_bytes=len(coded),
         coder=coder,
         multiply_adds=multiply_adds,
         arena_bytes=arena_bytes,
-        reason=reason,
     )
 
 
@@ -154,33 +156,14 @@ def checked(path: Path, content: bytes) -> list[Given]:
 
 def table(report: Report) -> str:
     """What was saved by what, and the proof: text of fixed width."""
-    before, after = report.before, report.after
-
-    def row(name: str, one: object, other: object) -> str:
-        shown = (f"{value:,}" if isinstance(value, int) else "-" for value in (one, other))
-        return f"{name:<28}" + "".join(f"{value:>14}" for value in shown)
-
-    lines = [
-        f"{'':<28}{'as given':>14}{'slimmed':>14}",
-        row("bytes", before.file_bytes, after.file_bytes),
-        row(f"coded ({before.coder}, {after.coder})", before.coded_bytes, after.coded_bytes),
-        row("multiply-adds", before.multiply_adds, after.multiply_adds),
-        row("TFLite Micro's arena, bytes", before.arena_bytes, after.arena_bytes),
-        "",
-        *(f"{step:<28}{saved:>14,} bytes saved" for step, saved in report.slimmed.savings.items()),
-        *(f"left: {note}" for note in report.slimmed.notes),
-        "",
-        f"inputs drawn: {sameness.DRAWN}",
-    ]
-    for line in report.proof:
-        told = f"{line.inputs - line.differing:,} of {line.inputs:,} inputs give the same bits"
-        told = told if line.inputs else "not compared"
-        lines.append(f"{line.runtime}, {line.place}: {told}{f' ({line.reason})' if line.reason else ''}")
-    return "\n".join(lines)
+    template = Path(__file__).with_name("slim.txt.jinja")
+    return fill(template, **vars(report), drawn=sameness.DRAWN).rstrip("\n")
 
 
-def main(arguments: Sequence[str], parser: argparse.ArgumentParser) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Carry out the command: 0 when a file was written, 1 when the outputs differ."""
+    about = "Write a .tflite file that gives the same outputs, bit for bit, in fewer bytes."
+    parser = Parser(prog="python -m model_compression slim", description=about, allow_abbrev=False)
     parser.add_argument("model", type=Path, help="a .tflite file")
     parser.add_argument("--output", type=Path, help="the smaller file; default: MODEL_slim.tflite beside it")
     parser.add_argument("--keep-signatures", action="store_true", help="keep the names of inputs and outputs")
@@ -203,6 +186,6 @@ def main(arguments: Sequence[str], parser: argparse.ArgumentParser) -> int:
             return 1
         write_atomically(output, report.slimmed.content)
     except (ValueError, OSError) as error:
-        parser.error(" ".join(str(error).split()))
+        parser.error(str(error))
     print(f"{output}: {report.after.file_bytes:,} bytes")
     return 0

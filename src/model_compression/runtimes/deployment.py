@@ -4,20 +4,17 @@ Every figure is kept in the store under the hash of its file: what TFLM does cos
 and a latency measured twice would never be the same twice.
 """
 
-import contextlib
 import functools
 import hashlib
 import importlib.metadata
 import json
-import multiprocessing
 import os
 import platform
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -26,7 +23,7 @@ from tqdm import tqdm
 from ..files import coding, running
 from ..store import Store, code_digest, make_key, versions
 from . import latency, micro, tflm, tflm_child
-from .latency import KERNELS, Kernels, LatencyReport
+from .latency import KERNELS, LatencyReport
 from .micro import MicroError, MicroReport
 from .smallest import RUNTIMES, Candidate, Runtime
 
@@ -35,62 +32,42 @@ TABLES = "_tables"
 BASELINE = "non_quantized"
 #: Images a batch for the throughput.
 BATCH = 1000
-#: Each column of figures: what was asked, and its field of the report.
-COLUMNS = {
-    "latency_us_median": ("xnnpack", "latency_us_median"),
-    "latency_us_p90": ("xnnpack", "latency_us_p90"),
-    "plain_us_median": ("plain", "latency_us_median"),
-    "images_per_s": ("xnnpack", "images_per_s"),
-    "runs_on_litert": ("xnnpack", "runs_on_litert"),
-    "runs_on_plain": ("plain", "runs_on_litert"),
-    "runs_on_tflm": ("tflm", "runs_on_tflm"),
-    "tflm_agreement": ("tflm", "tflm_agreement"),
-    "xnnpack_agreement": ("tflm", "xnnpack_agreement"),
-    "arena_bytes": ("tflm", "arena_bytes"),
-    "flash_bytes": ("tflm", "flash_bytes"),
-    "latency_spread": ("xnnpack", "spread"),
-}
+#: Columns that a file may have no figure in.
+FIGURES = (
+    "latency_us_median", "latency_us_p90", "plain_us_median", "images_per_s", "tflm_agreement",
+    "xnnpack_agreement", "arena_bytes", "latency_spread",
+)  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeviceFile:
-    """A file to measure.
+Report = TypeVar("Report", LatencyReport, MicroReport)
 
-    Attributes:
-        validation_accuracy: fraction, of the file's record.
-        original: the file that this one's look-up tables were made from, for LiteRT cannot run this one; None
-            for a file that LiteRT runs itself.
-        coded_bytes: of its record; None to be worked out.
-    """
+
+class _File(NamedTuple):
+    """A file to measure, and that which its look-up tables were made from, where it has them."""
 
     content: bytes
-    validation_accuracy: float
-    original: bytes | None = None
-    coded_bytes: int | None = None
+    original: bytes | None
 
 
-def with_tables(
-    files: Mapping[str, DeviceFile], names: Iterable[str], *, store: Store
-) -> dict[str, DeviceFile]:
+def with_tables(files: Mapping[str, bytes], names: Collection[str], *, store: Store) -> dict[str, bytes]:
     """The files, and after each of the named ones that which holds its kernels as look-up tables.
 
     Left out where no kernel gets smaller. The outputs are the same bit for bit, and so the accuracy.
     """
-    found, shared = {}, set(names)
-    for name, file in files.items():
-        found[name] = file
-        tables = look_up_tables(file.content, store=store) if name in shared else None
+    found = {}
+    for name, content in files.items():
+        found[name] = content
+        tables = look_up_tables(content, store=store) if name in names else None
         if tables is not None:
-            found[name + TABLES] = replace(file, content=tables, original=file.content, coded_bytes=None)
+            found[name + TABLES] = tables
     return found
 
 
 def table(
-    files: Mapping[str, DeviceFile],
+    files: Mapping[str, bytes],
     images: np.ndarray,
     *,
     store: Store,
-    workers: int | None = None,
     runtimes: Collection[Runtime] = RUNTIMES,
 ) -> pd.DataFrame:
     """One row a file; figures are missing where a runtime refuses the file or computes it wrongly.
@@ -104,49 +81,82 @@ def table(
 
     Nothing else should run meanwhile, or the latencies are those of a busy machine.
     Args:
+        files: by form; LiteRT, which cannot run look-up tables, answers for them with the file that they were
+            made from, the one of their name without `TABLES`.
         images: the test images, (n, ...), n >= 1, uint8 pixels or floats.
         store: keeps what was measured.
-        workers: processes for TFLM; 0 for none but this one, None for one a core.
         runtimes: those that are asked; of another, figures are missing and every file is taken to run.
     Raises:
         ValueError: there are no images.
     """
     if len(images) == 0:
         raise ValueError("there are no images to measure with")
-    every = list(files.values())
-    unasked = [LatencyReport(kernels="plain", runs_on_litert=file.original is None) for file in every]
-    reports: dict[str, list[Any]] = {"xnnpack": unasked, "plain": unasked}
+    every = [
+        _File(content, files[name.removesuffix(TABLES)] if name.endswith(TABLES) else None)
+        for name, content in files.items()
+    ]
+    fast = slow = [LatencyReport(runs_on_litert=file.original is None) for file in every]
     if "litert" in runtimes:
-        reports = {kernels: _latencies(every, images, store, kernels) for kernels in KERNELS}
-    reports["tflm"] = (
-        _micro_reports(every, images, store, workers)
-        if "tflm" in runtimes
-        else [MicroReport(runs_on_tflm=True, flash_bytes=len(file.content)) for file in every]
-    )
-    frames = {runtime: pd.DataFrame([asdict(each) for each in found]) for runtime, found in reports.items()}
-    columns = {name: frames[runtime][figure] for name, (runtime, figure) in COLUMNS.items()}
-    floats = {name: float for name in COLUMNS if not name.startswith("runs_on") and name != "flash_bytes"}
-    reasons = [_reason(*each) for each in zip(*(frame["reason"] for frame in frames.values()), strict=True)]
-    return pd.DataFrame({"recipe": list(files), **columns, "reason": reasons}).astype(floats)
+        fast, slow = (_latencies(every, images, store, kernels) for kernels in KERNELS)
+    tiny = [MicroReport(runs_on_tflm=True, flash_bytes=len(file.content)) for file in every]
+    if "tflm" in runtimes:
+        tiny = _micro_reports(every, images, store)
+    rows = [_row(*each) for each in zip(files, fast, slow, tiny, strict=True)]
+    return pd.DataFrame(rows).astype(dict.fromkeys(FIGURES, float))
 
 
-def _reason(fast: str, slow: str, tiny: str) -> str:
-    """What the runtimes object to; both kinds of kernels are heard once where they object alike."""
-    refused = {"LiteRT": fast, "LiteRT without delegate": "" if slow == fast else slow, "TFLM": tiny}
-    return "; ".join(f"{runtime}: {reason}" for runtime, reason in refused.items() if reason)
+def _row(name: str, fast: LatencyReport, slow: LatencyReport, tiny: MicroReport) -> dict[str, object]:
+    # both kinds of kernels are heard once where they object alike
+    plain = "" if slow.reason == fast.reason else slow.reason
+    refused = {"LiteRT": fast.reason, "LiteRT without delegate": plain, "TFLM": tiny.reason}
+    return {
+        "recipe": name,
+        "latency_us_median": fast.latency_us_median,
+        "latency_us_p90": fast.latency_us_p90,
+        "plain_us_median": slow.latency_us_median,
+        "images_per_s": fast.images_per_s,
+        "runs_on_litert": fast.runs_on_litert,
+        "runs_on_plain": slow.runs_on_litert,
+        "runs_on_tflm": tiny.runs_on_tflm,
+        "tflm_agreement": tiny.tflm_agreement,
+        "xnnpack_agreement": tiny.xnnpack_agreement,
+        "arena_bytes": tiny.arena_bytes,
+        "flash_bytes": tiny.flash_bytes,
+        "latency_spread": fast.spread,
+        "reason": "; ".join(f"{runtime}: {reason}" for runtime, reason in refused.items() if reason),
+    }
+
+
+class Known(Protocol):
+    """What a form's record knows of its file; see `study.outcomes.Record`."""
+
+    @property
+    def validation_accuracy(self) -> float: ...
+    @property
+    def best_coded_bytes(self) -> int: ...
 
 
 def candidates(
-    measured: pd.DataFrame, files: Mapping[str, DeviceFile], *, of_values: bool = False
+    measured: pd.DataFrame,
+    files: Mapping[str, bytes],
+    records: Mapping[str, Known],
+    *,
+    of_values: bool = False,
 ) -> list[Candidate]:
-    """The forms for `smallest.smallest`, with what was measured of each."""
+    """The forms for `smallest.smallest`, with what was measured of each.
+
+    Args:
+        records: of the forms but for look-up tables, which are as accurate as what they were made from.
+    """
     return [
         Candidate(
             name=row.recipe,
-            validation_accuracy=files[row.recipe].validation_accuracy,
-            baseline_accuracy=files[BASELINE].validation_accuracy,
+            validation_accuracy=records[row.recipe.removesuffix(TABLES)].validation_accuracy,
+            baseline_accuracy=records[BASELINE].validation_accuracy,
             flash_bytes=row.flash_bytes,
-            coded_bytes=files[row.recipe].coded_bytes or len(coding.best_coded(files[row.recipe].content)[1]),
+            coded_bytes=records[row.recipe].best_coded_bytes
+            if row.recipe in records
+            else len(coding.best_coded(files[row.recipe])[1]),
             arena_bytes=None if np.isnan(row.arena_bytes) else int(row.arena_bytes),
             latency_us=None if np.isnan(row.latency_us_median) else row.latency_us_median,
             runs_on_litert=row.runs_on_litert,
@@ -163,87 +173,72 @@ def look_up_tables(content: bytes, *, store: Store) -> bytes | None:
     key = make_key(
         look_up_tables=_digest(content), code=_code(micro, tflm, tflm_child), libraries=_versions()
     )
-    files = store.get(key)
-    if files is None:
+
+    def make() -> dict[str, bytes]:
         try:
-            files = {"model.tflite": micro.compress_lut(content)}
+            return {"model.tflite": micro.compress_lut(content)}
         except (ValueError, MicroError) as error:
-            files = {"reason.txt": str(error).encode()}
-        store.put(key, files)
-    return files.get("model.tflite")
+            return {"reason.txt": str(error).encode()}
+
+    return store.kept(key, make).get("model.tflite")
 
 
-def _micro_reports(
-    files: list[DeviceFile], images: np.ndarray, store: Store, workers: int | None
-) -> list[MicroReport]:
+def _micro_reports(files: list[_File], images: np.ndarray, store: Store) -> list[MicroReport]:
     """What TFLM does with each file."""
 
-    def measure(missing: list[DeviceFile]) -> Iterator[MicroReport]:
-        processes = min(len(missing), os.cpu_count() or 1) if workers is None else workers
-        with contextlib.ExitStack() as stack:
-            run: Any = map
-            if processes:
-                # threads would not do, since silencing stderr is a process's
-                spawn = multiprocessing.get_context("spawn")
-                run = stack.enter_context(ProcessPoolExecutor(processes, mp_context=spawn)).map
-            reports = run(functools.partial(_measure, images), missing)
-            yield from tqdm(
-                reports, "TFLite Micro", len(missing), leave=False, unit="file", dynamic_ncols=True
-            )
+    def measure(missing: list[_File]) -> Iterator[MicroReport]:
+        for file in tqdm(missing, "TFLite Micro", leave=False, unit="file", dynamic_ncols=True):
+            try:
+                yield micro.measure_micro(file.content, images, reference=file.original)
+            except ValueError as error:
+                # a packed file may leave out the shapes that TFLM needs
+                yield MicroReport(runs_on_tflm=False, reason=str(error), flash_bytes=len(file.content))
 
     code = _code(micro, tflm, tflm_child, running)
-    found = _kept(store, files, measure, micro=_digest(images.tobytes()), code=code)
-    return [MicroReport(**report) for report in found]
-
-
-def _measure(images: np.ndarray, file: DeviceFile) -> MicroReport:
-    try:
-        return micro.measure_micro(file.content, images, reference=file.original)
-    except ValueError as error:
-        # a packed file may leave out the shapes that TFLM needs
-        return MicroReport(runs_on_tflm=False, reason=str(error), flash_bytes=len(file.content))
+    return _kept(MicroReport, store, files, measure, micro=_digest(images.tobytes()), code=code)
 
 
 def _latencies(
-    files: list[DeviceFile], images: np.ndarray, store: Store, kernels: Kernels
+    files: list[_File], images: np.ndarray, store: Store, kernels: latency.Kernels
 ) -> list[LatencyReport]:
     """Each file's latency on this machine."""
 
-    def measure(missing: list[DeviceFile]) -> Iterable[LatencyReport]:
-        contents = {str(number): file.content for number, file in enumerate(missing)}
+    def measure(missing: list[_File]) -> list[LatencyReport]:
+        contents = [file.content for file in missing]
         # the throughput is asked of the default kernels only
         batch = min(BATCH, len(images)) if kernels == "xnnpack" else 1
-        return latency.measure_latencies(contents, images[:BATCH], kernels=kernels, batch=batch).values()
+        return latency.measure_latencies(contents, images[:BATCH], kernels=kernels, batch=batch)
 
-    found = _kept(store, files, measure, latency=kernels, machine=_machine(), code=_code(latency))
-    return [LatencyReport(**report) for report in found]
+    parts = {"latency": kernels, "machine": _machine(), "code": _code(latency)}
+    return _kept(LatencyReport, store, files, measure, **parts)
 
 
 def _kept(
+    kind: Callable[..., Report],
     store: Store,
-    files: list[DeviceFile],
-    measure: Callable[[list[DeviceFile]], Iterable[Any]],
+    files: list[_File],
+    measure: Callable[[list[_File]], Iterable[Report]],
     **parts: str,
-) -> list[dict[str, Any]]:
-    """Each file's report as a dict, from the store or measured now; equal files are measured once.
+) -> list[Report]:
+    """Each file's report, from the store or measured now; equal files are measured once.
 
-    Args:
-        measure: gives the reports of some files, in their order.
-        parts: of the key, besides the file.
+    `measure` gives the reports of some files, in their order; `parts` are of the key, besides the file.
     """
-    libraries = _versions()
-    keys = [
-        make_key(
-            file=_digest(file.content), original=_digest(file.original or b""), libraries=libraries, **parts
+    keys = {
+        file: make_key(
+            file=_digest(file.content),
+            original=_digest(file.original or b""),
+            libraries=_versions(),
+            **parts,
         )
         for file in files
-    ]
-    found = {key: entry for key in keys if (entry := store.get(key)) is not None}
-    missing = {key: file for key, file in zip(keys, files, strict=True) if key not in found}
-    for key, report in zip(missing, measure(list(missing.values())) if missing else (), strict=True):
-        found[key] = {"report.json": json.dumps(asdict(report)).encode()}
-        store.put(key, found[key])
-    return [json.loads(found[key]["report.json"]) for key in keys]
+    }
+    found = {file: store.get(key) or {} for file, key in keys.items()}
+    missing = [file for file, entry in found.items() if not entry]
+    for file, report in zip(missing, measure(missing) if missing else (), strict=True):
+        found[file] = {"report.json": json.dumps(asdict(report)).encode()}
+        store.put(keys[file], found[file])
+    return [kind(**json.loads(found[file]["report.json"])) for file in files]
 
 
 def _digest(content: bytes) -> str:

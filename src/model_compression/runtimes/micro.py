@@ -41,9 +41,6 @@ class MicroReport:
         tflm_agreement: fraction of the images to which LiteRT's plain kernels give the same label.
         xnnpack_agreement: the same for LiteRT's default delegate, which rounds otherwise, the more so the
             deeper the net; None when that refuses the file.
-        output_error: root mean square of the difference to the plain kernels' scores, over their
-            standard deviation.
-        images: how many images that was measured on.
         flash_bytes: the model array's bytes; kernels and interpreter not counted.
     """
 
@@ -52,8 +49,6 @@ class MicroReport:
     arena_bytes: int | None = None
     tflm_agreement: float | None = None
     xnnpack_agreement: float | None = None
-    output_error: float | None = None
-    images: int = 0
     flash_bytes: int
 
 
@@ -61,13 +56,13 @@ def measure_micro(content: bytes, images: np.ndarray, *, reference: bytes | None
     """Run a .tflite file on TFLM and compare it with LiteRT's plain kernels.
 
     Args:
-        content: the file, with one input of batch size 1 (or open).
+        content: with one input of batch size 1 (or open).
         images: (n, ...), n >= 1, uint8 pixels (divided by 255) or floats; an axis of one is no matter.
         reference: the file that LiteRT runs; default `content`. A look-up-table file, which LiteRT cannot
             run, takes the file it was made from.
     Returns:
-        The report. `runs_on_tflm` is False, with the reason, for a file that TFLM refuses or that it computes
-        wrongly: labels that agree on less than `MIN_AGREEMENT` of the images, or `output_error` above
+        `runs_on_tflm` is False, with the reason, for a file that TFLM refuses or that it computes wrongly:
+        labels that agree on less than `MIN_AGREEMENT` of the images, or scores off by more than
         `MAX_OUTPUT_ERROR`.
     Raises:
         ValueError: no images, or images that do not fit the file.
@@ -90,7 +85,7 @@ def measure_micro(content: bytes, images: np.ndarray, *, reference: bytes | None
     output_error = _output_error(outputs, expected)
     if agreement < MIN_AGREEMENT or output_error > MAX_OUTPUT_ERROR:
         reason = f"computes wrongly: agreement {agreement:.4f}, output error {output_error:.3f}"
-        return report(runs_on_tflm=False, reason=reason, images=len(images))
+        return report(runs_on_tflm=False, reason=reason)
     xnnpack_agreement = None
     with quiet(), contextlib.suppress(RuntimeError):
         xnnpack_agreement = _agreement(outputs, running.logits(of_litert, real))
@@ -99,8 +94,6 @@ def measure_micro(content: bytes, images: np.ndarray, *, reference: bytes | None
         arena_bytes=arena_bytes,
         tflm_agreement=agreement,
         xnnpack_agreement=xnnpack_agreement,
-        output_error=output_error,
-        images=len(images),
     )
 
 
@@ -114,10 +107,6 @@ def compress_lut(content: bytes) -> bytes:
     kernel would load and compute nonsense. Kernels with more than 128 distinct weights to a table, 4-bit
     ones, and those that would not get smaller stay as they are.
 
-    Args:
-        content: a .tflite file that runs on TFLM.
-    Returns:
-        The smaller file.
     Raises:
         ValueError: no kernel gets smaller.
         MicroError: TFLM refuses either file, or their outputs differ.
@@ -192,11 +181,7 @@ def _with_codes(content: bytes) -> bytes:
 
 
 def _check_identical(content: bytes, compressed: bytes) -> None:
-    """Compare two files' outputs, bit for bit.
-
-    Raises:
-        MicroError: TFLM refuses one of them, or they differ.
-    """
+    """Raise MicroError where TFLM refuses one of two files, or their outputs differ by a bit."""
     with Tflm() as child:
         ends = child.load(content, MAX_ARENA_BYTES)
         inputs = random_inputs(ends, CHECKED_IMAGES)
@@ -212,6 +197,7 @@ def _agreement(outputs: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _output_error(outputs: np.ndarray, expected: np.ndarray) -> float:
+    """Root mean square of the difference to the expected scores, over their standard deviation."""
     difference = float(np.sqrt(np.mean(np.square(outputs.astype(np.float64) - expected))))
     deviation = float(np.std(expected, dtype=np.float64))
     if deviation == 0:

@@ -1,11 +1,13 @@
 """The answer: which form is the smallest that keeps every limit. Pure logic over measured figures."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple, get_args
+
+from ..checks import check
 
 Runtime = Literal["litert", "tflm"]
-RUNTIMES: tuple[Runtime, ...] = ("litert", "tflm")
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 Objective = Literal["flash", "download", "arena", "latency"]
 #: What has to be small, and the figure that says so; download counts the file under its best coder.
 OBJECTIVES: dict[Objective, str] = {
@@ -20,14 +22,71 @@ ROUNDING = 1e-9
 EQUAL_LATENCY = 0.05
 
 
-#: Each limit's words, how its figures are shown, and by what they are multiplied for it.
-_SHOWN = {
-    "max_drop": ("accuracy drop", "{:.2f} pp", 100),
-    "max_rise": ("rise of the error", "{:.2f} %", 100),
-    "max_flash": ("flash", "{:,.0f} bytes", 1),
-    "max_arena": ("arena", "{:,.0f} bytes", 1),
-    "max_latency_us": ("latency", "{:,.1f} us", 1),
+class _Limit(NamedTuple):
+    """What a limit is on, in words too, and how its figures are shown: multiplied, and with a unit."""
+
+    figure: str
+    words: str
+    shown: str
+    times: int = 1
+    #: What an excess is measured by at least, so that one over nothing is no infinity.
+    least: float = 1.0
+
+    def told(self, value: float) -> str:
+        return self.shown.format(value * self.times)
+
+
+_LIMITS = {
+    "max_drop": _Limit("drop", "accuracy drop", "{:.2f} pp", 100, 0.01),
+    "max_flash": _Limit("flash_bytes", "flash", "{:,.0f} bytes"),
+    "max_arena": _Limit("arena_bytes", "arena", "{:,.0f} bytes"),
+    "max_latency_us": _Limit("latency_us", "latency", "{:,.1f} us"),
 }
+#: The first of them for values to predict.
+_RISE = _Limit("drop", "rise of the error", "{:.2f} %", 100, 0.01)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What is asked of a form.
+
+    Attributes:
+        max_drop: most accuracy lost, a fraction; 0.005 is 0.5 percentage points, or where values are
+            predicted 0.5 % of the float net's error. Below 0 asks for a gain.
+        max_flash, max_arena: bytes; None for no limit. max_latency_us: microseconds an image.
+        runtime: what has to run it. objective: what has to be small.
+    Raises:
+        ValueError: a limit out of range, an unknown runtime or objective.
+    """
+
+    max_drop: float
+    max_flash: float | None = None
+    max_arena: float | None = None
+    max_latency_us: float | None = None
+    runtime: Runtime = "litert"
+    objective: Objective = "flash"
+
+    def __post_init__(self) -> None:
+        check(self.runtime in RUNTIMES, "runtime", self.runtime, ", ".join(RUNTIMES))
+        check(self.objective in OBJECTIVES, "objective", self.objective, ", ".join(OBJECTIVES))
+        drop = self.max_drop
+        check(-1 <= drop <= 1, "max_drop", drop, "-1 to 1 (0.005 is 0.5 percentage points)")
+        for name in ("max_flash", "max_arena", "max_latency_us"):
+            limit = getattr(self, name)
+            check(limit is None or 0 < limit < float("inf"), name, limit, "above 0, or None")
+
+    def given(self, *, of_values: bool) -> dict[_Limit, float]:
+        """What each limit that there is allows."""
+        limits = _LIMITS | ({"max_drop": _RISE} if of_values else {})
+        allowed = {limit: getattr(self, name) for name, limit in limits.items()}
+        return {limit: value for limit, value in allowed.items() if value is not None}
+
+    def told(self, *, of_values: bool) -> list[str]:
+        """Each limit in words."""
+        return [
+            f"{limit.words} at most {limit.told(allowed)}"
+            for limit, allowed in self.given(of_values=of_values).items()
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,45 +135,17 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Broken:
-    """A limit that a form breaks.
-
-    Attributes:
-        limit: "max_drop", "max_rise" (the same of values to predict), "max_flash", "max_arena" or
-            "max_latency_us".
-        value, allowed: a fraction, bytes or microseconds; value is None where it was not measured.
-    """
-
-    limit: str
-    value: float | None
-    allowed: float
-
-    def __str__(self) -> str:
-        words, shown, unit = _SHOWN[self.limit]
-        value = "was not measured" if self.value is None else shown.format(self.value * unit)
-        return f"{words} {value}, allowed {shown.format(self.allowed * unit)}"
-
-    @property
-    def excess(self) -> float:
-        """By how much it is broken, as a part of what is allowed (of 1 pp or more, for accuracy)."""
-        if self.value is None:
-            return float("inf")
-        least = 0.01 if self.limit in ("max_drop", "max_rise") else 1.0
-        return (self.value - self.allowed) / max(abs(self.allowed), least)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Choice:
     """What `smallest` found.
 
     Attributes:
         form: the smallest form within the limits; else the one that came closest; None when none runs.
-        broken: the limits that `form` breaks; empty when it fits.
+        broken: each limit that `form` breaks, in words; empty when it fits.
         fitting: how many forms fit.
     """
 
     form: Candidate | None
-    broken: tuple[Broken, ...] = ()
+    broken: tuple[str, ...] = ()
     fitting: int = 0
 
     @property
@@ -127,82 +158,53 @@ class Choice:
             return "no form runs on this runtime"
         if self.fits:
             return f"{self.form.name}: {self.form.flash_bytes:,} bytes"
-        return f"nothing fits; {self.form.name} comes closest: {'; '.join(map(str, self.broken))}"
+        return f"nothing fits; {self.form.name} comes closest: {'; '.join(self.broken)}"
 
 
-def smallest(
-    forms: Iterable[Candidate],
-    *,
-    max_drop: float,
-    max_flash: float | None = None,
-    max_arena: float | None = None,
-    max_latency_us: float | None = None,
-    runtime: Runtime = "litert",
-    objective: Objective = "flash",
-    noise: float = 0.0,
-) -> Choice:
+def smallest(forms: Iterable[Candidate], limits: Limits, *, noise: float = 0.0) -> Choice:
     """The smallest form within every limit, chosen on validation accuracy.
 
     Among forms of equal size by the objective the most accurate; of those that are as accurate within noise
     the one of fewest bytes, as it is, then coded. Where nothing fits, the closest is the form with the fewest
-    broken limits, and of those the one whose worst excess is the least.
+    broken limits, and of those the one whose worst excess, as a part of what is allowed, is the least.
 
     Args:
-        forms: with different names.
-        max_drop: most accuracy lost, a fraction; 0.005 is 0.5 percentage points, or where values are
-            predicted 0.5 % of the float net's error. Below 0 asks for a gain.
-        max_flash, max_arena: bytes; None for no limit. max_latency_us: microseconds an image.
-        runtime: forms that do not run there are left out.
-        objective: of `OBJECTIVES`. noise: accuracies that differ by no more are equal, a fraction.
+        forms: with different names; those that do not run on the runtime are left out.
+        noise: accuracies that differ by no more are equal, a fraction.
     Raises:
-        ValueError: a limit out of range, an unknown runtime or objective, or two forms of one name.
+        ValueError: two forms of one name.
     """
-    sizes = {"max_flash": max_flash, "max_arena": max_arena, "max_latency_us": max_latency_us}
-    _check(runtime, objective, max_drop, sizes)
-    limits = {"max_drop": max_drop} | sizes
     given = list(forms)
     if len({form.name for form in given}) < len(given):
         raise ValueError("two forms have the same name; allowed: a name each")
-    broken = {form.name: _broken(form, limits) for form in given if form.runs_on(runtime)}
-    runnable = [form for form in given if form.name in broken]
+    excess = {form.name: _excess(form, limits) for form in given if form.runs_on(limits.runtime)}
+    runnable = [form for form in given if form.name in excess]
     if not runnable:
         return Choice(form=None)
-    fitting = [form for form in runnable if not broken[form.name]]
+    fitting = [form for form in runnable if not excess[form.name]]
     if fitting:
-        return Choice(form=_best(fitting, objective, noise), fitting=len(fitting))
+        return Choice(form=_best(fitting, limits.objective, noise), fitting=len(fitting))
 
     def distance(form: Candidate) -> tuple[object, ...]:
-        excess = max(each.excess for each in broken[form.name])
-        return len(broken[form.name]), excess, form.size(objective), *_order(form)
+        broken = excess[form.name]
+        return len(broken), max(broken.values()), form.size(limits.objective), *_order(form)
 
     closest = min(runnable, key=distance)
-    return Choice(form=closest, broken=broken[closest.name])
+    return Choice(form=closest, broken=tuple(excess[closest.name]))
 
 
-def _check(
-    runtime: Runtime, objective: Objective, max_drop: float, sizes: Mapping[str, float | None]
-) -> None:
-    if runtime not in RUNTIMES:
-        raise ValueError(f"runtime is {runtime!r}; allowed: {', '.join(RUNTIMES)}")
-    if objective not in OBJECTIVES:
-        raise ValueError(f"objective is {objective!r}; allowed: {', '.join(OBJECTIVES)}")
-    if not -1 <= max_drop <= 1:
-        raise ValueError(f"max_drop is {max_drop!r}; allowed: -1 to 1 (0.005 is 0.5 percentage points)")
-    for name, limit in sizes.items():
-        if limit is not None and not 0 < limit < float("inf"):
-            raise ValueError(f"{name} is {limit!r}; allowed: above 0, or None")
-
-
-def _broken(form: Candidate, limits: Mapping[str, float | None]) -> tuple[Broken, ...]:
-    """The limits that a form breaks."""
-    values = (form.drop, form.flash_bytes, form.arena_bytes, form.latency_us)
-    # differences of fractions are rounded: 0.98 - 0.975 must not exceed 0.005
-    names = ["max_rise" if form.of_values and name == "max_drop" else name for name in limits]
-    return tuple(
-        Broken(limit=name, value=value, allowed=limit)
-        for name, limit, value in zip(names, limits.values(), values, strict=True)
-        if limit is not None and (value is None or value > limit + ROUNDING)
-    )
+def _excess(form: Candidate, limits: Limits) -> dict[str, float]:
+    """Each limit that a form breaks, in words, and by how much, as a part of what is allowed."""
+    broken = {}
+    for limit, allowed in limits.given(of_values=form.of_values).items():
+        value = getattr(form, limit.figure)
+        if value is None:
+            broken[f"{limit.words} was not measured, allowed {limit.told(allowed)}"] = float("inf")
+        # differences of fractions are rounded: 0.98 - 0.975 must not exceed 0.005
+        elif value > allowed + ROUNDING:
+            part = (value - allowed) / max(abs(allowed), limit.least)
+            broken[f"{limit.words} {limit.told(value)}, allowed {limit.told(allowed)}"] = part
+    return broken
 
 
 def _best(fitting: list[Candidate], objective: Objective, noise: float) -> Candidate:

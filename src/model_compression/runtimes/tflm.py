@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from multiprocessing.connection import Pipe
-from types import TracebackType
+from typing import Any, cast
 
 import numpy as np
 
@@ -41,9 +41,7 @@ class Tflm:
         self._start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._stop()
         self._stderr.close()
 
@@ -68,7 +66,7 @@ class Tflm:
         self._process.kill()
         self._process.wait()
 
-    def _ask(self, request: object) -> object:
+    def _ask(self, request: object) -> Any:
         """The child's answer.
 
         Raises:
@@ -98,18 +96,12 @@ class Tflm:
         return "; ".join(list(dict.fromkeys(line for line in lines if line))[:2])
 
     def load(self, content: bytes, arena_bytes: int) -> Ends:
-        ends = self._ask((content, arena_bytes))
-        assert isinstance(ends, Ends)
-        return ends
+        return cast(Ends, self._ask((content, arena_bytes)))
 
     def run(self, inputs: np.ndarray) -> np.ndarray:
         """The loaded file's outputs (n, ...), as TFLM stores them."""
-        parts = []
-        for start in range(0, len(inputs), IMAGES_A_MESSAGE):
-            part = self._ask(inputs[start : start + IMAGES_A_MESSAGE])
-            assert isinstance(part, np.ndarray)
-            parts.append(part)
-        return np.concatenate(parts)
+        starts = range(0, len(inputs), IMAGES_A_MESSAGE)
+        return np.concatenate([self._ask(inputs[start : start + IMAGES_A_MESSAGE]) for start in starts])
 
     def outputs(self, content: bytes, images: np.ndarray, *, arena_bytes: int) -> np.ndarray:
         ends = self.load(content, arena_bytes)

@@ -142,15 +142,7 @@ class Bench:
             )
             return {"scores.npz": pack_arrays([found])}
 
-        return unpack_arrays(self._kept(key, make)["scores.npz"])[0]
-
-    def _kept(self, key: str, make: Callable[[], dict[str, bytes]]) -> dict[str, bytes]:
-        """The files of a key, from the store or made now."""
-        files = self.store.get(key)
-        if files is None:
-            files = make()
-            self.store.put(key, files)
-        return files
+        return unpack_arrays(self.store.kept(key, make)["scores.npz"])[0]
 
     def _lesson(self, step: Step, report: Report) -> training.Lesson | None:
         if step.teacher is None:
@@ -205,7 +197,7 @@ class Bench:
         def make() -> dict[str, bytes]:
             return {"fitted.npz": fitting.pack(fitting.fit_to(loading.load(path), self.data))}
 
-        return fitting.unpack(self._kept(self._identity(path), make)["fitted.npz"])
+        return fitting.unpack(self.store.kept(self._identity(path), make)["fitted.npz"])
 
     def _build(self, net: str, seed: int) -> keras.Model:
         if keras_files.is_path(net):
@@ -281,7 +273,7 @@ class Bench:
             outcome = measuring.export(recipe, trained, net, self.fed(recipe.net), seed=seed, key=key)
             return measuring.pack(outcome, suffix)
 
-        return measuring.unpack(self._kept(key, make), suffix)
+        return measuring.unpack(self.store.kept(key, make), suffix)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Published reference files and what is left of them: `python -m model_compression.own_model.peers FOLDER`.
+"""Published reference files and what is left of them: `make peers PEERS=FOLDER`.
 
 The files themselves are not part of the project; the table says where they are from.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import slim
+from model_compression.own_model import slim
 
 #: Inputs that each file is compared on, drawn as `files.sameness` says.
 INPUTS = 1000
@@ -69,7 +69,7 @@ def table(folder: Path, *, inputs: int = INPUTS) -> pd.DataFrame:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write `peers.csv` into the folder of results."""
-    parser = argparse.ArgumentParser(prog="python -m model_compression.own_model.peers", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="of the published .tflite files")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the table")
     given = parser.parse_args(arguments)

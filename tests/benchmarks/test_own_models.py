@@ -8,13 +8,13 @@ import pytest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
-    from model_compression.own_model import compared
+    import own_models
 
 
 def _row(name: str, *rest: object, **named: object) -> dict[str, object]:
     figures = {
         f"{tool}_{objective}_bytes": 1000 * place + 100 * (objective == "flash")
-        for place, tool in enumerate(compared.TOOLS, 1)
+        for place, tool in enumerate(own_models.TOOLS, 1)
         for objective in ("flash", "download")
     }
     return {"model": name, **figures}
@@ -29,10 +29,10 @@ def test_interrupted_table_goes_on_and_keeps_the_order(
         made.append(name)
         return _row(name)
 
-    monkeypatch.setattr(compared, "row", row)
+    monkeypatch.setattr(own_models, "row", row)
     given = ["--results-dir", str(tmp_path), "--folder", str(tmp_path / "models")]
-    assert compared.main([*given, "--models", "fashion_mnist-ds_cnn"]) == 0
-    assert compared.main([*given, "--models", "mnist1d-cnn_1d", "fashion_mnist-ds_cnn"]) == 0
+    assert own_models.main([*given, "--models", "fashion_mnist-ds_cnn"]) == 0
+    assert own_models.main([*given, "--models", "mnist1d-cnn_1d", "fashion_mnist-ds_cnn"]) == 0
     assert made == ["fashion_mnist-ds_cnn", "mnist1d-cnn_1d"]
     table = pd.read_csv(tmp_path / "own-models.csv")
     assert list(table["model"]) == ["mnist1d-cnn_1d", "fashion_mnist-ds_cnn"]
@@ -40,18 +40,18 @@ def test_interrupted_table_goes_on_and_keeps_the_order(
 
 
 def test_tool_without_a_file_within_the_limit_is_said_and_drawn_as_a_gap(tmp_path: Path) -> None:
-    assert compared._figures("quantizer_flash", None, {}, None) == {  # type: ignore[arg-type]
+    assert own_models._figures("quantizer_flash", None, {}, None) == {  # type: ignore[arg-type]
         "quantizer_flash_form": "none within the limit"
     }
     table = pd.DataFrame([_row("mnist-baseline")]).drop(columns="quantizer_flash_bytes")
-    left, right = compared.picture(table).axes
+    left, right = own_models.picture(table).axes
     assert [len(axes.patches) for axes in (left, right)] == [3, 3]
     assert [bar.get_width() for bar in right.patches] == pytest.approx([100, 200, 300])
 
 
-@pytest.mark.parametrize("name", [name for name, (_, net) in compared.MODELS.items() if callable(net)])
+@pytest.mark.parametrize("name", [name for name, (_, net) in own_models.MODELS.items() if callable(net)])
 def test_own_models_take_their_data(name: str) -> None:
-    data, build = compared.MODELS[name]
+    data, build = own_models.MODELS[name]
     assert callable(build)
     model = build((40,) if data == "mnist1d" else (28, 28), 10)
     assert model.output_shape == (None, 10)

@@ -16,16 +16,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..data.datasets import Dataset, scale
-from ..evidence.style import BLUE, GREEN, GREY, STYLE, WIDTH
-from ..evidence.tables import save_csv, save_figure
-from ..files import coding, conversion, quantizing, running
-from ..nets.keras2 import keras
-from ..nets.training import TrainConfig, fit
-from ..runtimes.smallest import Candidate, Objective, smallest
-from ..study.experiment import Bench
-from ..study.recipes import Step
-from .command import Request, run
+from model_compression.data.datasets import Dataset, scale
+from model_compression.evidence.style import BLUE, GREEN, GREY, STYLE, WIDTH
+from model_compression.evidence.tables import save_csv, save_figure
+from model_compression.files import coding, conversion, quantizing, running
+from model_compression.nets.keras2 import keras
+from model_compression.nets.training import TrainConfig, fit
+from model_compression.own_model.command import run
+from model_compression.own_model.request import Request
+from model_compression.runtimes.smallest import Candidate, Limits, Objective, smallest
+from model_compression.study.experiment import Bench
+from model_compression.study.recipes import Step
 
 MAX_DROP = 0.005
 #: Training of the float models: as the pairs of the study, and shorter for the own models, on fewer images.
@@ -142,19 +143,19 @@ def row(name: str, bench: Bench, folder: Path, *, minutes: float, workers: int |
         cache=Path(bench.cache_dir),
         workers=workers,
     )
-    answer = run(request, lambda better: None)
-    found: dict[str, object] = {"model": name, "parameters": answer.parameters, "seconds": 0.0}
+    search = run(request, lambda better: None)
+    found: dict[str, object] = {"model": name, "parameters": search.made.parameters, "seconds": 0.0}
     found["seconds"] = round(time.monotonic() - started)
-    contents = files | {"command": dict(answer.contents)}
+    contents = files | {"command": search.files}
     for tool in ("float", *TOOLS):
         given = (
-            list(answer.candidates.values())
+            list(search.candidates.values())
             if tool == "command"
             else [_candidate(form, content, data, accurate) for form, content in contents[tool].items()]
         )
         objectives: tuple[Objective, ...] = ("flash", "download")
         for objective in objectives:
-            choice = smallest(given, max_drop=MAX_DROP, objective=objective)
+            choice = smallest(given, Limits(max_drop=MAX_DROP, objective=objective))
             found |= _figures(
                 f"{tool}_{objective}", choice.form if choice.fits else None, contents[tool], data
             )
@@ -196,9 +197,7 @@ def picture(table: pd.DataFrame) -> Figure:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m model_compression.own_model.compared", description=__doc__
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS), help="all without")
     parser.add_argument("--minutes", type=float, default=10.0, help="of the command, for each model")
     parser.add_argument("--workers", type=int, default=None, help="processes; one a core without")

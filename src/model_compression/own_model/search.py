@@ -1,0 +1,112 @@
+"""The search for the smallest form: what was found of a model so far, and what is best of it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..files.quantizing import graph_bytes
+from ..runtimes import deployment
+from ..runtimes.deployment import BASELINE, TABLES
+from ..runtimes.smallest import Candidate, Choice, Runtime, smallest
+from ..store import Store
+from ..study.outcomes import Outcome
+from .making import Making, gained
+from .request import Request
+
+#: Validation images on which LiteRT and TFLite Micro are compared.
+MICRO_IMAGES = 500
+
+
+@dataclass(kw_only=True)
+class Search:
+    """Forms are made in the order of their promise, and the best so far is published when another is better.
+
+    Attributes:
+        made: the forms of the model, and what makes them. publish: told of each better answer.
+        store: keeps what was measured.
+        outcomes: by recipe. failures: by recipe, why there is none.
+        files: by form; one with look-up tables is made from a recipe's file.
+        candidates: every form that was measured, by name.
+        ended: what ended the search before all forms were made.
+    """
+
+    request: Request
+    made: Making
+    store: Store
+    publish: Callable[["Search"], None]
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+    ended: str = ""
+    _best: str = ""
+
+    def go_through(self, stage: Iterable[str], until: float) -> None:
+        """Make the forms of a stage and measure each; latencies when nothing else runs any more."""
+        for name, found in self.made.found(list(stage), until):
+            if isinstance(found, str):
+                self.failures[name] = found
+                if name == BASELINE:
+                    raise ValueError(f"the model cannot be converted at all: {found}")
+                continue
+            if name == BASELINE:
+                _check_flash(found.content, self.request.max_flash)
+            self.outcomes[name] = found
+            shared = self.made.shared if self.request.runtime == "tflm" else ()
+            self.files |= deployment.with_tables({name: found.content}, shared, store=self.store)
+            if not self.request.is_timed:
+                self._measure()
+        self._measure()
+
+    def _measure(self) -> None:
+        """Figures of the new forms, of TFLite Micro where it has to run them, of time where that is asked."""
+        new = {name: content for name, content in self.files.items() if name not in self.candidates}
+        if not new or BASELINE not in self.files:
+            return
+        asked = self.request.is_timed or self.request.runtime == "tflm"
+        runtimes: list[Runtime] = [self.request.runtime] if asked else []
+        fed = self.made.fed
+        table = deployment.table(new, fed.x_val[:MICRO_IMAGES], store=self.store, runtimes=runtimes)
+        records = {name: outcome.record for name, outcome in self.outcomes.items()}
+        for form in deployment.candidates(table, new, records, of_values=fed.of_values):
+            self.candidates[form.name] = form
+        choice = self.choice
+        if choice.form is not None and choice.fits and choice.form.name != self._best:
+            self._best = choice.form.name
+            self.publish(self)
+
+    @property
+    def choice(self) -> Choice:
+        """What is best so far."""
+        fed = self.made.fed
+        baseline = self.outcomes[BASELINE].record.validation_accuracy
+        noise = float(np.sqrt(max(0.0, baseline * (1 - baseline)) / len(fed.y_val)))
+        return smallest(self.candidates.values(), self.request, noise=0.0 if fed.of_values else noise)
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """By form, why it is not among the candidates."""
+        known = self.outcomes | self.failures
+        ended = self.ended or f"the end of the {self.request.minutes:g} minutes"
+        left = [name for stage in self.made.stages for name in stage if name not in known]
+        return {**self.made.skipped, **self.failures, **dict.fromkeys(left, f"not made before {ended}")}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is to be minded beside the answer."""
+        return [*self.made.warnings, *gained(self.candidates.values(), self.made.fed)]
+
+    def outcome(self, form: str) -> Outcome:
+        """That of the recipe behind a form."""
+        return self.outcomes[form.removesuffix(TABLES)]
+
+
+def _check_flash(content: bytes, max_flash: float | None) -> None:
+    """Raise ValueError where a limit is below what the graph of the float file takes without a weight."""
+    least = graph_bytes(content)
+    if max_flash is not None and max_flash < least:
+        raise ValueError(
+            f"max_flash is {max_flash:,.0f} bytes; the operators and tensors of the model take {least:,} "
+            "without a single weight: allow more, or merge layers"
+        )
