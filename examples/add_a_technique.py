@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from model_compression.evidence.forms import Form, all_forms
+from model_compression.evidence.forms import all_forms
 from model_compression.files.conversion import ExportConfig
 from model_compression.nets.keras2 import tf
 from model_compression.nets.layers import clone, kernel, kernel_layers
@@ -31,10 +31,12 @@ class RoundConfig(Technique):
 
 
 if __name__ == "__main__":
-    train = TrainConfig(epochs=3, learning_rate=2e-3, batch_size=32)
+    train, lite = TrainConfig(epochs=3, learning_rate=2e-3, batch_size=32), ExportConfig(form="float32")
     steps = (Step(train=train), Step(train=train, technique=RoundConfig(step=1 / 32)))
     mine = Recipe(name="rounded", net="baseline", steps=steps, export=ExportConfig(form="int8"))
+    plain = Recipe(name="non_quantized", net="baseline", steps=mine.control_steps(), export=lite)
     bench = Bench(dataset="mnist", train_images=4000, cache_dir="cache")
-    ours, theirs = ([bench.run(recipe, 0, lambda *_: None)] for recipe in (mine, mine.control()))
-    form = Form(name="rounded", outcomes=ours, control_name="control", control=theirs, float_net=theirs)
-    print(ours[0].record, theirs[0].record, all_forms([form], bench.data.y_test).iloc[0], sep="\n")
+    recipes = {recipe.name: recipe for recipe in (mine, plain)}
+    found = {name: [bench.run(recipe, 0, lambda *_: None)] for name, recipe in recipes.items()}
+    row = all_forms(found, recipes, bench.data.y_test).set_index("recipe", drop=False).loc["rounded"]
+    print(found["rounded"][0].record, found["non_quantized"][0].record, row, sep="\n")

@@ -113,6 +113,12 @@ def results_folder(folder: Path, *, forms: pd.DataFrame = FORMS, claims: pd.Data
     return folder
 
 
+def happens(table: pd.DataFrame) -> bool:
+    """Whether a trap was seen with every seed or, where accuracies are compared, is shown by the test."""
+    said = str(table.seen.iloc[0])
+    return said in ("worse", "better") or (" of " in said and len(set(said.split(" of "))) == 1)
+
+
 class Drawn:
     """A figure as it is drawn, to measure where things lie: pixels from the lower left."""
 

@@ -16,6 +16,6 @@ def test_technique_of_ones_own_needs_no_other_file(tmp_path: Path, few: object) 
     assert done.returncode == 0, done.stderr
     ours, theirs, *row = done.stdout.splitlines()
     assert ours.startswith("Record(recipe='rounded', ")
-    assert theirs.startswith("Record(recipe='rounded_control', ")
+    assert theirs.startswith("Record(recipe='non_quantized', ")
     assert any(line.split() == ["recipe", "rounded"] for line in row)
     assert any(line.startswith("verdict ") for line in row)

@@ -1,10 +1,18 @@
+from collections.abc import Collection
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from made import LABELS, outcome, outcomes, predictions
 
 from model_compression.evidence import forms, statistics
-from model_compression.evidence.forms import Form
+from model_compression.evidence.statistics import MARGIN
+from model_compression.files.conversion import ExportConfig
+from model_compression.nets.training import TrainConfig
 from model_compression.study.outcomes import Outcome
+from model_compression.study.recipes import Recipe, Step
+from model_compression.techniques.pruning import PruneConfig
 
 COLUMNS = [
     "recipe", "file_bytes", "zip_bytes", "best_coded_bytes", "entropy_bytes", "nonzero_weights", "macs",
@@ -13,40 +21,60 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def form(name: str, ours: list[Outcome], control: list[Outcome], *, is_control: bool = False) -> Form:
-    return Form(
-        name=name,
-        is_control=is_control,
-        outcomes=ours,
-        control_name="longer_trained",
-        control=control,
-        float_net=outcomes("non_quantized.tflite", [50] * len(ours)),
-    )
+PLAIN = Step(train=TrainConfig(epochs=1, learning_rate=0.01))
+PRUNED = replace(PLAIN, technique=PruneConfig(final_sparsity=0.5))
 
 
-def three_seeds() -> Form:
-    """Sizes differ by seed; 20, 22 and 18 more right than the control, on the same images."""
-    ours = outcomes(
-        "pruned.tflite",
-        [80, 82, 78],
-        file_bytes=[1000, 1007, 1001],
-        zip_bytes=[300, 100, 200],
-        best_coded_bytes=[90, 80, 70],
-        best_coder=["xz", "br", "zstd"],
-        entropy_bytes=[60.4, 61.6, 59.0],
-        nonzero_weights=[40, 41, 42],
-        macs=[1000, 1250, 2000],
-    )
-    return form("pruned", ours, outcomes("longer_trained.tflite", [60] * 3))
+def recipe(name: str, *steps: Step, is_control: bool = False) -> Recipe:
+    export = ExportConfig(form="float32")
+    return Recipe(name=name, net="baseline", steps=steps, export=export, is_control=is_control)
+
+
+def study(
+    found: dict[str, list[Outcome]], control: list[Outcome], controls: Collection[str] = ()
+) -> tuple[dict[str, list[Outcome]], dict[str, Recipe]]:
+    """These forms, trained on after the float net, which has 50 right, beside `control`."""
+    recipes = {
+        "non_quantized": recipe("non_quantized", PLAIN),
+        "longer_trained": recipe("longer_trained", PLAIN, PLAIN, is_control=True),
+    } | {name: recipe(name, PLAIN, PRUNED, is_control=name in controls) for name in found}
+    float_net = outcomes("non_quantized.tflite", [50] * len(control))
+    return {"non_quantized": float_net, "longer_trained": control, **found}, recipes
+
+
+def rows(found: dict[str, list[Outcome]], control: list[Outcome], *, margin: float = MARGIN) -> pd.DataFrame:
+    """The rows of these forms."""
+    table = forms.all_forms(*study(found, control), LABELS, margin=margin)
+    return table[table.recipe.isin(found)].reset_index(drop=True)
+
+
+THREE = outcomes(
+    "pruned.tflite",
+    [80, 82, 78],
+    file_bytes=[1000, 1007, 1001],
+    zip_bytes=[300, 100, 200],
+    best_coded_bytes=[90, 80, 70],
+    best_coder=["xz", "br", "zstd"],
+    entropy_bytes=[60.4, 61.6, 59.0],
+    nonzero_weights=[40, 41, 42],
+    macs=[1000, 1250, 2000],
+)
+#: 20, 22 and 18 less right than those, on the same images.
+SIXTY = outcomes("longer_trained.tflite", [60] * 3)
+
+
+def three_seeds() -> pd.DataFrame:
+    """Sizes differ by seed."""
+    return rows({"pruned": THREE}, SIXTY)
 
 
 def test_all_forms_has_its_columns() -> None:
-    columns = list(forms.all_forms([three_seeds()], LABELS).columns)
+    columns = list(three_seeds().columns)
     assert [column for column in columns if column in COLUMNS] == COLUMNS
 
 
 def test_sizes_are_whole_bytes_of_the_median_seed() -> None:
-    row = forms.all_forms([three_seeds()], LABELS).iloc[0]
+    row = three_seeds().iloc[0]
     assert [row.file_bytes, row.zip_bytes, row.best_coded_bytes] == [1001, 200, 80]
     assert row.best_coder == "br"  # the coder of the 80 bytes
     assert row.entropy_bytes == 60
@@ -57,13 +85,13 @@ def test_sizes_are_whole_bytes_of_the_median_seed() -> None:
 
 def test_of_two_seeds_the_lower_size_is_shown_and_not_their_mean() -> None:
     ours = outcomes("a.tflite", [50, 50], file_bytes=[1001, 1000])
-    table = forms.all_forms([form("a", ours, ours)], LABELS)
+    table = rows({"a": ours}, ours)
     assert table.file_bytes.tolist() == [1000]
     assert table.file_bytes.dtype.kind == "i"
 
 
 def test_spread_is_the_sample_sd_and_the_change_is_in_percentage_points() -> None:
-    row = forms.all_forms([three_seeds()], LABELS).iloc[0]
+    row = three_seeds().iloc[0]
     assert row.accuracy_mean == pytest.approx(0.8)
     assert row.accuracy_sd == pytest.approx(0.02)
     assert row.change_pp == pytest.approx(20)
@@ -71,9 +99,8 @@ def test_spread_is_the_sample_sd_and_the_change_is_in_percentage_points() -> Non
 
 
 def test_intervals_hold_the_seeds_and_the_images() -> None:
-    made = three_seeds()
-    row = forms.all_forms([made], LABELS).iloc[0]
-    ours, theirs = (forms.right(each, LABELS) for each in (made.outcomes, made.control))
+    row = three_seeds().iloc[0]
+    ours, theirs = (forms.right(each, LABELS) for each in (THREE, SIXTY))
     change = statistics.compare(ours, theirs)
     assert min(change.seed_se, change.image_se) > 0
     assert [row.change_ci_low_pp, row.change_ci_high_pp] == [100 * change.low, 100 * change.high]
@@ -83,63 +110,48 @@ def test_intervals_hold_the_seeds_and_the_images() -> None:
 
 def test_agreement_is_with_the_float_net_and_not_with_the_control() -> None:
     # the float net has images 0 to 49 right, the form the first 80, 82 and 78: the wrong labels agree too
-    row = forms.all_forms([three_seeds()], LABELS).iloc[0]
+    row = three_seeds().iloc[0]
     assert row.agreement == pytest.approx(1 - (30 + 32 + 28) / 300)
 
 
 def test_converted_bytes_stand_beside() -> None:
-    assert forms.all_forms([three_seeds()], LABELS).converted_bytes.tolist() == [1200]
+    assert three_seeds().converted_bytes.tolist() == [1200]
 
 
 def test_holm_counts_the_forms_and_no_control_and_no_form_that_is_its_own() -> None:
-    same = outcomes("same.tflite", [60] * 3)
-    own = Form(
-        name="non_quantized",
-        is_control=False,
-        outcomes=same,
-        control_name="non_quantized",
-        control=same,
-        float_net=same,
-    )
     few = outcomes("a.tflite", [70, 74, 72])
-    rows = [own, form("a", few, same), form("b", same, same), form("c", few, same, is_control=True)]
-    table = forms.all_forms(rows, LABELS).set_index("recipe")
+    found, recipes = study({"a": few, "b": SIXTY, "c": few}, SIXTY, controls="c")
+    table = forms.all_forms(found, recipes, LABELS).set_index("recipe")
     # two forms are the family: the smaller p counts twice
     assert table.p_holm["a"] == pytest.approx(2 * table.p_value["a"])
     assert table.p_holm["b"] == table.p_value["b"] == 1
     # the control is tested alone
     assert table.p_value["c"] == table.p_value["a"]
     assert np.isnan(table.p_holm["c"])
-    assert table.verdict.to_dict() == {"non_quantized": "", "a": "better", "b": "equivalent", "c": "better"}
+    said = {"non_quantized": "", "longer_trained": "better", "a": "better", "b": "equivalent", "c": "better"}
+    assert table.verdict.to_dict() == said
     assert table.compared_with["non_quantized"] == ""
     assert table.loc["non_quantized", ["change_pp", "p_value", "detectable_pp"]].isna().all()
-    assert table.role.tolist() == ["form", "form", "form", "control"]
+    assert table.role.tolist() == ["form", "control", "form", "form", "control"]
 
 
 def test_margin_decides_what_is_equivalent() -> None:
     ours, theirs = outcomes("a.tflite", [60, 61, 60]), outcomes("b.tflite", [60, 60, 60])
-    said = [
-        forms.all_forms([form("a", ours, theirs)], LABELS, margin=margin).verdict[0]
-        for margin in (0.002, 0.2)
-    ]
+    said = [rows({"a": ours}, theirs, margin=margin).verdict[0] for margin in (0.002, 0.2)]
     assert said == ["undecided", "equivalent"]
 
 
 def test_one_seed_has_no_sd_and_an_interval_over_the_images() -> None:
-    one = form("a", outcomes("a.tflite", [80]), outcomes("b.tflite", [60]))
-    row = forms.all_forms([one], LABELS).iloc[0]
+    row = rows({"a": outcomes("a.tflite", [80])}, outcomes("b.tflite", [60])).iloc[0]
     half = 100 * 1.959964 * np.std([1.0] * 20 + [0.0] * 80, ddof=1) / 10
     assert np.isnan(row.accuracy_sd)
     assert [row.change_pp, row.change_ci_low_pp] == pytest.approx([20, 20 - half])
 
 
 def test_power_is_that_of_the_forms_middle_spread() -> None:
-    family = [three_seeds(), three_seeds(), form("c", *[outcomes("c.tflite", [60] * 3)] * 2, is_control=True)]
-    table = forms.power_left(family, LABELS, differences=(0.1, 0.3))
-    made = three_seeds()
-    spread = statistics.spread(
-        forms.right(made.outcomes, LABELS).astype(float) - forms.right(made.control, LABELS)
-    )
+    found, recipes = study({"a": THREE, "b": THREE, "c": SIXTY}, SIXTY, controls="c")
+    table = forms.power_left(found, recipes, LABELS, differences=(0.1, 0.3))
+    spread = statistics.spread(forms.right(THREE, LABELS).astype(float) - forms.right(SIXTY, LABELS))
     plan = {"images": 100, "spread": spread}
     assert table.difference_pp.tolist() == pytest.approx([10, 30])
     assert table.power[0] == statistics.power(0.1, seeds=3, **plan)

@@ -84,8 +84,8 @@ def test_a_name_stands_right_of_its_point_where_there_is_room() -> None:
     axes = square()
     placing.label_points(axes, [5], [5], ["alone"])
     (x, y), box = axes.transData.transform((5, 5)), names_of(axes)["alone"]
-    assert box.x0 == pytest.approx(x + placing.CLEAR + 2)
-    assert (box.y0 + box.y1) / 2 == pytest.approx(y)
+    assert box.x0 == pytest.approx(x + placing.CLEAR + placing.APART, abs=placing.STRIDE)
+    assert (box.y0 + box.y1) / 2 == pytest.approx(y, abs=placing.STRIDE)
     assert not axes.lines
 
 

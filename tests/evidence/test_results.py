@@ -10,8 +10,9 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from made import happens
 
-from model_compression.evidence import summary, traps
+from model_compression.evidence import summary
 from model_compression.notebook import run
 
 RESULTS = run.REPOSITORY / "results"
@@ -355,7 +356,7 @@ def test_zeros_are_exactly_as_asked_and_survive_pqat() -> None:
 @CURRENT
 @pytest.mark.parametrize("name", ["trap-1", "zeros-after-qat", "trap-4"])
 def test_each_trap_is_seen_in_its_table(name: str) -> None:
-    assert traps.happens(table(name))
+    assert happens(table(name))
 
 
 # the device

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Nets
-from made import LABELS, outcome, outcomes, predictions
+from made import LABELS, happens, outcome, outcomes, predictions
 
 from model_compression.data.datasets import scale
 from model_compression.evidence import traps
@@ -50,7 +50,7 @@ def test_pruned_file_is_as_large_until_it_is_zipped(nets: Nets) -> None:
     assert table.file_bytes[0] == table.file_bytes[1]
     assert table.zip_bytes[0] < table.zip_bytes[1] / 2
     assert table.seen.tolist() == ["1 of 1", "", ""]
-    assert traps.happens(table)
+    assert happens(table)
 
 
 def test_zeros_are_lost_by_plain_qat_and_kept_by_pqat(nets: Nets) -> None:
@@ -65,7 +65,7 @@ def test_zeros_are_lost_by_plain_qat_and_kept_by_pqat(nets: Nets) -> None:
     plain, preserved, quantized = table.zeros
     assert plain < 0.5 < (5408 + 9) / 6796 <= min(quantized, preserved)
     assert table.zip_bytes[0] > max(table.zip_bytes[1:])
-    assert traps.happens(table)
+    assert happens(table)
 
 
 def test_a_trap_that_one_seed_escapes_does_not_happen() -> None:
@@ -76,7 +76,7 @@ def test_a_trap_that_one_seed_escapes_does_not_happen() -> None:
     }
     table = traps.pruned_but_not_smaller(made)
     assert table.seen[0] == "2 of 3"
-    assert not traps.happens(table)
+    assert not happens(table)
     # and the figures are the median seed's
     assert table.file_bytes.tolist() == [1000, 1000, 250]
     assert table.zeros.tolist() == pytest.approx([0.8, 0, 0.8])
@@ -87,7 +87,7 @@ def test_a_trap_that_no_seed_falls_into_does_not_happen() -> None:
     names = ("pruned_then_plain_qat", "pruned_quantization_aware", "pruned_quantized")
     table = traps.zeros_lost_by_plain_qat(dict.fromkeys(names, kept))
     assert table.seen[0] == "0 of 2"
-    assert not traps.happens(table)
+    assert not happens(table)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_cast_input_scores_near_chance_and_rounded_input_scores_best(nets: Nets)
     assert table.seen[0] == "worse"
     assert table.seen[2] == ""
     assert table.accuracy_change_pp[0] == pytest.approx(100 * (cast - rounded))
-    assert traps.happens(table)
+    assert happens(table)
 
 
 def test_trap_leaves_images_as_they_were(nets: Nets) -> None:
@@ -166,13 +166,13 @@ def test_extra_training_is_taken_out_of_what_pruning_seems_to_give() -> None:
     assert table.accuracy_change_pp.tolist() == pytest.approx([35, 10, 0])
     assert table.against_longer_trained_pp.tolist() == pytest.approx([0, -25, -35])
     assert table.seen.tolist() == ["better", "", ""]
-    assert traps.happens(table)
+    assert happens(table)
 
 
 def test_extra_training_that_is_not_shown_to_help_is_credited_to_nothing() -> None:
     table = traps.training_credited_to_pruning(trained([61, 62]), LABELS)
     assert table.seen[0] == "undecided"
-    assert not traps.happens(table)
+    assert not happens(table)
 
 
 def test_trap_without_its_forms_is_left_out() -> None:

@@ -260,7 +260,7 @@ def test_comparison_names_rows_as_the_files_are_and_has_published_figures_of_mni
 
 def test_recipe_that_failed_with_one_seed_is_in_no_table_and_the_others_are(book: Workbook) -> None:
     assert set(book.over_seeds("float16", "int8")) == {"int8"}
-    table = forms.all_forms(book.compared(), book.data.y_test)
+    table = forms.all_forms(book.over_seeds(*book.recipes), book.recipes, book.data.y_test)
     assert "float16" not in set(table.recipe)
     keras_files = {"non_quantized_h5", "pruned_h5"}
     assert set(table.recipe) == set(book.recipes) - {"float16"} - keras_files
@@ -270,7 +270,8 @@ def test_recipe_that_failed_with_one_seed_is_in_no_table_and_the_others_are(book
 
 
 def test_forms_are_compared_with_the_net_trained_for_as_long(book: Workbook) -> None:
-    control = forms.all_forms(book.compared(), book.data.y_test).set_index("recipe").compared_with
+    table = forms.all_forms(book.over_seeds(*book.recipes), book.recipes, book.data.y_test)
+    control = table.set_index("recipe").compared_with
     assert control["int8"] == control["longer_trained"] == "non_quantized"
     assert control["non_quantized"] == ""
     assert control["pruned"] == control["quantization_aware_trained"] == "longer_trained"
@@ -285,7 +286,7 @@ def test_control_that_failed_takes_its_forms_out_of_the_table(
     monkeypatch.setattr(
         book.study, "outcomes", lambda name: [] if name == "longer_trained_twice" else whole(name)
     )
-    table = forms.all_forms(book.compared(), book.data.y_test)
+    table = forms.all_forms(book.over_seeds(*book.recipes), book.recipes, book.data.y_test)
     assert "longer_trained_twice" not in set(table.compared_with)
     assert "pruned_quantization_aware" not in set(table.recipe)
     assert "pruned" in set(table.recipe)

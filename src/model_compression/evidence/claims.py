@@ -1,17 +1,16 @@
 """The claims of the original study and of the tutorials, each answered in a sentence with its figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from ..study.outcomes import Outcome
-from . import statistics
-from .forms import BASELINE, right
-from .statistics import MARGIN, Comparison, Judgement
-
-Outcomes = Mapping[str, Sequence[Outcome]]
+from .forms import BASELINE, Outcomes, pair, verdicts
+from .statistics import MARGIN
+from .tables import interval
 
 #: Of the size that was claimed, from where on a smaller gain is called near to it.
 NEARLY = 0.8
@@ -37,21 +36,19 @@ def claims(outcomes: Outcomes, labels: np.ndarray, *, margin: float = MARGIN) ->
     Accuracies are judged among each other (Holm), see `statistics`; sizes hardly vary and have no test.
     Claims of which a side is missing are left out.
     Args:
-        outcomes: by recipe name, one a seed.
-        labels: of the test images, (n,).
+        outcomes, labels: see `forms`.
         margin: a fraction, see `statistics.compare`.
     """
     asked = [each for each in CLAIMS if outcomes.get(each[1]) and outcomes.get(each[2])]
-    found = [
-        statistics.compare(right(outcomes[form], labels), right(outcomes[control], labels), margin=margin)
+    pairs = [
+        pair(outcomes, form, control, labels) if isinstance(claimed, str) else None
         for _, form, control, claimed in asked
-        if isinstance(claimed, str)
     ]
-    judged = iter(zip(found, statistics.judge(found), strict=True))
+    judged = verdicts(pairs, margin=margin).itertuples()
     rows = []
-    for claim, form, control, claimed in asked:
+    for (claim, form, control, claimed), said in zip(asked, judged, strict=True):
         if isinstance(claimed, str):
-            answer = _change(claimed, *next(judged), margin)
+            answer = _change(claimed, said, margin)
         else:
             answer = _size(outcomes[form], outcomes[control], *claimed)
         rows.append({"claim": claim, "measured": f"{form} against {control}", **answer})
@@ -70,22 +67,22 @@ def _size(form: Sequence[Outcome], control: Sequence[Outcome], field: str, times
     return {"estimate": ratio, "low": low, "high": high, "unit": "times smaller", "answer": answer}
 
 
-def _change(expected: str, found: Comparison, said: Judgement, margin: float) -> dict[str, object]:
-    """The change in percentage points, judged among the other claims."""
-    size, limit = f"{100 * abs(found.mean):.2f} pp", f"{100 * margin:g} pp"
+def _change(expected: str, said: Any, margin: float) -> dict[str, object]:
+    """The change in percentage points; `said` is its row of `verdicts`."""
+    size, limit = f"{abs(said.change_pp):.2f} pp", f"{100 * margin:g} pp"
     words = {
         "worse": f"no: it costs {size}",
         "better": f"it gains {size}",
         "equivalent": f"no difference beyond {limit}",
-        "undecided": f"open: between {100 * found.low:+.2f} and {100 * found.high:+.2f} pp",
+        "undecided": f"open: between {said.change_ci_low_pp:+.2f} and {said.change_ci_high_pp:+.2f} pp",
     }[said.verdict]
     if said.verdict in ("better", "equivalent"):
         words = ("yes: " if said.verdict == expected else "no: ") + words
     return {
-        "estimate": 100 * found.mean,
-        "low": 100 * found.low,
-        "high": 100 * found.high,
-        "p_value": said.p_different,
+        "estimate": said.change_pp,
+        "low": said.change_ci_low_pp,
+        "high": said.change_ci_high_pp,
+        "p_value": said.p_holm,
         "unit": "pp of accuracy",
         "answer": words,
     }
@@ -96,7 +93,5 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     values = []
     for row in table.itertuples():
         sign = "+.2f" if row.unit == "pp of accuracy" else ".2f"
-        # one seed's sizes have no spread
-        interval = "" if np.isnan(row.low) else f"  [{row.low:{sign}}, {row.high:{sign}}]"
-        values.append(f"{row.estimate:{sign}}{interval} {row.unit}")
+        values.append(f"{interval(row.estimate, row.low, row.high, sign)} {row.unit}")
     return table[["claim", "measured"]].assign(estimate_and_interval=values, answer=table.answer)

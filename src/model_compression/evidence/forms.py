@@ -1,7 +1,11 @@
-"""Outcomes become rows: sizes, spread, and what may be said of each form beside its control."""
+"""Outcomes become rows: sizes, spread, and what may be said of each form beside its control.
+
+Everywhere outcomes stand by the name of their recipe, one a seed, and labels are those of the test images,
+(n,), or what else was asked for.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -12,49 +16,11 @@ from ..study.catalogue import control_of
 from ..study.outcomes import Outcome, Record
 from ..study.recipes import Recipe
 from . import statistics
-from .statistics import MARGIN, Comparison, Spread
+from .statistics import MARGIN, Spread
 
-
-@dataclass(frozen=True, kw_only=True)
-class Form:
-    """One row of the study: a recipe's outcomes, one a seed, beside its control's and the float net's.
-
-    Attributes:
-        outcomes, control, float_net: in the order of the seeds, equally many.
-        control_name: what it is compared with; a form that is its own control has no test.
-    """
-
-    name: str
-    is_control: bool = False
-    outcomes: Sequence[Outcome]
-    control_name: str
-    control: Sequence[Outcome]
-    float_net: Sequence[Outcome]
-
-
-def beside_controls(outcomes: Mapping[str, Sequence[Outcome]], recipes: Mapping[str, Recipe]) -> list[Form]:
-    """Each .tflite form and control beside what it is compared with, and the float net.
-
-    Args:
-        outcomes: by name, one a seed; what is not among them is left out, as is what lacks its control.
-        recipes: all that there are.
-    """
-    forms = []
-    for name, found in outcomes.items():
-        control = control_of(recipes[name], recipes) or ""
-        if recipes[name].export.form == "h5" or control not in outcomes or BASELINE not in outcomes:
-            continue
-        forms.append(
-            Form(
-                name=name,
-                is_control=recipes[name].is_control,
-                outcomes=found,
-                control_name=control,
-                control=outcomes[control],
-                float_net=outcomes[BASELINE],
-            )
-        )
-    return forms
+Outcomes = Mapping[str, Sequence[Outcome]]
+#: The values of a form and of its control, each (seeds, images).
+Pair = tuple[np.ndarray, np.ndarray]
 
 
 def right(outcomes: Sequence[Outcome], labels: np.ndarray) -> np.ndarray:
@@ -69,30 +35,38 @@ def stacked(outcomes: Sequence[Outcome]) -> np.ndarray:
     return np.stack([outcome.predictions for outcome in outcomes])
 
 
-def _median_record(outcomes: Sequence[Outcome], field: str) -> Record:
-    """The record whose `field` is the median over the seeds, the lower one of two: sizes stay whole bytes."""
-    records = sorted((outcome.record for outcome in outcomes), key=lambda record: getattr(record, field))
-    return records[(len(records) - 1) // 2]
+def median_outcome(outcomes: Sequence[Outcome], field: str = "best_coded_bytes") -> Outcome:
+    """The one whose `field` is the median over the seeds, the lower one of two: sizes stay whole bytes."""
+    return sorted(outcomes, key=lambda each: getattr(each.record, field))[(len(outcomes) - 1) // 2]
 
 
 def middle(outcomes: Sequence[Outcome], field: str) -> float:
     """A record's field, the median seed's."""
-    return getattr(_median_record(outcomes, field), field)
+    return getattr(median_outcome(outcomes, field).record, field)
 
 
-def verdicts(comparisons: Sequence[Comparison | None], family: Sequence[bool] | None = None) -> pd.DataFrame:
+def zeros(record: Record) -> float:
+    """The part of a file's weights that are zero."""
+    return 1 - record.nonzero_weights / record.weights
+
+
+def verdicts(
+    pairs: Sequence[Pair | None], family: Sequence[bool] | None = None, *, margin: float = MARGIN
+) -> pd.DataFrame:
     """The columns of a comparison, one row each: change and 95 % interval in points, p values, verdict.
 
     Args:
-        comparisons: None where there is no test; its row is empty.
+        pairs: None where there is no test; its row is empty.
         family: which of them are judged together (Holm); the others are each judged alone and have no
             `p_holm`. All without.
+        margin: a fraction, see `statistics.compare`.
     """
-    together = [True] * len(comparisons) if family is None else list(family)
-    within = [each for each, inside in zip(comparisons, together, strict=True) if each and inside]
+    compared = [each and statistics.compare(*each, margin=margin) for each in pairs]
+    together = [True] * len(pairs) if family is None else list(family)
+    within = [each for each, inside in zip(compared, together, strict=True) if each and inside]
     judged = iter(statistics.judge(within))
     rows: list[dict[str, object]] = []
-    for each, inside in zip(comparisons, together, strict=True):
+    for each, inside in zip(compared, together, strict=True):
         if each is None:
             rows.append({"verdict": ""})
             continue
@@ -113,63 +87,82 @@ def verdicts(comparisons: Sequence[Comparison | None], family: Sequence[bool] | 
     return pd.DataFrame(rows, columns=[*columns, "detectable_pp", "verdict"])
 
 
-def _compared(form: Form, labels: np.ndarray, margin: float) -> Comparison | None:
-    if form.name == form.control_name:
-        return None
-    return statistics.compare(right(form.outcomes, labels), right(form.control, labels), margin=margin)
+def controls(outcomes: Outcomes, recipes: Mapping[str, Recipe]) -> dict[str, str]:
+    """What each .tflite form and control is compared with, itself where that is nothing else.
+
+    Left out is what has no outcomes, or lacks its control or the float net.
+    Args:
+        recipes: all that there are.
+    """
+    files = [name for name in outcomes if recipes[name].export.form != "h5"]
+    found = {name: control_of(recipes[name], recipes) or "" for name in files if BASELINE in outcomes}
+    return {name: control for name, control in found.items() if control in outcomes}
 
 
-def all_forms(forms: Sequence[Form], labels: np.ndarray, *, margin: float = MARGIN) -> pd.DataFrame:
+def all_forms(
+    outcomes: Outcomes, recipes: Mapping[str, Recipe], labels: np.ndarray, *, margin: float = MARGIN
+) -> pd.DataFrame:
     """One row a form: sizes, spread, change against the control, and what may be said of it.
 
     Sizes are the median seed's, in bytes. Intervals and p values take seeds and images as random, see
     `statistics`; the family of Holm's correction is the forms that are compared with another, and no control.
-    Args:
-        labels: of the test images, (n,), or what else was asked for.
-        margin: a fraction, see `statistics.compare`.
     """
-    rows = pd.DataFrame([_row(form, labels) for form in forms])
-    family = [not form.is_control for form in forms]
-    compared = verdicts([_compared(form, labels, margin) for form in forms], family)
-    return pd.concat([rows, compared], axis=1)
+    found = controls(outcomes, recipes)
+    rows = [
+        {
+            "recipe": name,
+            "role": "control" if recipes[name].is_control else "form",
+            **_measured(outcomes[name], outcomes[BASELINE], labels),
+            "compared_with": "" if control == name else control,
+        }
+        for name, control in found.items()
+    ]
+    family = [not recipes[name].is_control for name in found]
+    pairs = [pair(outcomes, name, control, labels) for name, control in found.items()]
+    return pd.concat([pd.DataFrame(rows), verdicts(pairs, family, margin=margin)], axis=1)
 
 
-def _row(form: Form, labels: np.ndarray) -> dict[str, object]:
-    accuracies = [outcome.record.accuracy for outcome in form.outcomes]
-    accuracy = statistics.estimate(right(form.outcomes, labels))
-    best, entropy = middle(form.outcomes, "best_coded_bytes"), middle(form.outcomes, "entropy_bytes")
+def pair(outcomes: Outcomes, name: str, control: str, labels: np.ndarray) -> Pair | None:
+    """What is compared, as `verdicts` takes it; a form that is its own control has no test."""
+    return None if name == control else (right(outcomes[name], labels), right(outcomes[control], labels))
+
+
+def _measured(
+    found: Sequence[Outcome], float_net: Sequence[Outcome], labels: np.ndarray
+) -> dict[str, object]:
+    accuracies = [outcome.record.accuracy for outcome in found]
+    accuracy = statistics.estimate(right(found, labels))
+    coded, entropy = median_outcome(found).record, middle(found, "entropy_bytes")
+    agreeing = [
+        how_right(theirs.predictions, ours.predictions) for ours, theirs in zip(found, float_net, strict=True)
+    ]
     return {
-        "recipe": form.name,
-        "role": "control" if form.is_control else "form",
-        "seeds": len(form.outcomes),
+        "seeds": len(found),
         "test_images": len(labels),
-        "file_bytes": middle(form.outcomes, "file_bytes"),
-        "converted_bytes": middle(form.outcomes, "converted_bytes"),
-        "zip_bytes": middle(form.outcomes, "zip_bytes"),
-        "best_coded_bytes": best,
-        "best_coder": _median_record(form.outcomes, "best_coded_bytes").best_coder,
+        "file_bytes": middle(found, "file_bytes"),
+        "converted_bytes": middle(found, "converted_bytes"),
+        "zip_bytes": middle(found, "zip_bytes"),
+        "best_coded_bytes": coded.best_coded_bytes,
+        "best_coder": coded.best_coder,
         "entropy_bytes": round(entropy),
-        "above_entropy": best / entropy,
-        "nonzero_weights": middle(form.outcomes, "nonzero_weights"),
-        "unique_values": middle(form.outcomes, "unique_values"),
-        "macs": middle(form.outcomes, "macs"),
-        "theoretical_speedup": middle(form.float_net, "dense_macs") / middle(form.outcomes, "macs"),
+        "above_entropy": coded.best_coded_bytes / entropy,
+        "nonzero_weights": middle(found, "nonzero_weights"),
+        "unique_values": middle(found, "unique_values"),
+        "macs": middle(found, "macs"),
+        "theoretical_speedup": middle(float_net, "dense_macs") / middle(found, "macs"),
         "accuracy_mean": accuracy.mean,
         "accuracy_sd": np.std(accuracies, ddof=1) if len(accuracies) > 1 else np.nan,
         "accuracy_ci_low": accuracy.low,
         "accuracy_ci_high": accuracy.high,
-        "agreement": np.mean(
-            [
-                how_right(theirs.predictions, ours.predictions)
-                for ours, theirs in zip(form.outcomes, form.float_net, strict=True)
-            ]
-        ),
-        "compared_with": "" if form.name == form.control_name else form.control_name,
+        "agreement": np.mean(agreeing),
     }
 
 
 def power_left(
-    forms: Sequence[Form], labels: np.ndarray, differences: Sequence[float] = (0.001, 0.002, 0.003, 0.005)
+    outcomes: Outcomes,
+    recipes: Mapping[str, Recipe],
+    labels: np.ndarray,
+    differences: Sequence[float] = (0.001, 0.002, 0.003, 0.005),
 ) -> pd.DataFrame:
     """With which chance true differences are found, before Holm's correction and after it.
 
@@ -178,28 +171,25 @@ def power_left(
     Args:
         differences: fractions.
     """
-    family = [form for form in forms if not form.is_control and form.name != form.control_name]
-    found = [
-        statistics.spread(right(form.outcomes, labels).astype(float) - right(form.control, labels))
-        for form in family
+    pairs = [
+        compared
+        for name, control in controls(outcomes, recipes).items()
+        if not recipes[name].is_control and (compared := pair(outcomes, name, control, labels))
     ]
-    parts = {part: float(np.median([getattr(each, part) for each in found])) for part in asdict(found[0])}
-    seeds, images, typical = len(family[0].outcomes), len(labels), Spread(**parts)
+    spreads = pd.DataFrame([asdict(statistics.spread(form.astype(float) - theirs)) for form, theirs in pairs])
+    (seeds, images), typical = pairs[0][0].shape, Spread(**spreads.median())
     rows = []
     for difference in differences:
         row: dict[str, object] = {"difference_pp": 100 * difference}
-        for suffix, tests in (("", 1), ("_holm", len(family))):
-            row[f"power{suffix}"] = statistics.power(
-                difference, seeds=seeds, images=images, spread=typical, tests=tests
-            )
-            row[f"seeds_needed{suffix}"] = statistics.seeds_needed(
-                difference, images=images, spread=typical, tests=tests
-            )
+        for suffix, tests in (("", 1), ("_holm", len(pairs))):
+            plan = {"images": images, "spread": typical, "tests": tests}
+            row[f"power{suffix}"] = statistics.power(difference, seeds=seeds, **plan)
+            row[f"seeds_needed{suffix}"] = statistics.seeds_needed(difference, **plan)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def records_table(outcomes: Mapping[str, Sequence[Outcome]]) -> pd.DataFrame:
+def records_table(outcomes: Outcomes) -> pd.DataFrame:
     """Every record, one row a recipe and seed; the cache's key is left out."""
     rows = [{**asdict(each.record), "recipe": name} for name, found in outcomes.items() for each in found]
     return pd.DataFrame(rows).drop(columns="key")
@@ -212,11 +202,10 @@ def model_comparison(outcomes: Mapping[str, Outcome], published: Mapping[str, fl
     .tflite. `accuracy_change_pp` is against the baseline in the same format;
     `against_longer_trained_pp` is against the float net trained for as long as the pruned ones.
     """
+    longer = outcomes["longer_trained.tflite"].record
     rows = []
-    for outcome in outcomes.values():
-        record = outcome.record
-        baseline = outcomes[f"{BASELINE}.h5" if record.file.endswith(".h5") else f"{BASELINE}.tflite"].record
-        longer = outcomes["longer_trained.tflite"].record
+    for record in (outcome.record for outcome in outcomes.values()):
+        baseline = outcomes[f"{BASELINE}.{record.file.rpartition('.')[2]}"].record
         rows.append(
             {
                 "model_file": record.file,
@@ -235,10 +224,6 @@ def model_comparison(outcomes: Mapping[str, Outcome], published: Mapping[str, fl
 
 def zipped_comparison(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     """What zip makes of Keras files; `zip_ratio` divides a file's bytes by its zipped bytes."""
-    fields = ("file_bytes", "zip_bytes")
-    rows = [
-        {"model_file": each.record.file, **{field: getattr(each.record, field) for field in fields}}
-        for each in outcomes
-    ]
-    table = pd.DataFrame(rows)
+    rows = [asdict(each.record) for each in outcomes]
+    table = pd.DataFrame(rows)[["file", "file_bytes", "zip_bytes"]].rename(columns={"file": "model_file"})
     return table.assign(zip_ratio=table.file_bytes / table.zip_bytes)

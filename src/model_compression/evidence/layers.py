@@ -12,8 +12,9 @@ from ..files import running
 from ..files.bit_allocation import Allocator
 from ..files.graph import read_model
 from ..files.sensitivity import changed, float_kernels, rounded, sensitivities
-from .statistics import MARGIN, compare, judge
-from .style import STYLE, WIDTH
+from .forms import verdicts
+from .plots import cells
+from .statistics import MARGIN
 from .tables import table_figure
 
 #: Validation images that every change is measured on.
@@ -52,26 +53,17 @@ def picture(table: pd.DataFrame) -> Figure:
     Args:
         table: what `sensitivity` gives.
     """
-    layers, changes = (list(dict.fromkeys(table[column])) for column in ("layer", "change"))
-    noise = table.pivot(index="layer", columns="change", values="snr_db").loc[layers, changes].to_numpy()
-    lost = table.pivot(index="layer", columns="change", values="accuracy_change_pp").loc[layers, changes]
-    weights = table.drop_duplicates("layer")["weights"]
-    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(WIDTH, 1.1 + 0.3 * len(layers)), layout="constrained")
-        axes = figure.subplots()
-        axes.imshow(noise, cmap="Oranges_r", vmin=-10, vmax=60, aspect="auto")
-        for (row, column), value in np.ndenumerate(noise):
-            points = lost.to_numpy()[row, column]
-            words = f"{value:.0f} dB" + ("" if np.isnan(points) else f", {points:+.1f} pp")
-            dark = "white" if value < 10 else "black"
-            axes.text(column, row, words, ha="center", va="center", fontsize=7.5, color=dark)
-        axes.set_xticks(range(len(changes)), changes)
-        names = [f"{layer}: {count:,}" for layer, count in zip(layers, weights, strict=True)]
-        axes.set_yticks(range(len(layers)), names)
-        axes.tick_params(length=0, labelsize=8)
-        worst = table.loc[table[table["change"] == "4 bits"]["snr_db"].idxmin(), "layer"]
-        axes.set_title(f"One kernel changed at a time, and its weights: 4 bits hurt {worst} most", fontsize=9)
-    return figure
+    said = table["snr_db"].map("{:.0f} dB".format)
+    said += table["accuracy_change_pp"].map(", {:+.1f} pp".format, na_action="ignore").fillna("")
+    named = table.assign(said=said, row=table["layer"] + table["weights"].map(": {:,}".format))
+    places = {"index": named["row"].unique(), "columns": named["change"].unique()}
+    noise, words = (
+        named.pivot(index="row", columns="change", values=values).reindex(**places)
+        for values in ("snr_db", "said")
+    )
+    colours = matplotlib.colormaps["Oranges_r"]((noise.to_numpy() + 10) / 70)
+    worst = table.loc[table[table["change"] == "4 bits"]["snr_db"].idxmin(), "layer"]
+    return cells(words, colours, f"One kernel changed at a time, and its weights: 4 bits hurt {worst} most")
 
 
 def bits_a_layer(content: bytes, data: Dataset, *, margin: float = MARGIN) -> pd.DataFrame:
@@ -88,7 +80,7 @@ def bits_a_layer(content: bytes, data: Dataset, *, margin: float = MARGIN) -> pd
     asked, seen = np.concatenate([shown, scale(data.x_test)]), len(shown)
     allocator = Allocator(content, shown)
     labels = np.concatenate([data.y_val[:IMAGES], data.y_test])
-    before, rows, comparisons = running.logits(content, asked), [], []
+    before, rows, pairs = running.logits(content, asked), [], []
     least, most = allocator.uniform(4), allocator.uniform(8)
     for mean in MEAN_BITS:
         budget = least.file_bytes + (most.file_bytes - least.file_bytes) * (mean - 4) // 4
@@ -103,12 +95,11 @@ def bits_a_layer(content: bytes, data: Dataset, *, margin: float = MARGIN) -> pd
             row[f"{name}snr_db"] = float(-10 * np.log10(noise)) if noise else np.inf
             row[f"{name}validation_accuracy"] = right[-1][:seen].mean()
             row[f"{name}accuracy"] = right[-1][seen:].mean()
-        comparisons.append(compare(*(each[None, seen:] for each in right), margin=margin))
+        pairs.append((right[0][None, seen:], right[1][None, seen:]))
         rows.append(row)
-    for row, each, judgement in zip(rows, comparisons, judge(comparisons), strict=True):
-        row |= {"change_pp": 100 * each.mean, "low_pp": 100 * each.low, "high_pp": 100 * each.high}
-        row["verdict"] = judgement.verdict
-    return pd.DataFrame(rows)
+    said = verdicts(pairs, margin=margin)[["change_pp", "change_ci_low_pp", "change_ci_high_pp", "verdict"]]
+    ends = {"change_ci_low_pp": "low_pp", "change_ci_high_pp": "high_pp"}
+    return pd.concat([pd.DataFrame(rows), said.rename(columns=ends)], axis=1)
 
 
 #: What is shown of the table of `bits_a_layer`.

@@ -1,21 +1,23 @@
-"""Names beside the points of a picture: off each other, off the points and off every line."""
+"""Names beside the points of a picture, where nothing else is drawn."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
-from matplotlib.path import Path
 from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
-#: Pixels of a hundred dots an inch: what is kept free around a mark, and between two places that are tried.
-CLEAR, STRIDE = 4.0, 5.0
-#: Places that are tried around a point: rings, and directions on each, the right one first.
-RINGS, DIRECTIONS = 34, 16
+#: Pixels that are kept free around a mark, and around a name.
+CLEAR, APART = 4, 2
+#: Pixels between two places that are tried.
+STRIDE = 2
+#: Pixels between a point and its name from which on a line joins the two.
+FAR = 16
+#: What is drawn darker than this of 255 is in the way; the grid behind is not.
+INK = 200
 
 
 def make_room(axes: Axes, bytes_: Sequence[float]) -> None:
@@ -41,70 +43,57 @@ def label_points(axes: Axes, xs: Sequence[float], ys: Sequence[float], names: Se
     A name for which there is no room is left out. Everything else is to be drawn before, the legend too, and
     the limits set.
     """
-    axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
+    taken = _drawn(axes)
     spots = np.column_stack([xs, ys])
     points = axes.transData.transform(spots)
-    taken = [Bbox.from_extents(*(point - CLEAR), *(point + CLEAR)) for point in points]
-    if legend := axes.get_legend():
-        taken.append(legend.get_window_extent())
-    lines, labels = list(_lines(axes)), list[Bbox]()
+    for x, y in points.astype(int):
+        taken[y - CLEAR : y + CLEAR + 1, x - CLEAR : x + CLEAR + 1] = True
+    named = np.zeros_like(taken)
     # the names in the densest crowd first
     crowd = [int(np.sum(np.abs(points - point).max(axis=1) < 60)) for point in points]
     for index in sorted(range(len(points)), key=lambda index: -crowd[index]):
         words: Any = {"fontsize": 6.5, "color": "#333333", "va": "bottom", "textcoords": "offset points"}
-        text = axes.annotate(
-            names[index], (float(spots[index, 0]), float(spots[index, 1])), xytext=(0, 0), **words
-        )
-        box = Text.get_window_extent(text)
-        places = _places(axes, points[index], np.array(box.size))
-        free = (place for place in places if not place.count_overlaps(taken) and not _crossed(place, lines))
-        # nor does its own line lie on a name
-        leaders = ((place, _leader(points[index], place)) for place in free)
-        found = next(
-            (each for each in leaders if not any(_crossed(one, each[1:], 0.5) for one in labels)), None
-        )
-        if found is None:
+        text = axes.annotate(names[index], tuple(spots[index]), xytext=(0, 0), **words)
+        size = np.ceil(Text.get_window_extent(text).size)
+        for corner in _free_corners(taken, points[index], size):
+            leader = np.linspace(points[index], np.clip(points[index], corner, corner + size), 200)
+            columns, rows = leader.astype(int).T
+            if not named[rows, columns].any():
+                break
+        else:
             text.remove()
             continue
-        place, leader = found
-        text.set_position(tuple((place.p0 - points[index]) * 72 / axes.figure.dpi))
-        taken.append(place)
-        labels.append(place)
-        if np.hypot(*np.diff(leader.vertices, axis=0)[0]) > CLEAR + 2 + 2 * STRIDE:
-            lines.append(leader)
-            ends = axes.transData.inverted().transform(leader.vertices)
+        text.set_position(tuple((corner - points[index]) * 72 / axes.figure.dpi))
+        (left, bottom), (right, top) = corner.astype(int), (corner + size).astype(int) + 1
+        named[bottom:top, left:right] = True
+        taken |= named
+        if np.hypot(*(leader[-1] - leader[0])) > FAR:
+            taken[rows, columns] = True
+            ends = axes.transData.inverted().transform(leader[[0, -1]])
             # as an artist of its own: it must not move the limits
             axes.add_artist(Line2D(*ends.T, color="#bbbbbb", linewidth=0.5, zorder=1))
 
 
-def _places(axes: Axes, point: np.ndarray, size: np.ndarray) -> Iterator[Bbox]:
-    """Boxes of a name's size around a point and inside the axes, the nearest first."""
-    order = sorted(range(DIRECTIONS), key=lambda way: min(way, DIRECTIONS - way))
-    angles = np.tile(2 * np.pi * np.array(order) / DIRECTIONS, RINGS)
-    ways = np.column_stack([np.cos(angles), np.sin(angles)])
-    reach = CLEAR + 2 + STRIDE * np.repeat(np.arange(RINGS), DIRECTIONS)
-    # the box lies beyond the ring, whichever of its sides looks at the point
-    corners = point + reach[:, None] * ways + (ways - 1) * size / 2
-    inside = (corners >= axes.bbox.p0).all(axis=1) & (corners + size <= axes.bbox.p1).all(axis=1)
-    return (Bbox.from_bounds(*corner, *size) for corner in corners[inside])
+def _drawn(axes: Axes) -> np.ndarray:
+    """The pixels that are in the way, (height, width) from the lower left: all outside the axes, too."""
+    canvas = FigureCanvasAgg(axes.get_figure(root=True))  # type: ignore[arg-type]
+    canvas.draw()
+    ink = np.asarray(canvas.buffer_rgba())[::-1, :, :3].min(axis=2) < INK
+    left, bottom, right, top = np.array(axes.bbox.extents, int)
+    taken = np.ones_like(ink)
+    taken[bottom + 1 : top, left + 1 : right] = ink[bottom + 1 : top, left + 1 : right]
+    return taken
 
 
-def _lines(axes: Axes) -> Iterator[Path]:
-    """Every line of the axes in pixels, those of error bars and grids of references too."""
-    for line in axes.lines:
-        if line.get_linestyle() != "None":
-            yield line.get_transform().transform_path(line.get_path())
-    for collection in axes.collections:
-        if isinstance(collection, matplotlib.collections.LineCollection):
-            yield from (collection.get_transform().transform_path(path) for path in collection.get_paths())
-
-
-def _leader(point: np.ndarray, place: Bbox) -> Path:
-    """The line from a point to the nearest spot of a box."""
-    return Path(np.stack([point, np.clip(point, place.p0, place.p1)]))
-
-
-def _crossed(place: Bbox, lines: Sequence[Path], clear: float = CLEAR / 2) -> bool:
-    """Whether a line comes nearer to a box than so many pixels."""
-    around = place.padded(clear)
-    return any(line.intersects_bbox(around, filled=False) for line in lines)
+def _free_corners(taken: np.ndarray, point: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Lower left corners of free boxes of a size, the nearest to a point first, right before left."""
+    width, height = (size + 2 * APART).astype(int)
+    sums = np.pad(taken.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    inside = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    rows, columns = np.nonzero(inside[::STRIDE, ::STRIDE] == 0)
+    corners = np.column_stack([columns, rows]) * float(STRIDE) + APART
+    gaps = np.hypot(*(np.clip(point, corners, corners + size) - point).T)
+    beside = corners + size / 2 - point
+    order = np.argsort(gaps + 0.12 * np.abs(beside[:, 1]) - 0.03 * beside[:, 0], kind="stable")
+    # a box a pixel further off is no other place
+    return corners[order[::10]]

@@ -7,17 +7,13 @@ the first weights of the form's own net under its mask (Frankle & Carbin 2018, a
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from ..study.outcomes import Outcome
-from . import statistics
-from .forms import middle, right, verdicts
+from .forms import Outcomes, middle, right, verdicts
 from .statistics import MARGIN
-
-Outcomes = Mapping[str, Sequence[Outcome]]
 
 #: Beginning of a rival's name -> what it is.
 RIVALS = {
@@ -25,6 +21,8 @@ RIVALS = {
     "scratch_longer": "its mask, new weights, twice the epochs",
     "lottery": "its mask, its first weights (lottery ticket)",
 }
+#: What each form meets beside them.
+NEAREST = "small dense net, nearest in zipped bytes"
 
 
 def pruned_or_small(
@@ -33,38 +31,26 @@ def pruned_or_small(
     """One row a form and rival: bytes of both, and form minus rival; see `forms.verdicts`.
 
     Args:
-        outcomes: by recipe name, one a seed. names: of the forms.
-        labels: of the test images, (n,).
+        outcomes, labels: see `forms`. names: of the forms.
     """
     small = [name for name in outcomes if re.fullmatch(r"small_dense_\d+", name)]
-    pairs = []
+    found = []
     for name in names:
-        size = middle(outcomes[name], "zip_bytes")
         if small:
+            size = middle(outcomes[name], "zip_bytes")
             apart = {each: abs(np.log(middle(outcomes[each], "zip_bytes") / size)) for each in small}
-            pairs.append(
-                (name, min(small, key=apart.__getitem__), "small dense net, nearest in zipped bytes")
-            )
+            found.append((name, min(small, key=apart.__getitem__), NEAREST))
         # the rivals are int8 files: where a form has one, that meets them
-        training = name if f"{name}_quantized" not in names else ""
-        rivals = {f"{kind}_{training.removesuffix('_quantized')}": words for kind, words in RIVALS.items()}
-        pairs += [(name, rival, words) for rival, words in rivals.items() if rival in outcomes]
-    rows = [
-        {
-            "recipe": name,
-            "against": words,
-            "rival": rival,
-            "zip_bytes": middle(outcomes[name], "zip_bytes"),
-            "rival_zip_bytes": middle(outcomes[rival], "zip_bytes"),
-            "dense_macs": middle(outcomes[name], "dense_macs"),
-            "rival_dense_macs": middle(outcomes[rival], "dense_macs"),
-            "accuracy_mean": float(right(outcomes[name], labels).mean()),
-            "rival_accuracy_mean": float(right(outcomes[rival], labels).mean()),
-        }
-        for name, rival, words in pairs
-    ]
-    compared = [
-        statistics.compare(right(outcomes[name], labels), right(outcomes[rival], labels), margin=margin)
-        for name, rival, _ in pairs
-    ]
-    return pd.concat([pd.DataFrame(rows), verdicts(compared)], axis=1)
+        training = name.removesuffix("_quantized") if f"{name}_quantized" not in names else ""
+        rivals = {f"{kind}_{training}": words for kind, words in RIVALS.items()}
+        found += [(name, rival, words) for rival, words in rivals.items() if rival in outcomes]
+    rows, pairs = [], []
+    for name, rival, words in found:
+        row: dict[str, object] = {"recipe": name, "against": words, "rival": rival}
+        for field in ("zip_bytes", "dense_macs"):
+            row[field], row[f"rival_{field}"] = (middle(outcomes[each], field) for each in (name, rival))
+        ours, theirs = (right(outcomes[each], labels) for each in (name, rival))
+        row |= {"accuracy_mean": float(ours.mean()), "rival_accuracy_mean": float(theirs.mean())}
+        rows.append(row)
+        pairs.append((ours, theirs))
+    return pd.concat([pd.DataFrame(rows), verdicts(pairs, margin=margin)], axis=1)

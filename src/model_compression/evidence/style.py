@@ -1,13 +1,13 @@
 """How every picture looks: as wide as a README, opaque white, one colour for one method throughout."""
 
-import functools
-from collections.abc import Callable
-from typing import Any, ParamSpec
+import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
-Arguments = ParamSpec("Arguments")
 
 #: Width of every picture in inches; at 100 dots an inch it fills the column of a README, and weighs little.
 WIDTH = 9.0
@@ -27,6 +27,8 @@ BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#8a8a8a"
 SKY, YELLOW, PINK, BLACK = "#56b4e9", "#e69f00", "#cc79a7", "#000000"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK)
 
+#: Where a legend stands that would hide what is drawn.
+BELOW: Any = {"fontsize": 7, "loc": "upper center", "bbox_to_anchor": (0.5, -0.12)}
 #: What a form's name holds -> its method and colour; the first that fits counts.
 METHODS = {
     "rate_distortion": ("rate-distortion", YELLOW),
@@ -41,15 +43,24 @@ METHODS = {
 }
 
 
-def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
-    """A function that draws a picture, in the style of all pictures."""
+@contextlib.contextmanager
+def page(
+    height: float, columns: int = 1, *, grid: bool = True, sharey: bool = True
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure as wide as a page, of panels side by side; laid out at the end.
 
-    @functools.wraps(draw)
-    def drawn(*arguments: Arguments.args, **named: Arguments.kwargs) -> Figure:
-        with matplotlib.rc_context(STYLE):
-            return draw(*arguments, **named)
+    Args:
+        height: in inches. grid: whether lines are drawn behind. sharey: have one y axis.
+    """
+    with matplotlib.rc_context({**STYLE, "axes.grid": grid}):
+        figure = Figure(figsize=(WIDTH, height))
+        yield figure, list(figure.subplots(1, columns, sharey=sharey, squeeze=False)[0])
+        figure.tight_layout()
 
-    return drawn
+
+def reach(rows: pd.DataFrame, middle: str, low: str, high: str) -> list[pd.Series]:
+    """How far intervals reach below and above the middle, as matplotlib wants it."""
+    return [rows[middle] - rows[low], rows[high] - rows[middle]]
 
 
 def method_of(form: str, *, is_control: bool = False) -> tuple[str, str]:

@@ -6,7 +6,6 @@ from io import BytesIO
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 import oxipng
 import pandas as pd
 from matplotlib.figure import Figure
@@ -16,89 +15,24 @@ from pandas.io.formats.style import Styler
 from ..store import writable_folder, write_atomically
 from .style import DPI, STYLE, WIDTH
 
-#: How a column is shown: heading, and format of a number.
-SHOWN: dict[str, tuple[str, str]] = {
-    "model_file": ("file", "{}"),
-    "recipe": ("form", "{}"),
-    "file_bytes": ("bytes", "{:,.0f}"),
-    "converted_bytes": ("as the con-\nverter writes", "{:,.0f}"),
-    "zip_bytes": ("zipped", "{:,.0f}"),
-    "best_coded_bytes": ("best\ncoded", "{:,.0f}"),
-    "entropy_bytes": ("entropy\nof weights", "{:,.0f}"),
-    "nonzero_weights": ("non-zero\nweights", "{:,.0f}"),
-    "unique_values": ("unique\nvalues", "{:,.0f}"),
-    "macs": ("multiply-adds\nan image", "{:,.0f}"),
-    "dense_macs": ("of all\nweights", "{:,.0f}"),
-    "compression_ratio": ("times\nsmaller", "{:.2f}"),
-    "zip_compression_ratio": ("zipped,\ntimes smaller", "{:.2f}"),
-    "zip_ratio": ("bytes /\nzipped", "{:.2f}"),
-    "accuracy": ("accuracy\n%", "{:.2%}"),
-    "control_accuracy": ("of the\ncontrol, %", "{:.2%}"),
-    "published_accuracy": ("original\nstudy, %", "{:.2%}"),
-    "accuracy_change_pp": ("change\npp", "{:+.2f}"),
-    "against_longer_trained_pp": ("against equal\ntraining, pp", "{:+.2f}"),
-    "change": ("change against control\npp, 95 % interval", "{}"),
-    "accuracy_spread": ("accuracy %\n95 % interval", "{}"),
-    "calibration_error": ("calibration\nerror, %", "{:.2%}"),
-    "calibration_error_sd": ("its sd over\nseeds, %", "{:.2%}"),
-    "nll": ("log-likelihood,\nnegative, nats", "{:.4f}"),
-    "nll_change": ("its change\nnats", "{:+.4f}"),
-    "nll_change_ci_low": ("95 % interval\nfrom", "{:+.4f}"),
-    "nll_change_ci_high": ("95 % interval\nto", "{:+.4f}"),
-    "agreement": ("same label\nas float", "{:.2%}"),
-    "p_holm": ("p (Holm)", "{:.2g}"),
-    "p_value": ("p", "{:.2g}"),
-    "p_equivalent": ("p of equi-\nvalence", "{:.2g}"),
-    "detectable_pp": ("detect-\nable, pp", "{:.2f}"),
-    "difference_pp": ("true differ-\nence, pp", "{:.1f}"),
-    "power": ("chance to\nfind it", "{:.2%}"),
-    "power_holm": ("after\nHolm", "{:.2%}"),
-    "seeds_needed": ("seeds for\n80 %", "{:.0f}"),
-    "seeds_needed_holm": ("after Holm,\nseeds for 80 %", "{:.0f}"),
-    "verdict": ("verdict", "{}"),
-    "claim": ("claim", "{}"),
-    "measured": ("measured on", "{}"),
-    "estimate_and_interval": ("estimate, 95 % interval", "{}"),
-    "answer": ("answer", "{}"),
-    "snr_db": ("signal to\nnoise, dB", "{:.1f}"),
-    "one_width_snr_db": ("one width,\ndB", "{:.1f}"),
-    "one_width_accuracy": ("one width,\naccuracy", "{:.2%}"),
-    "change_pp": ("change\npp", "{:+.2f}"),
-    "bits": ("bits of each layer", "{}"),
-    "zeros": ("zeros", "{:.2%}"),
-    "sparsity": ("sparsity", "{:.2%}"),
-    "input": ("input", "{}"),
-    "layer": ("layer", "{}"),
-    "shape": ("shape of kernel", "{}"),
-    "compared_with": ("compared with", "{}"),
-    "latency_us_median": ("us an\nimage", "{:.1f}"),
-    "latency_us_p90": ("90th\npercentile", "{:.1f}"),
-    "plain_us_median": ("us without\ndelegate", "{:.1f}"),
-    "images_per_s": ("images a\nsecond", "{:,.0f}"),
-    "runs_on_litert": ("runs on\nLiteRT", "{}"),
-    "runs_on_tflm": ("runs on\nTFLM", "{}"),
-    "tflm_agreement": ("labels as\nLiteRT's", "{:.2%}"),
-    "arena_bytes": ("arena,\nbytes", "{:,.0f}"),
-    "flash_bytes": ("flash,\nbytes", "{:,.0f}"),
-}
+#: How a column is shown: heading, its lines divided by bars, and format of a number.
+COLUMNS = pd.read_csv(Path(__file__).with_name("columns.csv"), index_col="column")
+
+
+def interval(mean: float, low: float, high: float, form: str = ".2f") -> str:
+    """A figure with its interval in words; a dash where there is none, alone where it has no interval."""
+    if pd.isna(mean):
+        return "–"
+    return f"{mean:{form}}" + ("" if pd.isna(low) else f"  [{low:{form}}, {high:{form}}]")
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
     """A table with verdicts as a reader wants it: an accuracy or a change and its interval in one column."""
-    view = frame.copy()
+    changes = frame[["change_pp", "change_ci_low_pp", "change_ci_high_pp"]]
+    view = frame.assign(change=[interval(*row, form="+.2f") for row in changes.to_numpy()])
     if "accuracy_ci_low" in view:
-        view["accuracy_spread"] = [
-            f"{100 * mean:.2f}  [{100 * low:.2f}, {100 * high:.2f}]"
-            for mean, low, high in zip(
-                frame.accuracy_mean, frame.accuracy_ci_low, frame.accuracy_ci_high, strict=True
-            )
-        ]
-    view["change"] = [
-        "–"
-        if np.isnan(row.change_pp)
-        else f"{row.change_pp:+.2f}  [{row.change_ci_low_pp:+.2f}, {row.change_ci_high_pp:+.2f}]"
-        for row in frame.itertuples()
-    ]
+        accuracies = 100 * frame[["accuracy_mean", "accuracy_ci_low", "accuracy_ci_high"]]
+        view["accuracy_spread"] = [interval(*row) for row in accuracies.to_numpy()]
     return view[[column for column in VIEW if column in view]]
 
 
@@ -117,12 +51,13 @@ LEFT = (
 SHADES = {"worse": "#f6d5c3", "better": "#cfeade", "equivalent": "#dcebf5", "undecided": "#f1f1f1"}
 
 
-def _looks(frame: pd.DataFrame) -> dict[str, tuple[str, str]]:
-    """Heading and format of each column; those without an entry are headed by their name."""
-    return {
-        column: SHOWN.get(column, (column.replace("_", " "), "{:,}" if series.dtype.kind == "i" else "{}"))
-        for column, series in frame.items()
-    }
+def _looks(frame: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Headings and formats of the columns; those without an entry are headed by their name."""
+    looks = COLUMNS.reindex(list(frame))
+    names = [str(column).replace("_", " ") for column in frame]
+    plain = ["{:,}" if series.dtype.kind == "i" else "{}" for _, series in frame.items()]
+    headings = looks["heading"].fillna(pd.Series(names, looks.index)).str.replace("|", "\n")
+    return list(headings), list(looks["format"].fillna(pd.Series(plain, looks.index)))
 
 
 def _text(value: object, form: str) -> str:
@@ -131,8 +66,7 @@ def _text(value: object, form: str) -> str:
 
 def table_figure(frame: pd.DataFrame, title: str, *, note: str = "") -> Figure:
     """A table as a picture, columns as wide as their text."""
-    looks = _looks(frame).values()
-    headings, formats = [heading for heading, _ in looks], [form for _, form in looks]
+    headings, formats = _looks(frame)
     cells = [
         [_text(value, form) for value, form in zip(row, formats, strict=True)]
         for row in frame.itertuples(index=False)
@@ -174,41 +108,27 @@ def table_figure(frame: pd.DataFrame, title: str, *, note: str = "") -> Figure:
     return figure
 
 
-def html_table(
-    frame: pd.DataFrame,
-    title: str,
-    *,
-    least: Collection[str] = (),
-    most: Collection[str] = (),
-    bars: Collection[str] = (),
-) -> Styler:
+def html_table(frame: pd.DataFrame, title: str, *, least: Collection[str] = ()) -> Styler:
     """The same table as HTML, which a notebook shows as it is; verdicts are shaded.
 
     Args:
-        least, most: columns whose smallest, or largest, value is set bold.
-        bars: columns of numbers with a bar behind each, as long as the number is large.
+        least: columns whose smallest value is set bold.
     """
-    looks = _looks(frame)
+    headings, formats = _looks(frame)
     # ids are drawn at random otherwise, and a notebook would never be saved the same twice
     style = Styler(frame, uuid=title.replace(" ", "-"), cell_ids=False, caption=title).hide(axis="index")
-    style = style.format({column: form for column, (_, form) in looks.items()}, na_rep="–")
-    style = style.relabel_index([_line(heading) for heading, _ in looks.values()], axis="columns")
+    style = style.format(dict(zip(frame, formats, strict=True)), na_rep="–")
+    # a word that was divided between two lines is whole again
+    lines = [re.sub(r"(?<=[a-z])-\n(?=[a-z])", "", heading).replace("\n", " ") for heading in headings]
+    style = style.relabel_index(lines, axis="columns")
     words = [column for place, column in enumerate(frame) if place == 0 or column in LEFT]
     style = style.set_properties(subset=words, **{"text-align": "left"})
-    if bars:
-        style = style.bar(subset=list(bars), color=SHADES["equivalent"], vmin=0)
     style = style.highlight_min(subset=list(least), props="font-weight: bold")
-    style = style.highlight_max(subset=list(most), props="font-weight: bold")
     if "verdict" in frame:
         # black on the shade, whatever a dark page writes in
         shades = {said: f"background-color: {shade}; color: black" for said, shade in SHADES.items()}
         style = style.map(lambda said: shades.get(said, ""), subset=["verdict"])
     return style
-
-
-def _line(heading: str) -> str:
-    """A heading of several lines in one; a word that was divided is whole again."""
-    return re.sub(r"(?<=[a-z])-\n(?=[a-z])", "", heading).replace("\n", " ")
 
 
 def png(figure: Figure) -> bytes:

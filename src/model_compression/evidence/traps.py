@@ -1,11 +1,11 @@
 """Things that go wrong with every toolkit, made to happen on this net, each with its remedy.
 
 Each table's column `seen` says with how many of the seeds the trap was seen, or what the test over all of
-them says; `happens` tells whether a table is worth showing.
+them says. None is the table of a trap of which outcomes are not there: a net may rule forms out.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,24 +14,15 @@ from ..data.answers import Task
 from ..data.labels import right as how_right
 from ..files import running
 from ..files.graph import Tensor, read_graph
-from ..study.outcomes import Outcome, Record
-from . import statistics
-from .forms import BASELINE, middle, right, verdicts
-
-Outcomes = Mapping[str, Sequence[Outcome]]
+from ..study.outcomes import Record
+from .forms import BASELINE, Outcomes, middle, right, verdicts, zeros
 
 #: What loses the zeros, what keeps them, and what had them.
 ZEROS = ("pruned_then_plain_qat", "pruned_quantization_aware", "pruned_quantized")
 
 
-def happens(table: pd.DataFrame) -> bool:
-    """Whether the trap was seen with every seed or, where accuracies are compared, is shown by the test."""
-    said = str(table.seen.iloc[0])
-    return said in ("worse", "better") or (" of " in said and len(set(said.split(" of "))) == 1)
-
-
 def _needs(*names: str) -> Callable[[Callable[..., pd.DataFrame]], Callable[..., pd.DataFrame | None]]:
-    """A table that is None where outcomes of these names are not there: a net may rule forms out."""
+    """A table that is None where outcomes of these names are not there."""
 
     def decorate(make: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame | None]:
         @functools.wraps(make)
@@ -49,10 +40,6 @@ def _seen(seeds: Iterable[bool], rows: int) -> list[str]:
     return [f"{sum(found)} of {len(found)}", *[""] * (rows - 1)]
 
 
-def _zeros(record: Record) -> float:
-    return 1 - record.nonzero_weights / record.weights
-
-
 def _sizes(
     outcomes: Outcomes, names: Sequence[str], seen: Callable[[Record, Record], bool], *fields: str
 ) -> pd.DataFrame:
@@ -65,7 +52,7 @@ def _sizes(
     rows = [
         {
             "model_file": found[0].file,
-            "zeros": float(np.median([_zeros(record) for record in found])),
+            "zeros": float(np.median([zeros(record) for record in found])),
             **{field: middle(outcomes[name], field) for field in fields},
         }
         for name, found in records.items()
@@ -86,22 +73,18 @@ def pruned_but_not_smaller(outcomes: Outcomes) -> pd.DataFrame:
 @_needs(*ZEROS)
 def zeros_lost_by_plain_qat(outcomes: Outcomes) -> pd.DataFrame:
     """Plain quantization-aware training moves zeros; PQAT's scheme holds them."""
-    return _sizes(outcomes, ZEROS, lambda plain, kept: _zeros(plain) < _zeros(kept), "zip_bytes")
+    return _sizes(outcomes, ZEROS, lambda plain, kept: zeros(plain) < zeros(kept), "zip_bytes")
 
 
-def _kernel(content: bytes) -> Tensor:
-    """The largest kernel of a file."""
-    return max(
-        (tensor for tensor, _ in read_graph(content).kernels()),
-        key=lambda tensor: np.prod(tensor.shape),
-    )
+def _largest_kernel(content: bytes) -> Tensor:
+    return max((kernel for kernel, _ in read_graph(content).kernels()), key=lambda each: np.prod(each.shape))
 
 
 @_needs("clustered_16_per_channel", "clustered_16")
 def clusters_split(outcomes: Outcomes) -> pd.DataFrame:
     """A scale for each output turns shared values into more."""
     names = ("clustered_16_per_channel", "clustered_16")
-    kernels = [[_kernel(each.content) for each in outcomes[name]] for name in names]
+    kernels = [[_largest_kernel(each.content) for each in outcomes[name]] for name in names]
     values = [[len(np.unique(np.asarray(kernel.values))) for kernel in each] for each in kernels]
     return pd.DataFrame(
         {
@@ -136,7 +119,7 @@ def input_cast(
             raw = running.invoke(outcome.content, inputs).astype(np.float32)
             given = (raw - io.output_zero_point) * np.float32(io.output_scale)
             answers[way, seed] = how_right(labels, running.labels(outcome.content, given, task=task))
-    said = verdicts([*(statistics.compare(each, answers[-1]) for each in answers[:-1]), None])
+    said = verdicts([*((each, answers[-1]) for each in answers[:-1]), None])
     return pd.DataFrame(
         {
             "input": ways,
@@ -160,6 +143,6 @@ def training_credited_to_pruning(outcomes: Outcomes, labels: np.ndarray) -> pd.D
             "accuracy": means / 100,
             "accuracy_change_pp": means - means[2],
             "against_longer_trained_pp": means - means[0],
-            "seen": verdicts([statistics.compare(found[0], found[2]), None, None]).verdict,
+            "seen": verdicts([(found[0], found[2]), None, None]).verdict,
         }
     )

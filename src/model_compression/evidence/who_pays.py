@@ -5,8 +5,6 @@ arXiv:1911.05248). Every table takes the outcomes of several forms by name, one 
 control that the others are compared with.
 """
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import pandas as pd
 from scipy import special
@@ -14,12 +12,9 @@ from scipy import special
 from ..data.corruptions import CORRUPTIONS, corrupt, why_not
 from ..data.datasets import scale
 from ..files import running
-from ..study.outcomes import Outcome
 from . import statistics
-from .forms import right, stacked, verdicts
+from .forms import Outcomes, right, stacked, verdicts
 from .statistics import MARGIN
-
-Outcomes = Mapping[str, Sequence[Outcome]]
 
 #: Bins of the calibration error, equally wide.
 BINS = 15
@@ -33,19 +28,15 @@ def by_class(outcomes: Outcomes, labels: np.ndarray, *, margin: float = MARGIN) 
         labels: of the test images, (n,).
     """
     control, form = (right(found, labels) for found in list(outcomes.values())[:2])
-    rows, compared = [], []
-    for label in np.unique(labels):
-        ours, theirs = form[:, labels == label], control[:, labels == label]
-        rows.append(
-            {
-                "class": int(label),
-                "images": ours.shape[1],
-                "accuracy": float(ours.mean()),
-                "control_accuracy": float(theirs.mean()),
-            }
-        )
-        compared.append(statistics.compare(ours, theirs, margin=margin))
-    return pd.concat([pd.DataFrame(rows), verdicts(compared)], axis=1)
+    classes, images = np.unique(labels, return_counts=True)
+    pairs = [(form[:, labels == each], control[:, labels == each]) for each in classes]
+    rows = {
+        "class": classes.astype(int),
+        "images": images,
+        "accuracy": [ours.mean() for ours, _ in pairs],
+        "control_accuracy": [theirs.mean() for _, theirs in pairs],
+    }
+    return pd.concat([pd.DataFrame(rows), verdicts(pairs, margin=margin)], axis=1)
 
 
 def lost(outcomes: Outcomes, labels: np.ndarray) -> pd.DataFrame:
@@ -102,19 +93,16 @@ def surprise(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return -logs[np.arange(len(labels)), labels]
 
 
-def _logits_of(outcome: Outcome) -> np.ndarray:
-    probabilities = running.last_operator(outcome.content) in ("SOFTMAX", "LOGISTIC")
-    return logits(outcome.scores, probabilities=probabilities)
-
-
 def calibration(outcomes: Outcomes, labels: np.ndarray) -> pd.DataFrame:
     """One row a form: calibration error, and negative log-likelihood with its change against the control.
 
     Means over the seeds; the interval of the change is that over seeds and images.
     """
-    rows, control = [], None
+    rows: list[dict[str, object]] = []
+    control: np.ndarray | None = None
     for name, found in outcomes.items():
-        scores = [_logits_of(one) for one in found]
+        endings = [running.last_operator(one.content) in ("SOFTMAX", "LOGISTIC") for one in found]
+        scores = [logits(one.scores, probabilities=end) for one, end in zip(found, endings, strict=True)]
         each = np.stack([surprise(one, labels) for one in scores])
         errors = [calibration_error(one, labels) for one in scores]
         control = each if control is None else control
@@ -122,9 +110,9 @@ def calibration(outcomes: Outcomes, labels: np.ndarray) -> pd.DataFrame:
         rows.append(
             {
                 "recipe": name,
-                "calibration_error": float(np.mean(errors)),
-                "calibration_error_sd": float(np.std(errors, ddof=1)) if len(errors) > 1 else np.nan,
-                "nll": float(each.mean()),
+                "calibration_error": np.mean(errors),
+                "calibration_error_sd": np.std(errors, ddof=1) if len(errors) > 1 else np.nan,
+                "nll": each.mean(),
                 "nll_change": change.mean,
                 "nll_change_ci_low": change.low,
                 "nll_change_ci_high": change.high,
@@ -155,10 +143,11 @@ def corrupted(
             for form, found in outcomes.items()
         }
         control, *others = asked.values()
-        compared = [None, *(statistics.compare(each, control, margin=margin) for each in others)]
-        rows = [
-            {"corruption": name, "recipe": form, "accuracy": float(each.mean())}
-            for form, each in asked.items()
-        ]
-        tables.append(pd.concat([pd.DataFrame(rows), verdicts(compared)], axis=1))
+        rows = {
+            "corruption": name,
+            "recipe": list(asked),
+            "accuracy": [each.mean() for each in asked.values()],
+        }
+        said = verdicts([None, *((each, control) for each in others)], margin=margin)
+        tables.append(pd.concat([pd.DataFrame(rows), said], axis=1))
     return pd.concat(tables, ignore_index=True)

@@ -1,19 +1,27 @@
-"""The frontier's plans as data: how a net is trained at a price for its coded bytes.
+"""The frontier's plans, `plans.csv`: how a net is trained at a price for its coded bytes.
 
 Plans are compared, kept and dropped by validation error alone; `results/frontier-records.csv` holds every
 one that was ever computed, see `records`.
 """
 
-from dataclasses import dataclass, replace
+import csv
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
 
 from ..files.conversion import ExportConfig
 from ..nets.distillation import DistillConfig
 from ..nets.training import TrainConfig
 from ..study.recipes import Recipe, Step, Teacher
+from ..techniques.base import Technique
 from ..techniques.clustering import ClusterConfig
 from ..techniques.pruning import PruneConfig
 from ..techniques.rate_distortion import RateConfig
 from ..techniques.shrinkage import ShrinkConfig
+
+#: The idea of the trials that all others are measured against.
+REFERENCE = "as the plans that stand"
 
 
 def _train(epochs: int, learning_rate: float, augment: float = 1.0) -> TrainConfig:
@@ -69,15 +77,14 @@ class Plan:
         """What carries it out."""
         shrink = None if self.l1 is None else ShrinkConfig(l1=self.l1)
         rate = RateConfig(price=self.price, levels=self.levels, first_nonzero=self.first_nonzero)
-        variant = f"-{self.variant}" if self.variant else ""
         return Recipe(
-            name=f"{self.net}-price-{self.price:g}{variant}",
+            name=f"{self.net}-price-{self.price:g}" + (f"-{self.variant}" if self.variant else ""),
             net=self.net,
             steps=(self._step(self.first, shrink), self._step(self.tuned, rate)),
             export=ExportConfig(form="packed_int4", orders=self.orders),
         )
 
-    def _step(self, epochs: int, technique: ShrinkConfig | RateConfig | None) -> Step:
+    def _step(self, epochs: int, technique: Technique | None) -> Step:
         train, teacher = _train(epochs, self.learning_rate, self.augment), None
         if self.temperature is not None:
             distill = replace(self.teachers.distill, temperature=self.temperature)
@@ -87,98 +94,43 @@ class Plan:
     @property
     def control(self) -> Recipe:
         """The dense net trained and taught alike: what compression costs shows beside it."""
-        return Recipe(
-            name=f"{self.net}-dense",
-            net=self.net,
-            steps=self.recipe.control_steps(),
-            export=ExportConfig(form="float32"),
-            is_control=True,
-        )
+        steps, export = self.recipe.control_steps(), ExportConfig(form="float32")
+        return Recipe(name=f"{self.net}-dense", net=self.net, steps=steps, export=export, is_control=True)
 
 
-_BASELINE = Plan(
-    net="baseline",
-    price=0.02,
-    first=8,
-    tuned=30,
-    temperature=1,
-    learning_rate=5e-3,
-    augment=0.5,
-    since="3763c24",
-)
-_LENET = Plan(
-    net="lenet_5",
-    price=0.012,
-    first=4,
-    tuned=10,
-    l1=4e-6,
-    first_nonzero=40,
-    learning_rate=2e-3,
-    augment=0.5,
-    orders=0,
-    since="fdef774",
-)
+def _read() -> list[Plan]:
+    """The plans of `plans.csv`, a row each; an empty cell is the default."""
+    kinds = {field.name: field.type for field in fields(Plan)}
+
+    def value(name: str, cell: str) -> Any:
+        if name == "teachers":
+            return {"large": LARGE, "short": SHORT}[cell]
+        # whole numbers stay whole: an identity tells 1 from 1.0
+        return cell if kinds[name] is str else json.loads(cell)
+
+    with Path(__file__).with_name("plans.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [Plan(**{name: value(name, cell) for name, cell in row.items() if cell}) for row in rows]
+
 
 #: Those that stand, in the order in which they are computed.
-PLANS: tuple[Plan, ...] = (
-    Plan(net="small_20p_40p_64p", price=0.015, temperature=3, since="9153060"),
-    Plan(net="small_16p_32p_48p", price=0.04, temperature=3, since="3763c24"),
-    Plan(net="small_16p_24p_32p", price=0.16, tuned=28, temperature=3, since="3763c24"),
-    Plan(net="small_12p_16p_16p", price=0.3, first=8, temperature=2, since="9153060"),
-    _BASELINE,
-    replace(_BASELINE, price=0.06),
-    replace(_LENET, net="lenet_300_100", price=0.02, first=8, tuned=20, since="04132a4"),
-    _LENET,
-    replace(_LENET, price=0.03, since="04132a4"),
-)
-
-
-#: The idea of the trials that all others are measured against.
-REFERENCE = "as the plans that stand"
-_SHORT = Plan(
-    net="small_12p_16p_16p",
-    price=0.3,
-    first=2,
-    tuned=12,
-    temperature=2,
-    teachers=SHORT,
-    orders=0,
-    idea=REFERENCE,
-)
-_AGAIN = replace(_SHORT, idea="one kernel applied again")
-_LEVELS = replace(_SHORT, idea="other levels")
-
+PLANS = tuple(plan for plan in _read() if not plan.idea)
 #: What was tried for fewer bytes, all trained alike, for less time than a plan that stands; see
 #: `records.at_equal_error`.
-TRIALS: tuple[Plan, ...] = (
-    _SHORT,
-    replace(_SHORT, price=0.6),
-    replace(_AGAIN, net="small_12p_16p_16x3p"),
-    replace(_AGAIN, net="small_16p_16x1p2p"),
-    replace(_AGAIN, net="small_16p_16x1p2p", price=0.5),
-    replace(_AGAIN, net="small_24p_24x1p2p", price=0.5),
-    replace(_SHORT, net="small_12p_16p_24_g", idea="a mean for the dense layer"),
-    replace(_SHORT, net="small_12s_16p_16p", idea="a stem with strides"),
-    replace(_LEVELS, levels=1, variant="levels-1"),
-    replace(_LEVELS, levels=7, variant="levels-7"),
-    replace(_SHORT, price=0.5, tuned=24, idea="twice the training", variant="long"),
-)
+TRIALS = tuple(plan for plan in _read() if plan.idea)
 
 
 def classic() -> Recipe:
     """What the usual tools give on the baseline: prune, cluster, int8."""
 
-    def train(epochs: int) -> TrainConfig:
-        return TrainConfig(epochs=epochs, learning_rate=5e-3)
+    def step(epochs: int, technique: Technique | None = None) -> Step:
+        return Step(train=TrainConfig(epochs=epochs, learning_rate=5e-3), technique=technique)
 
+    prune = PruneConfig(final_sparsity=0.85, conv_sparsity=0.3)
     return Recipe(
         name="baseline-pruned-clustered-int8",
         net="baseline",
-        steps=(
-            Step(train=train(8)),
-            Step(train=train(6), technique=PruneConfig(final_sparsity=0.85, conv_sparsity=0.3)),
-            Step(train=train(3), technique=ClusterConfig(clusters=8, preserve_sparsity=True)),
-        ),
+        steps=(step(8), step(6, prune), step(3, ClusterConfig(clusters=8, preserve_sparsity=True))),
         export=ExportConfig(form="int8"),
     )
 

@@ -1,4 +1,4 @@
-"""The study's pictures, drawn from its CSV files alone."""
+"""The studies' pictures, drawn from their CSV files alone."""
 
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..evidence import layers
-from ..evidence.plots import label_points, plain_ticks
-from ..evidence.style import BLUE, GREEN, GREY, ORANGE, PALETTE
-from ..evidence.tables import save_figure, table_figure
+from ..evidence.placing import label_points, plain_ticks
+from ..evidence.style import BELOW, BLUE, GREEN, GREY, ORANGE, PALETTE, page, reach
+from ..evidence.tables import interval, save_figure, table_figure
+from . import sweep, transfer
 from .records import at_equal_error
-from .sweep_plots import budget, page, pairs, reach, rotated, sparsity_sweep
 
 #: How a figure was counted -> marker and words.
 COUNTED = {
@@ -32,7 +32,7 @@ NET_COLOURS = {"baseline": BLUE, "lenet_300_100": ORANGE, "lenet_5": GREEN, "sma
 
 def net_colour(net: str) -> str:
     """The colour of a net's family; grey for nets of others."""
-    return NET_COLOURS.get(net, NET_COLOURS["small"] if net.startswith("small_") else GREY)
+    return NET_COLOURS.get("small" if net.startswith("small_") else net, GREY)
 
 
 def frontier(table: pd.DataFrame) -> Figure:
@@ -42,43 +42,36 @@ def frontier(table: pd.DataFrame) -> Figure:
         table: with the columns of `tables.COLUMNS`.
     """
     ours = table[table["counted_as"] == "measured"]
+    seeds = " or ".join(str(int(count)) for count in sorted(set(ours["seeds"].dropna()))) or "no"
     with page(7.0) as (figure, (axes,)):
         for counted, (marker, words) in COUNTED.items():
-            for _, row in table[table["counted_as"] == counted].iterrows():
-                colour = net_colour(row["net"])
+            rows = table[table["counted_as"] == counted]
+            for row in rows.itertuples():
+                colour = net_colour(row.net)
                 inside = colour if counted in ("measured", "control") else "none"
                 look: Any = {"color": colour, "markerfacecolor": inside, "markersize": 6, "zorder": 3}
-                axes.plot(row["bytes"], row["error_pct"], marker, **look)
-            if (table["counted_as"] == counted).any():
+                axes.plot(row.bytes, row.error_pct, marker, **look)
+            if len(rows):
                 axes.plot([], [], marker, color="#444444", markerfacecolor="none", label=words)
-        for _, row in ours.iterrows():
-            axes.plot(row["flash_bytes"], row["error_pct"], ".", color=net_colour(row["net"]), markersize=4)
-        if ours["flash_bytes"].notna().any():
-            axes.plot(
-                [], [], ".", color="#444444", markersize=4, label="ours: the same file in flash, uncoded"
-            )
         if len(ours):
+            words = "ours: the same file in flash, uncoded"
+            colours = [net_colour(net) for net in ours["net"]]
+            axes.scatter(ours["flash_bytes"], ours["error_pct"], s=4, c=colours, label=words)
             _front(axes, ours)
-        for family, colour in NET_COLOURS.items():
+        for family, colour in [*NET_COLOURS.items(), ("other nets", GREY)]:
             axes.scatter([], [], marker="s", color=colour, label=family.replace("small", "small nets"))
-        axes.scatter([], [], marker="s", color=GREY, label="other nets")
-        seeds = " or ".join(str(int(count)) for count in sorted(set(ours["seeds"].dropna())))
-        axes.set(
-            xscale="log",
-            yscale="log",
-            xlabel="bytes",
-            ylabel="test error on MNIST, %",
-            title=f"Bytes against error: median bytes, mean error of {seeds or 'no'} seeds, bars of the 95 % "
-            "interval over seeds and images",
-        )
+        title = f"Bytes against error: median bytes, mean error of {seeds} seeds, bars of the 95 % interval "
+        title += "over seeds and images"
+        axes.set(xscale="log", yscale="log", xlabel="bytes", ylabel="test error on MNIST, %", title=title)
         plain_ticks(axes)
-        named = table[table["counted_as"] != "control"]
-        names = [_short(net, method) for net, method in zip(named["net"], named["method"], strict=True)]
         low, high = axes.get_xlim()
         axes.set_xlim(low, 1.7 * high)  # room for the names on the right
-        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=3)
+        axes.legend(**BELOW, ncols=3)
         figure.tight_layout()
-        label_points(axes, named["bytes"], named["error_pct"], names)
+        named = table[table["counted_as"] != "control"]
+        small = named["net"].str.startswith("small_")
+        names = named["method"].where(~small, named["net"] + ", " + named["method"])
+        label_points(axes, named["bytes"], named["error_pct"], list(names))
     return figure
 
 
@@ -92,8 +85,18 @@ def _front(axes: Axes, ours: pd.DataFrame) -> None:
     axes.step(front["bytes"], front["error_pct"], label="our Pareto front", **line)
 
 
-def _short(net: str, method: str) -> str:
-    return method if net in NET_COLOURS or not net.startswith("small_") else f"{net}, {method}"
+#: What is shown of the table of published figures.
+LITERATURE = [
+    "net", "method", "error_interval", "bytes", "ratio", "counted_as", "trained", "same_net", "any_net",
+    "like_any_net",
+]  # fmt: skip
+NOTE = (
+    "file, measured: bytes of a decodable file. payload: coded weights, the graph known. flash: weights "
+    "where a device\nruns them. estimate: values, codebook and indices added up. parameters: dense bytes "
+    "/ stated ratio of parameters.\nprogram: compressed, with its weights. Ours are whole .tflite files: "
+    "median bytes, mean error with its 95 % interval\nover seeds and images. A point is passed where all "
+    "of the interval of a file of ours of no more bytes lies below it."
+)
 
 
 def literature(table: pd.DataFrame) -> Figure:
@@ -103,37 +106,18 @@ def literature(table: pd.DataFrame) -> Figure:
         table: what `tables.literature` gives.
     """
     ours = table["ours"].astype(bool)
-    taught = (table["teachers"].astype(object).fillna("") != "").map({True: "taught", False: "labels"})
-    view = pd.DataFrame(
-        {
-            "net": table["net"],
-            "method": table["method"].where(~ours, "ours: " + table["method"]),
-            "error %": _text(table["error_pct"], "{:.2f}", "–")
-            + _text(table["error_low_pct"], " [{:.2f}, ")
-            + _text(table["error_high_pct"], "{:.2f}]"),
-            "bytes": _text(table["bytes"], "{:,.0f}"),
-            "times smaller": _text(table["ratio"], "{:.0f}", "–"),
-            "counted as": table["counted_as"],
-            # the sources of the others are not asked
-            "augmented, taught": (_text(table["augmentation"], "{:g}, ") + taught).where(ours, ""),
-            "on its net": _text(table["same_net"], "{}"),
-            "by any net": _text(table["any_net"], "{}"),
-            "counted alike": _text(table["like_any_net"], "{}"),
-        }
+    taught = table["teachers"].astype(object).fillna("").ne("").map({True: "taught", False: "labels"})
+    augmented = table["augmentation"].astype(float).map("{:g}, ".format)
+    errors = table[["error_pct", "error_low_pct", "error_high_pct"]].astype(float)
+    view = table.assign(
+        method=table["method"].where(~ours, "ours: " + table["method"]),
+        error_interval=[interval(*row) for row in errors.to_numpy()],
+        # the sources of the others are not asked
+        trained=(augmented + taught).where(ours, ""),
     )
-    note = (
-        "file, measured: bytes of a decodable file. payload: coded weights, the graph known. flash: weights "
-        "where a device\nruns them. estimate: values, codebook and indices added up. parameters: dense bytes "
-        "/ stated ratio of parameters.\nprogram: compressed, with its weights. Ours are whole .tflite files: "
-        "median bytes, mean error with its 95 % interval\nover seeds and images. A point is passed where all "
-        "of the interval of a file of ours of no more bytes lies below it."
-    )
-    return table_figure(view, "MNIST: published figures and ours", note=note)
-
-
-def _text(column: pd.Series, form: str, missing: str = "") -> pd.Series:
-    """Values as words, also where a table read from the disk has nothing in the column."""
-    return column.astype(object).map(form.format, na_action="ignore").fillna(missing)
+    met = ["same_net", "any_net", "like_any_net"]
+    view[met] = view[met].astype(object).fillna("")
+    return table_figure(view[LITERATURE], "MNIST: published figures and ours", note=NOTE)
 
 
 def anatomy(table: pd.DataFrame) -> Figure:
@@ -142,10 +126,10 @@ def anatomy(table: pd.DataFrame) -> Figure:
     Args:
         table: with the columns of `tables.COLUMNS`.
     """
-    ours = table[table["counted_as"] == "measured"].dropna(subset="graph_bytes")
-    rows = ours.sort_values("bytes", ascending=False)
-    size, graph = rows["bytes"].to_numpy(float), rows["graph_bytes"].to_numpy(float)
-    entropy, places = graph + rows["entropy_bytes"].to_numpy(float), np.arange(len(rows))
+    rows = table[table["counted_as"] == "measured"].dropna(subset="graph_bytes")
+    rows = rows.sort_values("bytes", ascending=False).astype({"bytes": float, "graph_bytes": float})
+    size, graph, places = rows["bytes"], rows["graph_bytes"], np.arange(len(rows))
+    entropy = graph + rows["entropy_bytes"].astype(float)
     with page(1.6 + 0.45 * len(rows)) as (figure, (axes,)):
         axes.barh(places, graph, color=ORANGE, label="the graph: the file with every constant zero")
         axes.barh(places, size - graph, left=graph, color=BLUE, label="weights and biases, coded")
@@ -153,11 +137,11 @@ def anatomy(table: pd.DataFrame) -> Figure:
         axes.scatter(entropy, places, **look, label="order-0 entropy of the weights")
         for place, end, bytes_ in zip(places, np.maximum(size, entropy), size, strict=True):
             axes.text(end, float(place), f"  {bytes_:,.0f}", va="center", fontsize=8)
-        axes.set_yticks(places, [f"{row.net}\n{row.method}" for row in rows.itertuples()], fontsize=8)
+        axes.set_yticks(places, rows["net"] + "\n" + rows["method"], fontsize=8)
         axes.set(xlabel="bytes of the coded file")
         axes.margins(x=0.15)
         axes.set_xlim(left=0)
-        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
+        axes.legend(**BELOW, ncols=3)
     return figure
 
 
@@ -176,12 +160,9 @@ def ideas(records: pd.DataFrame) -> Figure:
             side = "left" if row.share > 1 else "right"
             axes.text(100 * (row.share - 1), place, words, va="center", ha=side, fontsize=7)
         axes.axvline(0, color="black", linewidth=0.8)
-        names = [f"{row.net}, {row.method}" for row in rows.itertuples()]
-        axes.set_yticks(range(len(rows)), names, fontsize=7)
-        axes.set(
-            xlabel="bytes, % against the plans that stand at the same validation error, trained alike",
-            title="What each idea gave",
-        )
+        axes.set_yticks(range(len(rows)), rows["net"] + ", " + rows["method"], fontsize=7)
+        words = "bytes, % against the plans that stand at the same validation error, trained alike"
+        axes.set(xlabel=words, title="What each idea gave")
         axes.margins(x=0.35)
         if len(rows):
             axes.legend(fontsize=7)
@@ -195,11 +176,11 @@ PICTURES = {
     "frontier-bytes": ("frontier", anatomy),
     "frontier-records": ("frontier-records", ideas),
     "literature": ("literature", literature),
-    "pairs": ("pairs", pairs),
-    "pruning-budget": ("pruning-budget", budget),
-    "rotated": ("rotated", rotated),
+    "pairs": ("pairs", transfer.pairs),
+    "pruning-budget": ("pruning-budget", sweep.budget),
+    "rotated": ("rotated", transfer.rotated),
     "sensitivity-resnet_8": ("sensitivity-resnet_8", layers.picture),
-    "sparsity-sweep": ("sparsity-sweep", sparsity_sweep),
+    "sparsity-sweep": ("sparsity-sweep", sweep.sparsity_sweep),
 }
 
 

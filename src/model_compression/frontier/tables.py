@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.datasets import Dataset, scale
-from ..evidence.forms import right
+from ..evidence.forms import median_outcome, right
 from ..evidence.plots import pareto
 from ..evidence.statistics import estimate
 from ..files import coding, running
@@ -37,11 +37,6 @@ OURS = "this study"
 #: How our rows are counted: whole coded files, and the dense nets trained and taught alike.
 FILE, CONTROL = "measured", "control"
 PASSED, NOISE, MISSED = "passed", "within noise", "not reached"
-
-
-def median_outcome(outcomes: Sequence[Outcome]) -> Outcome:
-    """The seed whose coded file has the median size; the smaller of two in the middle."""
-    return sorted(outcomes, key=lambda outcome: outcome.record.best_coded_bytes)[(len(outcomes) - 1) // 2]
 
 
 def errors(outcomes: Sequence[Outcome], labels: np.ndarray) -> dict[str, float]:

@@ -7,18 +7,22 @@ computed once there, and set beside what stands in the results.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import matplotlib.colors
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ..data.datasets import Dataset
 from ..evidence import layers
-from ..evidence.forms import all_forms, beside_controls
-from ..evidence.tables import save_csv
+from ..evidence.forms import all_forms
+from ..evidence.plots import cells
+from ..evidence.style import PALETTE, page, reach
+from ..evidence.tables import SHADES, save_csv
 from ..nets import named
 from ..runtimes.deployment import BASELINE
 from ..study.applicable import applicable
 from ..study.catalogue import Settings, catalogue, control_of, forms
-from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
 from ..study.scheduling import Study
 from . import records, tables
@@ -85,12 +89,18 @@ def recipes_of(pair: Pair, data: Dataset) -> tuple[dict[str, Recipe], dict[str, 
     return applicable(net, with_controls(catalogue(settings(pair.net)), FORMS))
 
 
+def _forms(study: Study) -> pd.DataFrame:
+    """The table of a study's forms; what failed with a seed is left out, and stands in its failures."""
+    found = {name: study.outcomes(name) for name in study.recipes}
+    whole = {name: each for name, each in found.items() if len(each) == len(study.seeds)}
+    return all_forms(whole, study.recipes, study.bench.data.y_test)
+
+
 def write_pair(pair: Pair, study: Study, results: Path) -> None:
     """Put a pair's rows, see `all_forms`, into `pairs.csv`; `left_out` says why there are no figures."""
     _, reasons = recipes_of(pair, study.bench.data)
     left_out = pd.DataFrame({"recipe": list(reasons), "left_out": list(reasons.values()), "role": "form"})
-    rows = [all_forms(beside_controls(_whole(study), study.recipes), study.bench.data.y_test), left_out]
-    table = pd.concat([each for each in rows if len(each)], ignore_index=True)
+    table = pd.concat([each for each in (_forms(study), left_out) if len(each)], ignore_index=True)
     put_pair(results / "pairs.csv", table.assign(dataset=pair.dataset, net=pair.net), pair)
 
 
@@ -104,10 +114,25 @@ def put_pair(path: Path, rows: pd.DataFrame, pair: Pair) -> pd.DataFrame:
     return table
 
 
-def _whole(study: Study) -> dict[str, list[Outcome]]:
-    """Outcomes by recipe; what failed with a seed is left out, and stands in the study's failures."""
-    found = {name: study.outcomes(name) for name in study.recipes}
-    return {name: each for name, each in found.items() if len(each) == len(study.seeds)}
+def pairs(table: pd.DataFrame) -> Figure:
+    """Forms against pairs of data and net: in each cell the change against the control, and the verdict.
+
+    Args:
+        table: what `put_pair` gives.
+    """
+    rows = table[table["role"] == "form"].assign(verdict=table["verdict"].astype(object).fillna(""))
+    rows["pair"], rows["form"] = rows["net"] + "\n" + rows["dataset"], rows["recipe"].str.replace("_", " ")
+    tested = rows["change_pp"].map("{:+.2f} ".format) + rows["verdict"]
+    untested = rows["accuracy_mean"].isna().map({True: "not taken", False: "float net"})
+    rows["said"] = tested.where(rows["change_pp"].notna(), untested)
+    places = {"index": rows["form"].unique(), "columns": rows["pair"].unique()}
+    words, said = (
+        rows.pivot(index="form", columns="pair", values=values).reindex(**places).fillna("")
+        for values in ("said", "verdict")
+    )
+    shades = matplotlib.colors.to_rgba_array([SHADES.get(each, "white") for each in said.to_numpy().ravel()])
+    title = "Change of accuracy against equal training, points"
+    return cells(words, shades.reshape(*words.shape, 4), title)
 
 
 def all_notebook_forms() -> dict[str, Recipe]:
@@ -150,9 +175,8 @@ def check_beside(table: str, column: str, target: str, results: Path) -> None:
 
 def write_rotated_forms(study: Study, results: Path) -> None:
     """Set all forms beside the rows of `all-forms.csv`, in `rotated.csv`."""
-    there = all_forms(beside_controls(_whole(study), study.recipes), study.bench.data.y_test)
     here = pd.read_csv(results / "all-forms.csv")
-    put_rotated(results / "rotated.csv", "form", of_forms(here), of_forms(there))
+    put_rotated(results / "rotated.csv", "form", of_forms(here), of_forms(_forms(study)))
 
 
 def write_rotated_plans(study: Study, results: Path) -> None:
@@ -194,6 +218,31 @@ def holds(row: Mapping[str, object]) -> str:
     if "undecided" in said:
         return "open"
     return "yes" if said[0] == said[1] else "no"
+
+
+def rotated(table: pd.DataFrame) -> Figure:
+    """Test error here and there with its intervals; on the diagonal the two are equal.
+
+    Args:
+        table: what `put_rotated` writes.
+    """
+    with page(5.5) as (figure, (axes,)):
+        for colour, (kind, rows) in zip(PALETTE, table.groupby("kind"), strict=False):
+            here, there = (
+                reach(rows, *(f"error_{part}pct_{place}" for part in ("", "low_", "high_")))
+                for place in ("here", "there")
+            )
+            look: dict[str, Any] = {"fmt": "o", "markersize": 4, "elinewidth": 0.7, "color": colour}
+            look["label"] = f"{kind}s: {(rows['holds'] == 'no').sum()} of {len(rows)} do not hold"
+            axes.errorbar(rows["error_pct_here"], rows["error_pct_there"], xerr=here, yerr=there, **look)
+        axes.axline((0, 0), slope=1, color="black", linewidth=0.8, label="equal")
+        axes.set(
+            xlabel="test error on MNIST's test images, %",
+            ylabel="test error on images that nothing was chosen on, %",
+            title="A second test set: errors with 95 % intervals over seeds and images",
+        )
+        axes.legend(fontsize=8)
+    return figure
 
 
 def write_layers(study: Study, results: Path) -> None:

@@ -11,7 +11,6 @@ from IPython.display import Image, Markdown
 from .. import REPOSITORY
 from ..data.datasets import Dataset, scale
 from ..evidence import devices, forms, plots
-from ..evidence.forms import Form
 from ..files.graph import account, read_graph
 from ..frontier import plots as frontier_plots
 from ..frontier import tables as frontier_tables
@@ -186,10 +185,6 @@ class Workbook(Gallery):
         """Every seed's outcome of each recipe; recipes that failed are left out."""
         found = {name: self.study.outcomes(name) for name in names}
         return {name: each for name, each in found.items() if len(each) == len(self.settings.seeds)}
-
-    def compared(self) -> list[Form]:
-        """Each form and control over all seeds, beside what it is compared with."""
-        return forms.beside_controls(self.over_seeds(*self.recipes), self.recipes)
 
     def shedding(self) -> list[str]:
         """The forms whose weights a coder can shorten: pruned, clustered and coded ones."""
