@@ -35,8 +35,7 @@ if __name__ == "__main__":
     steps = (Step(train=train), Step(train=train, technique=RoundConfig(step=1 / 32)))
     mine = Recipe(name="rounded", net="baseline", steps=steps, export=ExportConfig(form="int8"))
     plain = Recipe(name="non_quantized", net="baseline", steps=mine.control_steps(), export=lite)
-    bench = Bench(dataset="mnist", train_images=4000, cache_dir="cache")
-    recipes = {recipe.name: recipe for recipe in (mine, plain)}
-    found = {name: [bench.run(recipe, 0, lambda *_: None)] for name, recipe in recipes.items()}
-    row = all_forms(found, recipes, bench.data.y_test).set_index("recipe", drop=False).loc["rounded"]
-    print(found["rounded"][0].record, found["non_quantized"][0].record, row, sep="\n")
+    bench, recipes = Bench(dataset="mnist", train_images=4000, cache_dir="cache"), (mine, plain)
+    found = {recipe.name: [bench.run(recipe, 0, lambda *_: None)] for recipe in recipes}
+    table = all_forms(found, {recipe.name: recipe for recipe in recipes}, bench.data.y_test)
+    print(*(each.record for (each,) in found.values()), table.iloc[0], sep="\n")

@@ -154,7 +154,7 @@ def test_outcomes_come_one_a_seed_in_order(study: Study) -> None:
 
 def test_failing_recipe_is_reported_with_its_error_and_the_others_go_on(study: Study) -> None:
     assert study.outcomes("impossible") == []
-    error = "pattern is '2:4': no layer of this net takes it"
+    error = "no layer of the model takes pruning 2:4"
     assert study.failures == [Failure(recipe="impossible", seed=seed, error=error) for seed in (0, 1)]
     study.outcomes("impossible")
     assert len(study.failures) == 2

@@ -29,9 +29,7 @@ def test_bounds_are_allowed(clusters: int) -> None:
 
 def test_net_with_fewer_weights_than_clusters_is_refused() -> None:
     net = named.build("baseline_1", input_shape=(4, 4), classes=3, seed=0)
-    with pytest.raises(
-        ValueError, match=exactly("clusters is 200: no kernel of this net has that many weights")
-    ):
+    with pytest.raises(ValueError, match=exactly("no layer of the model takes clustering to 200")):
         ClusterConfig(clusters=200).wrap(net, steps=100, seed=0)
 
 

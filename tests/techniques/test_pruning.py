@@ -47,7 +47,7 @@ def test_unknown_pattern_is_refused() -> None:
 def test_pattern_that_no_layer_takes_is_refused(pattern: str) -> None:
     # one input channel, and 6 * 6 * 2 + ... = 49 inputs, no multiple of 4
     net = named.build("baseline_1", input_shape=(16, 16), classes=3, seed=0)
-    message = f"pattern is {pattern!r}: no layer of this net takes it"
+    message = f"no layer of the model takes pruning {pattern}"
     with pytest.raises(ValueError, match=exactly(message)):
         PruneConfig(final_sparsity=0.5, pattern=pattern).wrap(net, steps=100, seed=0)
 

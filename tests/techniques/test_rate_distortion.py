@@ -163,5 +163,5 @@ def test_same_seed_same_weights() -> None:
 
 def test_wrap_refuses_a_net_without_kernels() -> None:
     net = keras.Sequential([keras.layers.InputLayer((4, 4)), keras.layers.Flatten()])
-    with pytest.raises(ValueError, match="finds no convolution or Dense layer"):
+    with pytest.raises(ValueError, match="no layer of the model takes rate-distortion training"):
         RateConfig(price=0.1).wrap(net, steps=10, seed=0)

@@ -29,7 +29,7 @@ def interval(mean: float, low: float, high: float, form: str = ".2f") -> str:
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
     """A table with verdicts as a reader wants it: an accuracy or a change and its interval in one column."""
     changes = frame[["change_pp", "change_ci_low_pp", "change_ci_high_pp"]]
-    view = frame.assign(change=[interval(*row, form="+.2f") for row in changes.to_numpy()])
+    view = frame.assign(change=[interval(mean, low, high, "+.2f") for mean, low, high in changes.to_numpy()])
     if "accuracy_ci_low" in view:
         accuracies = 100 * frame[["accuracy_mean", "accuracy_ci_low", "accuracy_ci_high"]]
         view["accuracy_spread"] = [interval(*row) for row in accuracies.to_numpy()]

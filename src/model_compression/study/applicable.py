@@ -32,46 +32,37 @@ def left_alone(net: keras.Model, recipe: Recipe) -> dict[str, list[str]]:
         net: the recipe's float net.
     """
     found = {}
-    for step in recipe.steps:
-        if step.technique is not None:
-            takes = step.technique.takes
-            found[step.technique.label] = [
-                layer.name for layer in net.layers if layer.weights and not takes(layer)
-            ]
+    for technique in (step.technique for step in recipe.steps if step.technique):
+        weighty = (layer for layer in net.layers if layer.weights)
+        found[technique.label] = [layer.name for layer in weighty if not technique.takes(layer)]
     if recipe.export.form.startswith("int"):
         found["integers, in floats instead"] = float_layers(net)
     if recipe.export.form.startswith("int4"):
-        found["4 bits, at 8 or in floats instead"] = [*_depthwise(net), *frozen_layers(net)]
+        depthwise = [layer.name for layer in net.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
+        found["4 bits, at 8 or in floats instead"] = [*depthwise, *frozen_layers(net)]
     return {method: names for method, names in found.items() if names}
-
-
-def _depthwise(net: keras.Model) -> list[str]:
-    return [layer.name for layer in net.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
 
 
 def why_not(net: keras.Model, recipe: Recipe) -> str:
     """Why a recipe cannot be carried out on a net; empty when it can."""
+    form, sizes = recipe.export.form, {layer: kernel_size(layer) for layer in kernel_layers(net)}
     for step in recipe.steps:
         if step.technique and (reason := step.technique.why_not(net)):
             return reason
-    if recipe.export.form == "dynamic_range" and not any(
-        kernel_size(layer) >= DYNAMIC_RANGE_WEIGHTS for layer in kernel_layers(net)
-    ):
+    if form == "dynamic_range" and max(sizes.values()) < DYNAMIC_RANGE_WEIGHTS:
         return f"the converter leaves kernels of less than {DYNAMIC_RANGE_WEIGHTS:,} weights as floats"
-    if recipe.export.form == "int8_mixed" and not float_layers(net):
+    if form == "int8_mixed" and not float_layers(net):
         return "every layer has an integer kernel: int8 takes all of them"
-    dense_only = recipe.export.form in ("int4_mixed", "int4_mixed_gptq", "int4_static")
-    taken = (keras.layers.Dense,) if dense_only else (keras.layers.Dense, keras.layers.Conv2D)
-    largest = max(kernel_layers(net), key=kernel_size)
-    if recipe.export.form.startswith("int4") and not _takes(taken, largest):
-        kind = "depthwise" if largest.name in _depthwise(net) else "a convolution"
-        return f"{largest.name}, the largest kernel, is {kind}, which this form keeps at 8 bits"
+    if form.startswith("int4"):
+        largest = max(sizes, key=sizes.__getitem__)
+        # a depthwise convolution is a convolution to Keras
+        depthwise = isinstance(largest, keras.layers.DepthwiseConv2D)
+        dense_only = form in ("int4_mixed", "int4_mixed_gptq", "int4_static")
+        taken = keras.layers.Dense if dense_only else (keras.layers.Dense, keras.layers.Conv2D)
+        if depthwise or not isinstance(largest, taken):
+            kind = "depthwise" if depthwise else "a convolution"
+            return f"{largest.name}, the largest kernel, is {kind}, which this form keeps at 8 bits"
     return ""
-
-
-def _takes(kinds: tuple[type, ...], layer: keras.layers.Layer) -> bool:
-    # a depthwise convolution is a convolution to Keras
-    return isinstance(layer, kinds) and not isinstance(layer, keras.layers.DepthwiseConv2D)
 
 
 def applicable(net: keras.Model, recipes: Mapping[str, Recipe]) -> tuple[dict[str, Recipe], dict[str, str]]:

@@ -1,7 +1,10 @@
 """The one list of forms, each a recipe by name, and their controls: for the notebook and the command."""
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,25 +31,6 @@ PUBLISHED = {
     "pruned_quantized.tflite": 0.9666,
 }
 
-#: Forms of the trained baseline: name -> export.
-POST_TRAINING = {
-    "non_quantized": ExportConfig(form="float32"),
-    "float16": ExportConfig(form="float16"),
-    "post_training_quantized": ExportConfig(form="dynamic_range"),
-    "int8": ExportConfig(form="int8"),
-    "int8_per_channel": ExportConfig(form="int8", per_channel_dense=True),
-    "int16x8": ExportConfig(form="int16x8"),
-    "int8_mixed": ExportConfig(form="int8_mixed"),
-    "int4_dynamic": ExportConfig(form="int4_dynamic"),
-    "int4_weight_only": ExportConfig(form="int4_weight_only"),
-    "int4_mixed": ExportConfig(form="int4_mixed"),
-    "int4_weight_only_octav": ExportConfig(form="int4_weight_only_octav"),
-    "int4_mixed_gptq": ExportConfig(form="int4_mixed_gptq"),
-    "int4_static": ExportConfig(form="int4_static"),
-    "int4_static_all": ExportConfig(form="int4_static_all"),
-    "mixed_bits": ExportConfig(form="mixed_bits"),
-}
-
 #: Loss that 1,000 coded bytes count for in `rate_distortion`: of 0.02 and 0.03, tried with 4 to 8
 #: epochs on one seed's validation images, the one that kept 98 % in the fewer bytes.
 RATE_PRICE = 0.03
@@ -56,9 +40,6 @@ SMALL = (2, 4, 6)
 
 #: Sparsity of the milder pruned form, which costs little, and share of channels left by structured pruning.
 HALF = 0.5
-
-INT8 = ExportConfig(form="int8")
-FLOAT = ExportConfig(form="float32")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,69 +114,96 @@ class Settings:
         return replace(self.prune_uniform, allocation="lamp")
 
     @property
+    def pruned(self) -> tuple[Step, ...]:
+        """The baseline, and pruning after it."""
+        return (*self.base, replace(self.tuning, technique=self.prune))
+
+    @property
     def prune_uniform(self) -> PruneConfig:
         """The tutorials' pruning: the same sparsity for every kernel."""
         return PruneConfig(initial_sparsity=self.initial_sparsity, final_sparsity=self.final_sparsity)
 
 
-def catalogue(settings: Settings) -> dict[str, Recipe]:
-    """Every recipe of the study by name, in the order of the tables.
-
-    `non_quantized_h5` and `pruned_h5` are Keras files; the names of all others are their files'.
-    """
-    base = settings.base
-
-    def tuned(*techniques: Technique | None) -> tuple[Step, ...]:
-        return (*base, *(replace(settings.tuning, technique=technique) for technique in techniques))
-
-    prune = settings.prune
-    cluster_16, cluster_8 = ClusterConfig(clusters=16), ClusterConfig(clusters=8)
-    sparse_cluster = ClusterConfig(clusters=16, preserve_sparsity=True)
-    pruned = tuned(prune)
-    # what leaves little of the net that it starts from takes longer
-    train = replace(settings.fine_tune, epochs=3 * settings.fine_tune_epochs)
-    rate, narrowed = (
-        (*base, replace(settings.tuning, train=train, technique=technique))
-        for technique in (RateConfig(price=RATE_PRICE), StructuredConfig(keep=HALF))
-    )
-    trained: dict[str, tuple[tuple[Step, ...], ExportConfig]] = {
-        "quantization_aware_trained": (tuned(QuantizeConfig()), INT8),
-        "quantization_aware_int4": (tuned(QuantizeConfig(weight_bits=4)), INT8),
-        "pruned": (pruned, FLOAT),
-        "pruned_half": (tuned(PruneConfig(final_sparsity=HALF, allocation="lamp")), INT8),
-        "pruned_uniform": (tuned(settings.prune_uniform), INT8),
-        "pruned_quantized": (pruned, INT8),
-        "pruned_quantization_aware": (tuned(prune, QuantizeConfig(preserve="sparsity")), INT8),
-        "pruned_then_plain_qat": (tuned(prune, QuantizeConfig()), INT8),
-        "pruned_2_by_4": (tuned(PruneConfig(final_sparsity=0.5, pattern="2:4")), INT8),
-        "pruned_block": (tuned(replace(settings.prune_uniform, pattern="block")), INT8),
-        "structured_pruned": (narrowed, FLOAT),
-        "structured_pruned_quantized": (narrowed, INT8),
-        "clustered_16": (tuned(cluster_16), INT8),
-        "clustered_16_per_channel": (tuned(cluster_16), ExportConfig(form="int8", per_channel_dense=True)),
-        "clustered_8": (tuned(cluster_8), INT8),
-        "cluster_preserving_qat": (tuned(cluster_16, QuantizeConfig(preserve="clusters")), INT8),
-        "pruned_clustered": (tuned(prune, sparse_cluster), INT8),
-        "rate_distortion": (rate, ExportConfig(form="packed_int4")),
-        "sparsity_cluster_preserving_qat": (
-            tuned(prune, sparse_cluster, QuantizeConfig(preserve="sparsity and clusters")),
-            INT8,
-        ),
+def _methods(settings: Settings) -> dict[str, Step]:
+    """A fine-tuning by each technique, by what `forms.csv` calls it."""
+    uniform, plain = settings.prune_uniform, settings.tuning
+    techniques: dict[str, Technique | None] = {
+        "plain": None,
+        "prune": settings.prune,
+        "prune_half": PruneConfig(final_sparsity=HALF, allocation="lamp"),
+        "prune_uniform": uniform,
+        "prune_2_by_4": PruneConfig(final_sparsity=0.5, pattern="2:4"),
+        "prune_block": replace(uniform, pattern="block"),
+        "cluster_16": ClusterConfig(clusters=16),
+        "cluster_8": ClusterConfig(clusters=8),
+        "sparse_cluster": ClusterConfig(clusters=16, preserve_sparsity=True),
+        "qat": QuantizeConfig(),
+        "qat_4_bits": QuantizeConfig(weight_bits=4),
+        "pqat": QuantizeConfig(preserve="sparsity"),
+        "cqat": QuantizeConfig(preserve="clusters"),
+        "pcqat": QuantizeConfig(preserve="sparsity and clusters"),
+        "random": MaskConfig(random_sparsity=settings.final_sparsity),
+        "shuffled": MaskConfig(like=settings.pruned, shuffled=True),
     }
-    found = [
-        Recipe(name="non_quantized", net=settings.net, steps=base, export=ExportConfig(form="h5")),
-        *(Recipe(name=n, net=settings.net, steps=base, export=export) for n, export in POST_TRAINING.items()),
-        *(Recipe(name=n, net=settings.net, steps=steps, export=e) for n, (steps, e) in trained.items()),
-        Recipe(name="pruned", net=settings.net, steps=pruned, export=ExportConfig(form="h5")),
-        *_controls(settings, pruned),
-    ]
-    recipes = {recipe.file_name.replace(".tflite", "").replace(".", "_"): recipe for recipe in found}
-    for recipe in found:
-        if control_of(recipe, recipes) is None:
-            steps = recipe.control_steps()
+    # what leaves little of the net that it starts from takes longer
+    longer = replace(plain, train=replace(plain.train, epochs=3 * plain.train.epochs))
+    return {
+        **{name: replace(plain, technique=technique) for name, technique in techniques.items()},
+        "narrow": replace(longer, technique=StructuredConfig(keep=HALF)),
+        "rate": replace(longer, technique=RateConfig(price=RATE_PRICE)),
+    }
+
+
+def catalogue(settings: Settings) -> dict[str, Recipe]:
+    """Every recipe of the study by name, in the order of the tables: those of `forms.csv`, and controls.
+
+    `non_quantized_h5` and `pruned_h5` are Keras files; the names of all others are their files'. Beside the
+    float nets that were trained for as long as the forms, controls are zeros at random places, the masks of
+    the pruned net on other weights, and small dense nets, one of which has about the bytes of each form.
+    """
+    methods, int8 = _methods(settings), ExportConfig(form="int8")
+
+    def recipe(name: str, steps: tuple[Step, ...], export: ExportConfig, **rest: Any) -> Recipe:
+        return Recipe(**{"name": name, "net": settings.net, "steps": steps, "export": export, **rest})
+
+    with Path(__file__).with_name("forms.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = []
+    for row in rows:
+        steps = (*settings.base, *(methods[technique] for technique in row["techniques"].split()))
+        export = ExportConfig(form=row["form"], per_channel_dense=row["per_channel_dense"] == "yes")
+        found.append(recipe(row["name"], steps, export, is_control=row["is_control"] == "yes"))
+    masked = _under_masks(settings).items()
+    found += [recipe(name, steps, int8, is_control=True) for name, steps in masked]
+    plain = (*settings.base, settings.tuning)
+    small = SMALL if settings.net == "baseline" else ()
+    found += [recipe(f"small_dense_{n}", plain, int8, net=f"baseline_{n}", is_control=True) for n in small]
+    recipes = {each.file_name.replace(".tflite", "").replace(".", "_"): each for each in found}
+    for each in found:
+        if control_of(each, recipes) is None:
+            steps, export = each.control_steps(), ExportConfig(form="float32")
             name = "trained_" + "_".join(str(step.train.epochs) for step in steps) + "_epochs"
-            recipes[name] = Recipe(name=name, net=settings.net, steps=steps, export=FLOAT, is_control=True)
+            recipes[name] = recipe(name, steps, export, is_control=True)
     return recipes
+
+
+def _under_masks(settings: Settings) -> dict[str, tuple[Step, ...]]:
+    """Under the masks of the pruned net other weights; a saved model's first ones are not known.
+
+    `scratch`: new random ones, trained for as long or for twice as long (Liu et al. 2018, arXiv:1810.05270).
+    `lottery`: the first ones of the net that gave the mask (Frankle & Carbin 2018, arXiv:1803.03635).
+    """
+    if not settings.base:
+        return {}
+    mask = MaskConfig(like=settings.pruned)
+    first, *rest = (replace(step, technique=mask) for step in settings.pruned)
+    scratch = (replace(first, technique=replace(mask, fresh=True)), *rest)
+    twice = [replace(step, train=replace(step.train, epochs=2 * step.train.epochs)) for step in scratch]
+    return {
+        "scratch_pruned": scratch,
+        "scratch_longer_pruned": tuple(twice),
+        "lottery_pruned": (first, *rest),
+    }
 
 
 def forms(settings: Settings) -> dict[str, Recipe]:
@@ -222,45 +230,3 @@ def control_of(recipe: Recipe, recipes: Mapping[str, Recipe]) -> str | None:
 def recipes_net(recipes: Mapping[str, Recipe]) -> str:
     """The net under study: that of the first recipe."""
     return next(iter(recipes.values())).net
-
-
-def _controls(settings: Settings, pruned: tuple[Step, ...]) -> list[Recipe]:
-    """What the techniques have to beat.
-
-    Float nets trained for as long as the forms; zeros at random places; small dense nets, one of which has
-    about the bytes of each form; and under the masks of the pruned net new random weights, trained for as
-    long or for twice as long (`scratch`: Liu et al. 2018, arXiv:1810.05270), or the initial weights of the
-    net that gave the mask (`lottery`: Frankle & Carbin 2018, arXiv:1803.03635).
-    """
-    net, base, longer = settings.net, settings.base, settings.tuning
-    random = MaskConfig(random_sparsity=settings.final_sparsity)
-    shuffled = MaskConfig(like=pruned, shuffled=True)
-    found: dict[str, tuple[str, tuple[Step, ...], ExportConfig]] = {
-        "longer_trained": (net, (*base, longer), FLOAT),
-        "longer_trained_twice": (net, (*base, longer, longer), FLOAT),
-        "longer_trained_thrice": (net, (*base, longer, longer, longer), FLOAT),
-        "longer_trained_int4": (net, (*base, longer), ExportConfig(form="int4_dynamic")),
-        "longer_trained_quantized": (net, (*base, longer), INT8),
-        "random_pruned": (net, (*base, replace(longer, technique=random)), INT8),
-        "random_pruned_like": (net, (*base, replace(longer, technique=shuffled)), INT8),
-    }
-    if base:
-        twice = tuple(
-            replace(step, train=replace(step.train, epochs=2 * step.train.epochs)) for step in pruned
-        )
-        found["scratch_pruned"] = net, _masked(pruned, pruned, fresh=True), INT8
-        found["scratch_longer_pruned"] = net, _masked(twice, pruned, fresh=True), INT8
-        found["lottery_pruned"] = net, _masked(pruned, pruned, fresh=False), INT8
-    if net == "baseline":
-        found |= {f"small_dense_{n}": (f"baseline_{n}", (*base, longer), INT8) for n in SMALL}
-    return [
-        Recipe(name=name, net=trained, steps=steps, export=export, is_control=True)
-        for name, (trained, steps, export) in found.items()
-    ]
-
-
-def _masked(steps: tuple[Step, ...], like: tuple[Step, ...], *, fresh: bool) -> tuple[Step, ...]:
-    """The steps' trainings, each under the zeros of the net that `like` trains."""
-    mask = MaskConfig(like=like)
-    first, *rest = (replace(step, technique=mask) for step in steps)
-    return (replace(first, technique=replace(mask, fresh=fresh)), *rest)

@@ -13,7 +13,6 @@ from .. import saved_models
 from ..data.datasets import Dataset, load_dataset, scale
 from ..nets import augmentation, distillation, named, training
 from ..nets.keras2 import keras, quiet
-from ..nets.layers import clone
 from ..nets.narrowing import with_weights
 from ..saved_models import files as keras_files
 from ..saved_models import fitting, loading, taking
@@ -21,7 +20,7 @@ from ..saved_models.building import folded, to_keras
 from ..store import Store, code_digest, make_key, pack_arrays, unpack_arrays, versions
 from . import measuring
 from .outcomes import Outcome
-from .recipes import Recipe, Scoring, Step, Task, Training
+from .recipes import Export, Recipe, Scoring, Step, Task, Training
 
 #: Training images that a technique is shown before its first step, about a batch.
 STARTING_IMAGES = 128
@@ -41,8 +40,7 @@ def _scaled(dataset: Dataset, split: str) -> np.ndarray:
 
 @functools.lru_cache(maxsize=2)
 def _taken(bench: "Bench", net: str, by: str) -> Dataset:
-    fitted = bench.user_model(net)
-    return fitted.seen(bench.data) if by == "net" else fitted.fed(bench.data)
+    return getattr(bench.user_model(net), by)(bench.data) if keras_files.is_path(net) else bench.data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,18 +71,18 @@ class Bench:
         return Store(self.cache_dir)
 
     def key(self, task: Task) -> str:
-        """The hash of all that makes a net's weights or a teacher's scores: equal tasks are shared."""
-        if isinstance(task, Scoring):
-            return make_key(
-                teachers=[
-                    self.training_key(task.teacher.net, task.teacher.steps, seed)
-                    for seed in task.teacher.seeds
-                ],
-                views=task.teacher.distill.views,
-                strength=task.strength,
-                code=_digest(training, augmentation, distillation),
-            )
-        return self.training_key(task.net, task.steps, task.seed)
+        """The hash of all that makes what a task stores: equal tasks are shared."""
+        if isinstance(task, Export):
+            return self.record_key(task.recipe, task.seed)
+        if isinstance(task, Training):
+            return self.training_key(task.net, task.steps, task.seed)
+        teacher = task.teacher
+        return make_key(
+            teachers=[self.training_key(teacher.net, teacher.steps, seed) for seed in teacher.seeds],
+            views=teacher.distill.views,
+            strength=task.strength,
+            code=_digest(training, augmentation, distillation),
+        )
 
     def training_key(self, net: str, steps: tuple[Step, ...], seed: int) -> str:
         """The hash of all that makes a trained net: chained, so that equal beginnings are shared."""
@@ -119,10 +117,12 @@ class Bench:
 
     def carry_out(self, task: Task, report: Report) -> None:
         """Put into the store what a task makes, unless it is there."""
-        if isinstance(task, Scoring):
-            self.scores(task, report)
-        else:
+        if isinstance(task, Export):
+            self.run(task.recipe, task.seed, report)
+        elif isinstance(task, Training):
             self.trained(task.net, task.steps, task.seed, report)
+        else:
+            self.scores(task, report)
 
     def scores(self, task: Scoring, report: Report) -> np.ndarray:
         """What a teacher says of the training images, from the store or computed now; see `Lesson`."""
@@ -158,26 +158,52 @@ class Bench:
         """The net after `steps`, from the store or trained now; what it starts from likewise."""
         if not steps:
             return self._build(net, seed)
-        key = self.training_key(net, steps, seed)
-        step = steps[-1]
-        aware = step.technique is not None and step.technique.quantization_aware
+        key, method = self.training_key(net, steps, seed), steps[-1].method
         files = self.store.get(key)
-        if files is not None and not aware:
+        if files is not None and not method.quantization_aware:
             return with_weights(folded(self._build(net, seed)), unpack_arrays(files["weights.npz"]))
         keras.backend.clear_session()
         parent = self.trained(net, steps[:-1], seed, report)
-        others = step.technique.source_steps if step.technique else ()
-        source = self.trained(net, others, seed, report) if others else None
-        lesson = self._lesson(step, report)
-        label = step.technique.label if step.technique else "training"
-        title = f"{Path(net).stem}, {label}, seed {seed}"
-        progress = functools.partial(report, key, title)
-        model = self._run(net, parent, step, source, lesson, _seed_of(seed, len(steps)), progress)
-        if not aware:
+        source = self.trained(net, method.source_steps, seed, report) if method.source_steps else None
+        model = self._train(net, steps, seed, parent, source, report)
+        if not method.quantization_aware:
             # after the first step, all see plain kernels
             model = folded(model)
             self.store.put(key, {"weights.npz": pack_arrays(model.get_weights())})
         return model
+
+    def _train(
+        self,
+        net: str,
+        steps: tuple[Step, ...],
+        seed: int,
+        parent: keras.Model,
+        source: keras.Model | None,
+        report: Report,
+    ) -> keras.Model:
+        """The last step: wrap a copy, train it, strip it."""
+        step, method, data = steps[-1], steps[-1].method, self.seen(net)
+        lesson, images = self._lesson(step, report), _scaled(data, "train")
+        key, title = self.training_key(net, steps, seed), f"{Path(net).stem}, {method.label}, seed {seed}"
+        # each step of a seed draws from a stream of its own, the same for a technique and its control
+        drawn = _seed_of(seed, len(steps))
+        keras.utils.set_random_seed(drawn)
+        with quiet():
+            model = method.wrap(parent, steps=step.train.steps(len(images)), seed=drawn, source=source)
+            method.start(model, images[:STARTING_IMAGES])
+        training.fit(
+            model,
+            images,
+            data.y_train,
+            step.train,
+            seed=drawn,
+            progress=functools.partial(report, key, title),
+            callbacks=method.callbacks(),
+            lesson=lesson,
+            ending=self._ending(net),
+        )
+        with quiet():
+            return method.strip(model)
 
     def _identity(self, net: str) -> str:
         """What stands for a net in keys: its architecture, or the hash of all that makes a saved model."""
@@ -209,11 +235,11 @@ class Bench:
 
     def seen(self, net: str) -> Dataset:
         """The data as a net is trained on them; a saved model may take other numbers, see `fed`."""
-        return _taken(self, net, "net") if keras_files.is_path(net) else self.data
+        return _taken(self, net, "seen")
 
     def fed(self, net: str) -> Dataset:
         """The data as a net's files take them."""
-        return _taken(self, net, "file") if keras_files.is_path(net) else self.data
+        return _taken(self, net, "fed")
 
     def _ending(self, net: str) -> str:
         """The function behind a net's logits."""
@@ -222,40 +248,6 @@ class Bench:
     def as_file(self, net: str, model: keras.Model) -> keras.Model:
         """A net as it becomes a file: for images of `fed`, a saved model's own function at the end."""
         return taking.as_taken(model, self.user_model(net)) if keras_files.is_path(net) else model
-
-    def _run(
-        self,
-        net: str,
-        parent: keras.Model,
-        step: Step,
-        source: keras.Model | None,
-        lesson: training.Lesson | None,
-        seed: int,
-        progress: Callable[[float], None],
-    ) -> keras.Model:
-        """One step: wrap a copy, train it, strip it."""
-        technique, images = step.technique, _scaled(self.seen(net), "train")
-        keras.utils.set_random_seed(seed)
-        with quiet():
-            if technique:
-                steps = step.train.steps(len(images))
-                model = technique.wrap(parent, steps=steps, seed=seed, source=source)
-                technique.start(model, images[:STARTING_IMAGES])
-            else:
-                model = clone(parent)
-        training.fit(
-            model,
-            images,
-            self.seen(net).y_train,
-            step.train,
-            seed=seed,
-            progress=progress,
-            callbacks=technique.callbacks() if technique else (),
-            lesson=lesson,
-            ending=self._ending(net),
-        )
-        with quiet():
-            return technique.strip(model) if technique else model
 
     def run(self, recipe: Recipe, seed: int, report: Report) -> Outcome:
         """Carry out a recipe, as far as the store does not hold it already.
@@ -288,5 +280,4 @@ def _digest(*modules: ModuleType) -> str:
 
 
 def _seed_of(seed: int, depth: int) -> int:
-    """Each step of a seed draws from a stream of its own, the same for a technique and its control."""
     return int(np.random.SeedSequence([seed, depth]).generate_state(1)[0])

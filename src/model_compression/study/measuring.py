@@ -14,7 +14,7 @@ from ..nets import training
 from ..nets.keras2 import keras
 from ..nets.layers import kernel_layers
 from ..store import pack_arrays, unpack_arrays
-from ..techniques.base import Kept
+from ..techniques.base import kept_after
 from .outcomes import Outcome, Record
 from .recipes import Recipe
 
@@ -128,9 +128,7 @@ def promise_of(recipe: Recipe, net: keras.Model) -> guard.Promise:
     Args:
         net: the recipe's float net; its weights are not looked at.
     """
-    kept, layers = Kept(), kernel_layers(net)
-    for step in recipe.steps:
-        kept = step.technique.promise(layers, kept) if step.technique else Kept()
+    kept = kept_after(recipe.steps, kernel_layers(net))
     form = "float32" if recipe.export.form == "h5" else recipe.export.form
     rule = guard.RULES["int4_qat" if kept.weight_bits == 4 else form]
     return guard.Promise(rule=rule, zeros=kept.zeros, unique_values=kept.unique_values, by_scores=True)

@@ -10,6 +10,9 @@ from ..nets.training import TrainConfig
 from ..saved_models.files import digest, is_path
 from ..techniques.base import Technique
 
+#: What making a file takes, in epochs.
+EXPORT_EPOCHS = 0.5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
@@ -43,6 +46,11 @@ class Step:
     train: TrainConfig
     technique: Technique | None = None
     teacher: Teacher | None = None
+
+    @property
+    def method(self) -> Technique:
+        """The technique, or plain training."""
+        return self.technique or Technique()
 
 
 def check_net(net: str) -> None:
@@ -78,9 +86,16 @@ class Recipe:
         check_net(self.net)
         if not self.steps and not is_path(self.net):
             raise ValueError(f"{self.name}: steps is empty; allowed: at least one step of training")
-        for index, step in enumerate(self.steps):
-            before = [earlier.technique for earlier in self.steps[:index]]
-            self._check_order(step.technique, before)
+        methods = [step.method for step in self.steps]
+        if any(method.quantization_aware for method in methods[:-1]):
+            raise ValueError(
+                f"{self.name}: steps go on after quantization-aware training; allowed: it comes last"
+            )
+        for index, method in enumerate(methods):
+            try:
+                method.check_after(methods[:index])
+            except ValueError as error:
+                raise ValueError(f"{self.name}: {error}") from error
         if self.quantization_aware and self.export.form != "int8":
             raise ValueError(
                 f"{self.name}: form is {self.export.form!r}; "
@@ -91,33 +106,20 @@ class Recipe:
                 f"{self.name}: per_channel_dense is True; quantization-aware training fixes it to False"
             )
 
-    def _check_order(self, technique: Technique | None, before: list[Technique | None]) -> None:
-        if any(earlier and earlier.quantization_aware for earlier in before):
-            raise ValueError(
-                f"{self.name}: steps go on after quantization-aware training; allowed: it comes last"
-            )
-        if technique:
-            try:
-                technique.check_after(before)
-            except ValueError as error:
-                raise ValueError(f"{self.name}: {error}") from error
-
     @property
     def quantization_aware(self) -> bool:
         """Whether the last step is quantization-aware training."""
-        last = self.steps[-1].technique if self.steps else None
-        return last is not None and last.quantization_aware
+        return bool(self.steps) and self.steps[-1].method.quantization_aware
 
     @property
     def shares_values(self) -> bool:
         """Whether its kernels hold few values, so that look-up tables make a smaller file."""
-        return any(step.technique is not None and step.technique.shares_values for step in self.steps)
+        return any(step.method.shares_values for step in self.steps)
 
     @property
     def sheds_weights(self) -> bool:
         """Whether a technique made its kernels hold zeros or few values, which a coder makes use of."""
-        taken = [step.technique for step in self.steps if step.technique is not None]
-        return any(each.leaves_zeros or each.shares_values for each in taken)
+        return self.shares_values or any(step.method.leaves_zeros for step in self.steps)
 
     @property
     def file_name(self) -> str:
@@ -132,10 +134,6 @@ class Recipe:
     def control_steps(self) -> tuple[Step, ...]:
         """The same training with every technique left out: what the recipe has to be compared with."""
         return tuple(replace(step, technique=None) for step in self.steps)
-
-    def control(self) -> "Recipe":
-        """The recipe of `control_steps`, to the same kind of file."""
-        return replace(self, name=f"{self.name}_control", steps=self.control_steps(), is_control=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,13 +153,11 @@ class Training:
         """What has to be there before."""
         if len(self.steps) > 1:
             yield replace(self, steps=self.steps[:-1])
-        if not self.steps:
-            return
-        last = self.steps[-1]
-        if last.technique and last.technique.source_steps:
-            yield replace(self, steps=last.technique.source_steps)
-        if last.teacher:
-            yield Scoring(teacher=last.teacher, strength=last.train.augment)
+        for last in self.steps[-1:]:
+            if last.method.source_steps:
+                yield replace(self, steps=last.method.source_steps)
+            if last.teacher:
+                yield Scoring(teacher=last.teacher, strength=last.train.augment)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,4 +178,29 @@ class Scoring:
             yield Training(net=self.teacher.net, steps=self.teacher.steps, seed=seed)
 
 
-Task = Training | Scoring
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """A recipe's file and record, with a seed; a quantization-aware net is trained where it is exported."""
+
+    recipe: Recipe
+    seed: int
+
+    @property
+    def training(self) -> Training:
+        """What makes the net."""
+        return Training(net=self.recipe.net, steps=self.recipe.steps, seed=self.seed)
+
+    @property
+    def epochs(self) -> float:
+        """How long it takes, in epochs."""
+        return EXPORT_EPOCHS + (self.training.epochs if self.recipe.quantization_aware else 0)
+
+    def needs(self) -> "Iterator[Task]":
+        """What has to be there before; a saved model as it is has nothing to train."""
+        if self.recipe.quantization_aware or not self.recipe.steps:
+            yield from self.training.needs()
+        else:
+            yield self.training
+
+
+Task = Training | Scoring | Export

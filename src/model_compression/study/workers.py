@@ -1,11 +1,12 @@
 """What runs in the processes of a cluster, and the cluster itself: Dask's own, or one started here."""
 
+import contextlib
 import functools
 import gc
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import dask
 from distributed import Client, LocalCluster, get_worker
@@ -13,7 +14,7 @@ from distributed import Client, LocalCluster, get_worker
 from ..quiet import quiet
 from .experiment import Bench
 from .outcomes import Outcome
-from .recipes import Recipe, Task
+from .recipes import Export, Task
 
 TOPIC = "model-compression-progress"
 
@@ -36,30 +37,29 @@ def _settle() -> None:
     gc.freeze()
 
 
-def carry_out(bench: Bench, task: Task, *needed: None) -> None:
-    """A training; `needed` are the tasks that come before it."""
-    # TensorFlow's random state belongs to the process, whatever threads a cluster gives us
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """One thing at a time: TensorFlow's random state belongs to the process, whatever threads there are."""
     with _one_at_a_time, quiet():
         _settle()
-        bench.carry_out(task, report)
+        yield
         gc.collect()  # a Keras model is a cycle of references, and holds its training functions
 
 
-def run(bench: Bench, recipe: Recipe, seed: int, *needed: None) -> None:
-    """A recipe's file and record."""
-    with _one_at_a_time, quiet():
-        _settle()
-        bench.run(recipe, seed, report)
-        gc.collect()
+def carry_out(bench: Bench, task: Task, *needed: None) -> None:
+    """A task; `needed` are those that come before it."""
+    key = bench.key(task)
+    with _alone():
+        bench.carry_out(task, lambda _, title, done: report(key, title, done))
 
 
 def follow(
-    bench: Bench, recipe: Recipe, seed: int, do: Callable[[Bench, Outcome], object], title: str, *needed: None
+    bench: Bench, task: Export, do: Callable[[Bench, Outcome], object], title: str, *needed: None
 ) -> None:
     """What only needs a finished file."""
-    with _one_at_a_time, quiet():
+    with _alone():
         report(title, title, 0.0)
-        do(bench, bench.run(recipe, seed, report))
+        do(bench, bench.run(task.recipe, task.seed, report))
 
 
 @functools.cache

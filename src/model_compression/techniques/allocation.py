@@ -111,11 +111,10 @@ def allocate(kernels: Kernels, sparsity: float, strategy: str, *, seed: int) -> 
     wished = STRATEGIES[strategy](kernels, zeros, seed)
     counts = {name: min(int(wished[name]), sizes[name] - 1) for name in sizes}
     # the rounding's rest goes where most is missing, then where most room is
-    while sum(counts.values()) < zeros:
+    while (left := zeros - sum(counts.values())) > 0:
         missing = {name: wished[name] - counts[name] for name in sizes if counts[name] < sizes[name] - 1}
         name = max(missing, key=lambda key: (missing[key], sizes[key] - counts[key]))
-        step = max(1, min(int(missing[name]), sizes[name] - 1 - counts[name]))
-        counts[name] += min(step, zeros - sum(counts.values()))
+        counts[name] += min(max(1, int(missing[name])), sizes[name] - 1 - counts[name], left)
     return counts
 
 

@@ -4,7 +4,7 @@ A technique of your own derives from `Technique`, in a module of its own; the st
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..nets.keras2 import keras
-from ..nets.layers import has_kernel
+from ..nets.layers import clone, has_kernel
 
 #: Stands for all kernels together where zeros are counted by layer name.
 TOGETHER = "all kernels"
@@ -35,7 +35,7 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class Technique:
-    """What happens to a net beside plain training in one step of a recipe."""
+    """What happens to a net in one step of a recipe; by itself plain training, from which others derive."""
 
     #: Whether the trained net keeps its wrappers, which hold the ranges that the converter reads.
     quantization_aware: ClassVar[bool] = False
@@ -43,11 +43,8 @@ class Technique:
     leaves_zeros: ClassVar[bool] = False
     #: Whether few values are left, so that look-up tables can hold the kernels.
     shares_values: ClassVar[bool] = False
-
-    @property
-    def label(self) -> str:
-        """What tables and progress bars call it."""
-        raise NotImplementedError
+    #: What tables and progress bars call it; a property where it hangs on the fields.
+    label: ClassVar[Any] = "training"
 
     @property
     def modules(self) -> tuple[ModuleType, ...]:
@@ -77,7 +74,7 @@ class Technique:
             return ""
         return f"no layer of the model takes {self.label}"
 
-    def check_after(self, before: "Sequence[Technique | None]") -> None:
+    def check_after(self, before: "Sequence[Technique]") -> None:
         """Raise ValueError where it cannot follow the techniques of the steps before."""
 
     def wrap(
@@ -92,7 +89,26 @@ class Technique:
         Raises:
             ValueError: no layer of the net takes the technique.
         """
-        raise NotImplementedError
+        return clone(net)
+
+    def taken(self, net: keras.Model) -> list[keras.layers.Layer]:
+        """The layers of a net that take the technique.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if reason := self.why_not(net):
+            raise ValueError(reason)
+        return [layer for layer in net.layers if self.takes(layer)]
+
+    def wrap_layers(self, net: keras.Model, wrap: Callable[[keras.layers.Layer], Any]) -> keras.Model:
+        """A copy of `net`, each layer that takes the technique wrapped; see `taken`."""
+        names = {layer.name for layer in self.taken(net)}
+
+        def wrapped(layer: keras.layers.Layer) -> keras.layers.Layer:
+            return wrap(layer) if layer.name in names else layer
+
+        return keras.models.clone_model(clone(net), clone_function=wrapped)
 
     def start(self, net: keras.Model, images: np.ndarray) -> None:
         """What the wrapped net has to know of the training images before its first step.
@@ -116,3 +132,11 @@ class Technique:
             layers: of the float net, those with kernels; their weights are not looked at.
         """
         return Kept()
+
+
+def kept_after(steps: Iterable[Any], layers: Sequence[keras.layers.Layer]) -> Kept:
+    """What the steps of a recipe promise together; see `Technique.promise`."""
+    kept = Kept()
+    for step in steps:
+        kept = step.method.promise(layers, kept)
+    return kept

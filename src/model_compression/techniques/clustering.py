@@ -5,11 +5,9 @@ TFMOT's implementation; its experimental entry point is the one that can keep ze
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ..checks import check_whole
 from ..nets.keras2 import cluster_weights, keras, tfmot
-from ..nets.layers import clone
 from .base import Kept, Technique
 
 CentroidInitialization = tfmot.clustering.keras.CentroidInitialization
@@ -38,14 +36,14 @@ class ClusterConfig(Technique):
         """Centroids: one for zero and one for each sign, where zeros are kept."""
         return 3 if self.preserve_sparsity else 2
 
-    shares_values: ClassVar[bool] = True
+    shares_values = True
 
     @property
     def label(self) -> str:
         return f"clustering to {self.clusters}"
 
-    def check_after(self, before: Sequence[Technique | None]) -> None:
-        if self.preserve_sparsity and not any(earlier and earlier.leaves_zeros for earlier in before):
+    def check_after(self, before: Sequence[Technique]) -> None:
+        if self.preserve_sparsity and not any(earlier.leaves_zeros for earlier in before):
             raise ValueError("preserve_sparsity is True; allowed: only after a pruning step")
 
     def takes(self, layer: keras.layers.Layer) -> bool:
@@ -62,22 +60,16 @@ class ClusterConfig(Technique):
         Raises:
             ValueError: no kernel has more weights than `clusters`, or a sparse one keeps fewer than two.
         """
-        copy = clone(net)
-        targets = [layer for layer in copy.layers if self.takes(layer)]
-        if not targets:
-            raise ValueError(f"clusters is {self.clusters!r}: no kernel of this net has that many weights")
 
-        def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-            if layer not in targets:
-                return layer
+        def clustered(layer: keras.layers.Layer) -> keras.layers.Layer:
             return cluster_weights(
                 layer,
-                number_of_clusters=_centroids(layer, self),
+                number_of_clusters=self._centroids(layer),
                 cluster_centroids_init=CentroidInitialization.KMEANS_PLUS_PLUS,
                 preserve_sparsity=self.preserve_sparsity,
             )
 
-        return keras.models.clone_model(copy, clone_function=wrap_layer)
+        return self.wrap_layers(net, clustered)
 
     def strip(self, net: keras.Model) -> keras.Model:
         return tfmot.clustering.keras.strip_clustering(net)
@@ -89,22 +81,21 @@ class ClusterConfig(Technique):
             unique_values={layer.name: self.clusters for layer in layers if self.takes(layer)},
         )
 
+    def _centroids(self, layer: keras.layers.Layer) -> int:
+        """How many centroids a kernel can have.
 
-def _centroids(layer: keras.layers.Layer, config: ClusterConfig) -> int:
-    """How many centroids a kernel can have.
-
-    With sparsity preserved, TFMOT shares all but the one for zero out to the negative and the positive
-    weights, by their numbers, and fails where either has fewer weights than centroids.
-    """
-    if not config.preserve_sparsity:
-        return config.clusters
-    values = layer.kernel.numpy()
-    negative, positive = int((values < 0).sum()), int((values > 0).sum())
-    for clusters in range(config.clusters, config.fewest - 1, -1):
-        below = round((clusters - 1) * negative / max(negative + positive, 1))
-        if below <= negative and clusters - 1 - below <= positive:
-            return clusters
-    raise ValueError(
-        f"{layer.name} keeps {negative + positive} weights other than zero; "
-        "allowed for sparse clusters: 2 or more"
-    )
+        With sparsity preserved, TFMOT shares all but the one for zero out to the negative and the positive
+        weights, by their numbers, and fails where either has fewer weights than centroids.
+        """
+        if not self.preserve_sparsity:
+            return self.clusters
+        values = layer.kernel.numpy()
+        negative, positive = int((values < 0).sum()), int((values > 0).sum())
+        for clusters in range(self.clusters, self.fewest - 1, -1):
+            below = round((clusters - 1) * negative / max(negative + positive, 1))
+            if below <= negative and clusters - 1 - below <= positive:
+                return clusters
+        raise ValueError(
+            f"{layer.name} keeps {negative + positive} weights other than zero; "
+            "allowed for sparse clusters: 2 or more"
+        )

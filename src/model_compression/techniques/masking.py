@@ -10,7 +10,7 @@ from ..checks import check
 from ..nets.keras2 import keras
 from ..nets.layers import clone, kernel_size, kernels
 from . import allocation
-from .base import Kept, Technique
+from .base import Kept, Technique, kept_after
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +60,9 @@ class MaskConfig(Technique):
             masks = random_masks(net, self.random_sparsity or 0.0, seed=seed)
         else:
             masks = nonzero_masks(source)
-            if self.shuffled:
-                generator = np.random.default_rng(seed)
-                masks = {
-                    name: generator.permuted(mask.ravel()).reshape(mask.shape) for name, mask in masks.items()
-                }
+        if self.shuffled:
+            draw = np.random.default_rng(seed).permuted
+            masks = {name: draw(mask.ravel()).reshape(mask.shape) for name, mask in masks.items()}
         return fix_masks(keras.models.clone_model(net) if self.fresh else net, masks)
 
     def promise(self, layers: Sequence[keras.layers.Layer], before: Kept) -> Kept:
@@ -72,10 +70,7 @@ class MaskConfig(Technique):
         if not self.like:
             share = self.random_sparsity or 0.0
             return Kept(zeros={layer.name: round(share * kernel_size(layer)) for layer in layers})
-        kept = Kept()
-        for step in self.like:
-            kept = step.technique.promise(layers, kept) if step.technique else Kept()
-        return Kept(zeros=kept.zeros)
+        return Kept(zeros=kept_after(self.like, layers).zeros)
 
 
 def random_masks(model: keras.Model, sparsity: float, *, seed: int) -> dict[str, np.ndarray]:

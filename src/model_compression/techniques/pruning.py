@@ -5,17 +5,14 @@ Unstructured magnitude pruning follows Zhu & Gupta 2017 (arXiv:1710.01878) as TF
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from ..checks import check
 from ..nets.keras2 import keras, tfmot
-from ..nets.layers import clone, kernel_size
+from ..nets.layers import kernel_size
 from . import allocation
 from .base import TOGETHER, Kept, Technique
-
-UpdatePruningStep = tfmot.sparsity.keras.UpdatePruningStep
 
 #: Most optimizer steps between two updates of the masks.
 FREQUENCY = 20
@@ -75,7 +72,7 @@ class PruneConfig(Technique):
             return self.conv_sparsity
         return self.final_sparsity
 
-    leaves_zeros: ClassVar[bool] = True
+    leaves_zeros = True
 
     @property
     def label(self) -> str:
@@ -85,12 +82,11 @@ class PruneConfig(Technique):
         """Whether `layer` can be pruned in the pattern."""
         if not super().takes(layer) or isinstance(layer, keras.layers.DepthwiseConv2D):
             return False
-        if isinstance(layer, keras.layers.Dense):
-            # a run or block that sticks out beyond the kernel would hold fewer zeros than promised
-            return self.pattern == "unstructured" or layer.kernel.shape[0] % 4 == 0
-        # TFMOT groups by the input channel, and blocks need a matrix
-        in_runs = self.pattern == "2:4" and layer.kernel.shape[2] % 4 == 0
-        return self.pattern == "unstructured" or in_runs
+        # a run or block that sticks out beyond the kernel would hold fewer zeros than promised; TFMOT groups
+        # by the input channel, and blocks need a matrix
+        matrix = isinstance(layer, keras.layers.Dense)
+        fits = (matrix or self.pattern == "2:4") and layer.kernel.shape[-2] % 4 == 0
+        return self.pattern == "unstructured" or fits
 
     def wrap(
         self, net: keras.Model, *, steps: int, seed: int, source: keras.Model | None = None
@@ -103,28 +99,23 @@ class PruneConfig(Technique):
         Raises:
             ValueError: no layer takes the pattern, or too few steps.
         """
-        copy = clone(net)
-        targets = [layer for layer in copy.layers if self.takes(layer)]
-        if not targets:
-            raise ValueError(f"pattern is {self.pattern!r}: no layer of this net takes it")
+        targets = self.taken(net)
         finals = {layer.name: self.sparsity_of(layer) for layer in targets}
         if self.allocation != "uniform":
             weights = {layer.name: layer.kernel.numpy() for layer in targets}
             shared = allocation.allocate(weights, self.final_sparsity, self.allocation, seed=seed)
             finals = {name: zeros / weights[name].size for name, zeros in shared.items()}
 
-        def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-            if layer not in targets:
-                return layer
+        def pruned(layer: keras.layers.Layer) -> keras.layers.Layer:
             schedule = SCHEDULES[self.schedule](self, finals[layer.name], steps)
             return tfmot.sparsity.keras.prune_low_magnitude(
                 layer, pruning_schedule=schedule, **PATTERNS[self.pattern]
             )
 
-        return keras.models.clone_model(copy, clone_function=wrap_layer)
+        return self.wrap_layers(net, pruned)
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
-        return [UpdatePruningStep()]
+        return [tfmot.sparsity.keras.UpdatePruningStep()]
 
     def strip(self, net: keras.Model) -> keras.Model:
         return tfmot.sparsity.keras.strip_pruning(net)

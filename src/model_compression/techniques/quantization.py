@@ -7,7 +7,6 @@ collaborative optimization.
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -55,17 +54,13 @@ class QuantizeConfig(Technique):
                 f"weight_bits is {self.weight_bits!r} with preserve {self.preserve!r}; allowed: 8"
             )
 
-    quantization_aware: ClassVar[bool] = True
+    quantization_aware = True
+    label = "quantization-aware training"
 
-    @property
-    def label(self) -> str:
-        return "quantization-aware training"
-
-    def check_after(self, before: Sequence[Technique | None]) -> None:
-        if "sparsity" in self.preserve and not any(earlier and earlier.leaves_zeros for earlier in before):
+    def check_after(self, before: Sequence[Technique]) -> None:
+        if "sparsity" in self.preserve and not any(earlier.leaves_zeros for earlier in before):
             raise ValueError(f"preserve is {self.preserve!r}; allowed: only after a pruning step")
-        last = before[-1] if before else None
-        if "clusters" in self.preserve and not (last and last.shares_values):
+        if "clusters" in self.preserve and not any(last.shares_values for last in before[-1:]):
             raise ValueError(f"preserve is {self.preserve!r}; allowed: only right after a clustering step")
 
     def takes(self, layer: keras.layers.Layer) -> bool:

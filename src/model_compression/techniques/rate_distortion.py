@@ -12,7 +12,7 @@ Zeros, the share of each layer in them and the few values that remain all follow
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -59,11 +59,10 @@ class RateConfig(Technique):
         check_whole("levels", self.levels, 1, 7)
         check(0 < self.ramp <= 1, "ramp", self.ramp, "above 0, up to 1")
         first = self.first_nonzero
-        holds = first is None or 0 < first < float("inf")
-        check(holds, "first_nonzero", first, "None, or finite and above 0")
+        finite = first is None or 0 < first < float("inf")
+        check(finite, "first_nonzero", first, "None, or finite and above 0")
 
-    leaves_zeros: ClassVar[bool] = True
-
+    leaves_zeros = True
     label = "rate-distortion training"
 
     def takes(self, layer: keras.layers.Layer) -> bool:
@@ -80,25 +79,19 @@ class RateConfig(Technique):
         Raises:
             ValueError: no layer of the net can be put on the grid.
         """
-        if not any(self.takes(layer) for layer in net.layers):
-            raise ValueError("rate-distortion training finds no convolution or Dense layer in this net")
 
-        def wrap_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-            if not self.takes(layer):
-                return layer.__class__.from_config(layer.get_config())
+        def on_grid(layer: keras.layers.Layer) -> keras.layers.Layer:
             wrapped = _ON_GRID[type(layer)].from_config(layer.get_config())
             wrapped.config, wrapped.steps = self, steps
             return wrapped
 
-        wrapped = keras.models.clone_model(net, clone_function=wrap_layer)
+        wrapped = self.wrap_layers(net, on_grid)
         for target, original in zip(wrapped.layers, net.layers, strict=True):
-            if not self.takes(original):
-                target.set_weights(original.get_weights())
-                continue
-            kernel(target).assign(kernel(original))
-            if original.use_bias:
-                target.bias.assign(original.bias)
-            target.start(kernel(original).numpy())
+            if self.takes(original):
+                kernel(target).assign(kernel(original))
+                if original.use_bias:
+                    target.bias.assign(original.bias)
+                target.start(kernel(original).numpy())
         return wrapped
 
     def strip(self, net: keras.Model) -> keras.Model:
@@ -162,9 +155,6 @@ class _OnGrid:
     config: RateConfig
     steps: int
     # of the Keras layer that this is mixed into
-    bias: tf.Variable
-    use_bias: bool
-    activation: Callable[[tf.Tensor], tf.Tensor]
     add_weight: Callable[..., tf.Variable]
     add_loss: Callable[[tf.Tensor], None]
 
@@ -194,45 +184,18 @@ class _OnGrid:
             kilobytes = code_bits(values, self.config.levels) / BITS_PER_KB
             self.add_loss(self.config.price * risen * kilobytes)
             self.step.assign_add(1.0)
-        return self.outputs_of(inputs, rounded)
-
-    def outputs_of(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """What the layer computes with `kernel` for its own."""
-        outputs = self.linear(inputs, kernel)
-        if self.use_bias:
-            outputs = tf.nn.bias_add(outputs, self.bias)
-        return self.activation(outputs)
-
-    def linear(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        raise NotImplementedError
-
-
-class _Conv2D(_OnGrid, keras.layers.Conv2D):
-    def linear(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return self.convolution_op(inputs, kernel)
-
-
-class _DepthwiseConv2D(_OnGrid, keras.layers.DepthwiseConv2D):
-    def linear(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return keras.backend.depthwise_conv2d(
-            inputs, kernel, strides=self.strides, padding=self.padding, dilation_rate=self.dilation_rate
-        )
-
-
-class _Dense(_OnGrid, keras.layers.Dense):
-    def linear(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(inputs, kernel)
-
-
-class _Recurrent(_OnGrid, Recurrent):
-    def outputs_of(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return self.unrolled(inputs, kernel)
+        name = "depthwise_kernel" if isinstance(self, keras.layers.DepthwiseConv2D) else "kernel"
+        learned = getattr(self, name)
+        # past Keras, which would take the variable for gone
+        object.__setattr__(self, name, rounded)
+        try:
+            return super().call(inputs)  # type: ignore[misc]
+        finally:
+            object.__setattr__(self, name, learned)
 
 
 #: Layers that can be put on the grid, and what stands for them while they are trained.
 _ON_GRID: dict[type, Any] = {
-    keras.layers.Conv2D: _Conv2D,
-    keras.layers.DepthwiseConv2D: _DepthwiseConv2D,
-    keras.layers.Dense: _Dense,
-    Recurrent: _Recurrent,
+    kind: type(f"{kind.__name__}OnGrid", (_OnGrid, kind), {})
+    for kind in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense, Recurrent)
 }
