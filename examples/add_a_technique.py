@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from model_compression.evidence.forms import all_forms
 from model_compression.files.conversion import ExportConfig
-from model_compression.nets.keras2 import tf
-from model_compression.nets.layers import clone, kernel, kernel_layers
+from model_compression.nets.layers import clone, kernel, kernel_layers, tf
 from model_compression.nets.training import TrainConfig
 from model_compression.study.experiment import Bench
 from model_compression.study.recipes import Recipe, Step
