@@ -1,6 +1,5 @@
 """What the deployment table says, in words and as a reader wants it."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -39,28 +38,19 @@ def refusals(measured: pd.DataFrame) -> str:
 
     Last come the forms that both runtimes run, with a label that differs here and there.
     """
-    refused = measured[measured.reason != ""]
-    lines = [
-        f"- {_names(names)}: {_code_free(reason)}"
-        for reason, names in refused.groupby("reason", sort=False).recipe.apply(list).items()
-    ]
-    differing = measured[measured.tflm_agreement < 1]
+    named = measured.assign(recipe="`" + measured.recipe + "`")
+    refused = named[named.reason != ""].groupby("reason", sort=False).recipe.agg(", ".join)
+    # underscores and angle brackets would be read as Markdown
+    reasons = refused.index.str.replace("_", r"\_").str.replace("<", r"\<")
+    lines = [f"- {names}: {reason}" for reason, names in zip(reasons, refused, strict=True)]
+    differing = named[named.tflm_agreement < 1]
     if len(differing):
-        least = 100 * (1 - differing.tflm_agreement.min())
+        names, least = ", ".join(differing.recipe), 100 * (1 - differing.tflm_agreement.min())
         lines.append(
-            f"- {_names(differing.recipe)}: run on both, and at most {least:.2g} % of the labels differ. The "
+            f"- {names}: run on both, and at most {least:.2g} % of the labels differ. The "
             "kernels round now and then to neighbouring integers, which shows where two outputs nearly tie"
         )
     return "\n".join(lines)
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _code_free(reason: str) -> str:
-    """Underscores and angle brackets would be read as Markdown."""
-    return reason.replace("_", r"\_").replace("<", r"\<")
 
 
 def sentence(choice: Choice, path: Path, *, max_drop: float, runtime: Runtime) -> str:
@@ -73,11 +63,8 @@ def sentence(choice: Choice, path: Path, *, max_drop: float, runtime: Runtime) -
     form = choice.form
     if form is None or not choice.fits:
         return f"{choice}."
-    which = (
-        f"the smallest of {choice.fitting} forms that run"
-        if choice.fitting > 1
-        else "the only form that runs"
-    )
+    several = f"the smallest of {choice.fitting} forms that run"
+    which = several if choice.fitting > 1 else "the only form that runs"
     arena = "" if form.arena_bytes is None else f", {form.arena_bytes:,} of arena"
     sign, unit = (1, "% of error") if form.of_values else (-1, "pp")
     # what is added makes no change +0.00 and not -0.00

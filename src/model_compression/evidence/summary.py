@@ -8,17 +8,8 @@ import pandas as pd
 from .forms import BASELINE
 
 
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"
-
-
 def _forms(results: Path) -> pd.DataFrame:
     return pd.read_csv(results / "all-forms.csv").set_index("recipe")
-
-
-def _change(row: "pd.Series[float]") -> str:
-    interval = f"[{row.change_ci_low_pp:+.2f}, {row.change_ci_high_pp:+.2f}]"
-    return f"{row.change_pp:+.2f} pp {interval}: {row.verdict}"
 
 
 def answer(results: Path) -> str:
@@ -39,7 +30,7 @@ def answer(results: Path) -> str:
         f"the number of forms, {len(tested)} (Holm).",
         "",
         f"- **Baseline:** {baseline.file_bytes:,.0f} bytes as float32 .tflite, {baseline.zip_bytes:,.0f} "
-        f"zipped, {_percent(baseline.accuracy_mean)} "
+        f"zipped, {100 * baseline.accuracy_mean:.2f} % "
         f"[{100 * baseline.accuracy_ci_low:.2f}, {100 * baseline.accuracy_ci_high:.2f}].",
     ]
     heading = ""
@@ -54,7 +45,8 @@ def answer(results: Path) -> str:
             lines.append(
                 f"- **Smallest file {words}:** `{least.name}`, {least.zip_bytes:,.0f} bytes zipped, "
                 f"{baseline.zip_bytes / least.zip_bytes:.1f} times fewer than the zipped baseline. "
-                f"{_change(least)}."
+                f"{least.change_pp:+.2f} pp [{least.change_ci_low_pp:+.2f}, {least.change_ci_high_pp:+.2f}]: "
+                f"{least.verdict}."
             )
     return "\n".join(lines)
 

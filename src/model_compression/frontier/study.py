@@ -6,7 +6,7 @@ part's tables and files, and draws the pictures from the tables.
 
 import argparse
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,11 +47,10 @@ def seeds(first: int, count: int) -> list[int]:
 def write_frontier(study: Study, results: Path) -> None:
     """Put a net's plans into the records, the frontier and the literature; write the files of the front."""
     path, folder, standing = results / "frontier.csv", results / "frontier", _standing()
-    write_records(study, results, standing)
+    write_records(study, results)
     found = {name: each for name in study.recipes if (each := study.outcomes(name))}
-    rows = [
-        tables.our_row(study.recipes[name], each, study.bench.data.y_test) for name, each in found.items()
-    ]
+    labels = study.bench.data.y_test
+    rows = [tables.our_row(study.recipes[name], each, labels) for name, each in found.items()]
     table = tables.merge(records.read(path, tables.COLUMNS), rows, standing)
     files = set(table["file"].dropna())
     for each, row in zip(found.values(), rows, strict=True):
@@ -64,13 +63,13 @@ def write_frontier(study: Study, results: Path) -> None:
     save_csv(tables.literature(table), results / "literature.csv")
 
 
-def _standing() -> list[str]:
-    return [records.identity(recipe) for recipe in plans.points().values()]
+def _standing() -> set[str]:
+    return {records.identity(recipe) for recipe in plans.points().values()}
 
 
-def write_records(study: Study, results: Path, standing: Iterable[str] | None = None) -> None:
+def write_records(study: Study, results: Path) -> None:
     """Put plans into the records, each as soon as it is carried out with all seeds."""
-    known = set(_standing() if standing is None else standing)
+    known = _standing()
     for name, recipe in study.recipes.items():
         stands = records.identity(recipe) in known
         rows = [records.row(recipe, outcome, stands=stands) for outcome in study.outcomes(name)]

@@ -5,7 +5,7 @@ the seeds' bytes and the mean of their errors; the file beside it is one seed's,
 there too. Which of our points make the front is decided on validation error.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +22,11 @@ from ..study.recipes import Recipe
 from . import records
 from .published import COUNTS, FLOAT_BYTES, PARAMETERS, published
 
-#: Of these, `records.row` has the ones of `_OF_RECORD` too.
 COLUMNS = [
     "plan", "net", "method", "bytes", "flash_bytes", "payload_bytes", "graph_bytes", "entropy_bytes",
     "validation_error_pct", "error_pct", "error_sd_pct", "error_low_pct", "error_high_pct", "seeds", "epochs",
     "augmentation", "teachers", "counted_as", "file", "file_seed", "file_error_pct", "source",
 ]  # fmt: skip
-_OF_RECORD = (
-    "plan", "net", "method", "flash_bytes", "payload_bytes", "graph_bytes", "entropy_bytes", "epochs",
-    "augmentation", "teachers",
-)  # fmt: skip
 #: What the rows that were computed here say of their source.
 OURS = "this study"
 #: How our rows are counted: whole coded files, and the dense nets trained and taught alike.
@@ -70,7 +65,7 @@ def our_row(recipe: Recipe, outcomes: Sequence[Outcome], labels: np.ndarray) -> 
     median = records.row(recipe, median_outcome(outcomes), stands=True)
     validation = [outcome.record.validation_accuracy for outcome in outcomes]
     return {
-        **{column: median[column] for column in _OF_RECORD},
+        **{column: value for column, value in median.items() if column in COLUMNS},
         "bytes": median["coded_bytes"],
         "validation_error_pct": 100 * (1 - np.mean(validation)),
         **errors(outcomes, labels),
@@ -83,7 +78,7 @@ def our_row(recipe: Recipe, outcomes: Sequence[Outcome], labels: np.ndarray) -> 
 
 
 def merge(
-    before: pd.DataFrame, rows: Sequence[Mapping[str, object]], standing: Sequence[str]
+    before: pd.DataFrame, rows: Sequence[Mapping[str, object]], standing: Collection[str]
 ) -> pd.DataFrame:
     """Our rows, new ones in place of those of the same nets, followed by the published ones.
 
@@ -169,19 +164,20 @@ def unreached(table: pd.DataFrame) -> str:
     lines = []
     for point in table[table["counted_as"].isin(COUNTS)].itertuples():
         found = reached(ours, point.bytes, point.error_pct) or MISSED
-        if found == PASSED:
-            continue
-        least = ours[ours["error_pct"] <= point.error_pct].nsmallest(1, "bytes").itertuples()
-        best = ours[ours["bytes"] <= point.bytes].nsmallest(1, "error_pct").itertuples()
+        nearest = {
+            "error": ours[ours["error_pct"] <= point.error_pct].nsmallest(1, "bytes"),
+            "bytes": ours[ours["bytes"] <= point.bytes].nsmallest(1, "error_pct"),
+        }
         near = [
             f"ours with {row.bytes:,.0f} bytes at {row.error_pct:.2f} % ({row.net}) has no more {what}"
-            for rows, what in ((least, "error"), (best, "bytes"))
-            for row in rows
+            for what, rows in nearest.items()
+            for row in rows.itertuples()
         ]
-        lines.append(
-            f"- {found}: {point.method} on {point.net} ({point.counted_as}), {point.bytes:,.0f} bytes at "
-            f"{point.error_pct:.2f} %: {'; '.join(near) or 'nothing of ours is as small or as good'}"
-        )
+        if found != PASSED:
+            lines.append(
+                f"- {found}: {point.method} on {point.net} ({point.counted_as}), {point.bytes:,.0f} bytes at "
+                f"{point.error_pct:.2f} %: {'; '.join(near) or 'nothing of ours is as small or as good'}"
+            )
     return "\n".join(lines)
 
 

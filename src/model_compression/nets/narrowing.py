@@ -122,15 +122,15 @@ class Channels:
             return ids
         return None
 
-    def norms(self, order: int) -> np.ndarray:
-        """Each channel's L1 or L2 norm of its filter, over the mean of its layer; the mean where tied.
+    def norms(self) -> np.ndarray:
+        """Each channel's L1 norm of its filter, over the mean of its layer; the mean where tied.
 
         A filter's norm counts the batch normalization behind it once that is folded, as all are here.
         """
         total, times = np.zeros(len(self.free)), np.zeros(len(self.free))
         for name, made in self._made().items():
             kernel = self._net.get_layer(name).get_weights()[0]
-            norm = np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]).astype(np.float64), ord=order, axis=0)
+            norm = np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]).astype(np.float64), ord=1, axis=0)
             np.add.at(total, made, norm / max(norm.mean(), np.finfo(float).tiny))
             np.add.at(times, made, 1)
         return total / np.maximum(times, 1)

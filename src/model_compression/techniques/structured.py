@@ -4,6 +4,7 @@ Source: Li et al. 2017, arXiv:1608.08710 (filters by their L1 norm); for what a 
 2017, arXiv:1707.06168, section 3.3.
 """
 
+import bisect
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,35 +15,28 @@ from ..nets.keras2 import keras
 from ..saved_models.building import folded
 from .base import Technique
 
-ALLOCATIONS = ("uniform", "global")
-
 
 @dataclass(frozen=True, kw_only=True)
 class StructuredConfig(Technique):
     """How narrow a net becomes before it is trained on; several steps, each narrower, prune gradually.
 
+    Each layer loses the same share of its channels, those whose filters have the least L1 norm.
+
     Args:
         keep: what is left, as a part of what the net has before the step; above 0, below 1.
         of: what that is a part of: "channels" of the layers between input and outputs, "weights",
             "multiply_adds" or "memory", the most numbers alive at once.
-        allocation: "uniform" drops the same share of each layer's channels, "global" those of the least
-            norm, over the mean norm of their layer, wherever they are.
-        norm: of the filters: 1 or 2.
     Raises:
         ValueError: a field out of range.
     """
 
     keep: float
     of: str = "channels"
-    allocation: str = "uniform"
-    norm: int = 1
 
     def __post_init__(self) -> None:
         check(0 < self.keep < 1, "keep", self.keep, "above 0, below 1")
         counts = ("channels", *narrowing.COUNTS)
         check(self.of in counts, "of", self.of, ", ".join(counts))
-        check(self.allocation in ALLOCATIONS, "allocation", self.allocation, ", ".join(ALLOCATIONS))
-        check(self.norm in (1, 2), "norm", self.norm, "1, 2")
 
     label = "structured pruning"
 
@@ -69,28 +63,24 @@ class StructuredConfig(Technique):
             left[order[:dropped]] = False
             return left
 
-        whole = channels.count(kept(0), self.of)
-        few, many = 0, len(order)
-        least = channels.count(kept(many), self.of) / whole if many else 1.0
+        def count(dropped: int) -> float:
+            return channels.count(kept(dropped), self.of)
+
+        least = count(len(order)) / count(0) if len(order) else 1.0
         if least > self.keep:
             raise ValueError(f"keep is {self.keep!r} of {self.of}; allowed for this net: {least:.2g} or more")
         # the fewest channels dropped that meet the target: what is counted falls with each
-        while many - few > 1:
-            middle = (few + many) // 2
-            if channels.count(kept(middle), self.of) <= self.keep * whole:
-                many = middle
-            else:
-                few = middle
-        return channels.without(kept(many))
+        target, drops = self.keep * count(0), range(1, len(order) + 1)
+        dropped = drops[bisect.bisect_left(drops, True, key=lambda each: count(each) <= target)]
+        return channels.without(kept(dropped))
 
     def _order(self, channels: narrowing.Channels) -> np.ndarray:
         """The channels that can go, first those that go first; not the last one of any layer."""
-        norms = channels.norms(self.norm)
+        norms = channels.norms()
         ranks, stays = np.zeros(len(norms)), ~channels.free
         for each in channels.sets:
             sorted_set = each[np.argsort(norms[each], kind="stable")]
             ranks[sorted_set] = (np.arange(len(each)) + 0.5) / len(each)
             stays[sorted_set[-1]] = True
-        scores = ranks if self.allocation == "uniform" else norms
-        order = np.argsort(scores, kind="stable")
+        order = np.argsort(ranks, kind="stable")
         return order[~stays[order]]
