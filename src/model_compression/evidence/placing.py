@@ -40,18 +40,19 @@ def plain_ticks(axes: Axes) -> None:
 def label_points(axes: Axes, xs: Sequence[float], ys: Sequence[float], names: Sequence[str]) -> None:
     """Names as near to their points as there is room, those further off with a thin line to their point.
 
-    A name for which there is no room is left out. Everything else is to be drawn before, the legend too, and
-    the limits set.
+    A name for which there is no room is left out, as is that of a point outside the axes. Everything else is
+    to be drawn before, the legend too, and the limits set.
     """
     taken = _drawn(axes)
     spots = np.column_stack([xs, ys])
     points = axes.transData.transform(spots)
-    for x, y in points.astype(int):
+    shown = [index for index, point in enumerate(points) if axes.bbox.contains(*point)]
+    for x, y in points[shown].astype(int):
         taken[y - CLEAR : y + CLEAR + 1, x - CLEAR : x + CLEAR + 1] = True
     named = np.zeros_like(taken)
     # the names in the densest crowd first
-    crowd = [int(np.sum(np.abs(points - point).max(axis=1) < 60)) for point in points]
-    for index in sorted(range(len(points)), key=lambda index: -crowd[index]):
+    crowd = {index: np.sum(np.abs(points[shown] - points[index]).max(axis=1) < 60) for index in shown}
+    for index in sorted(shown, key=lambda index: -crowd[index]):
         words: Any = {"fontsize": 6.5, "color": "#333333", "va": "bottom", "textcoords": "offset points"}
         text = axes.annotate(names[index], tuple(spots[index]), xytext=(0, 0), **words)
         size = np.ceil(Text.get_window_extent(text).size)
