@@ -24,8 +24,6 @@ def by_class(outcomes: Outcomes, labels: np.ndarray, *, margin: float = MARGIN) 
     """One row a class: images, accuracies of the second form and of the control, and the change.
 
     The changes are judged as one family; see `forms.verdicts`.
-    Args:
-        labels: of the test images, (n,).
     """
     control, form = (right(found, labels) for found in list(outcomes.values())[:2])
     classes, images = np.unique(labels, return_counts=True)

@@ -38,9 +38,6 @@ def errors(outcomes: Sequence[Outcome], labels: np.ndarray) -> dict[str, float]:
     """The seeds' mean test error in %, their spread, and the interval.
 
     The interval holds both seeds and test images as drawn at random, see `statistics`.
-
-    Args:
-        labels: of the test images, (n,).
     """
     wrong = ~right(outcomes, labels)
     each, mean = 100 * wrong.mean(axis=1), estimate(wrong)
@@ -58,9 +55,6 @@ def our_row(recipe: Recipe, outcomes: Sequence[Outcome], labels: np.ndarray) -> 
 
     `entropy_bytes` is the order-0 entropy of the weights, a floor for a coder without memory; `graph_bytes`
     the coded file with every constant zeroed.
-
-    Args:
-        labels: of the test images, (n,).
     """
     median = records.row(recipe, median_outcome(outcomes), stands=True)
     validation = [outcome.record.validation_accuracy for outcome in outcomes]

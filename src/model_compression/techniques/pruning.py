@@ -173,11 +173,7 @@ SCHEDULES = {"polynomial": _polynomial, "constant": _constant, "one_shot": _one_
 
 
 def update_frequency(steps: int) -> int:
-    """Optimizer steps between two updates of the masks: `FREQUENCY`, fewer in a short training.
-
-    Args:
-        steps: optimizer steps of the whole training.
-    """
+    """Optimizer steps between two updates of the masks: `FREQUENCY`, fewer in a short training."""
     return max(1, min(FREQUENCY, steps // 20))
 
 
@@ -186,9 +182,6 @@ def end_step(steps: int) -> int:
 
     TFMOT prunes only where (step - begin_step) % frequency == 0: any other end would leave the
     final sparsity unreached.
-
-    Args:
-        steps: optimizer steps of the whole training.
     Raises:
         ValueError: fewer than two steps.
     """
