@@ -48,8 +48,8 @@ def _alone() -> Iterator[None]:
 
 def carry_out(bench: Bench, task: Task, *needed: None) -> None:
     """A task; `needed` are those that come before it."""
-    key = bench.key(task)
     with _alone():
+        key = bench.key(task)
         bench.carry_out(task, lambda _, title, done: report(key, title, done))
 
 
