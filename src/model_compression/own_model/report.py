@@ -105,7 +105,7 @@ def _markdown(search: Search, files: list[str], title: str) -> str:
     )
 
 
-@styled
+@styled()
 def _picture(search: Search) -> Figure:
     """What has to be small against accuracy, the chosen form ringed, what is lost by the limit grey."""
     request = search.request
