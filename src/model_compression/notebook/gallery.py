@@ -1,5 +1,9 @@
 """What a notebook shows, and where it is written: tables as HTML, CSV and PNG, pictures as PNG."""
 
+import hashlib
+import io
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -7,19 +11,44 @@ from IPython.display import HTML, Image
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
+from .. import data, evidence, files
 from ..evidence import tables
 from ..evidence.style import WIDTH
+from ..store import Store, code_digest, make_key, versions
+
+#: What a stored table has where a figure is missing.
+MISSING = "<none>"
 
 
 class Gallery:
     """Tables and pictures, written to one folder as they are shown.
 
     Args:
-        results: an existing folder.
+        results: an existing folder. cache: another, of tables that took long.
     """
 
-    def __init__(self, results: Path) -> None:
-        self.results = results
+    def __init__(self, results: Path, cache: Path) -> None:
+        self.results, self._cache = results, Store(cache)
+
+    def kept(self, compute: Callable[..., pd.DataFrame], *given: object, **named: object) -> pd.DataFrame:
+        """A table that takes long to compute, from the cache where the same was asked before.
+
+        Args:
+            compute: a function of the evidence. given, named: its arguments.
+        """
+        key = make_key(
+            table=compute.__qualname__,
+            given=hashlib.sha256(pickle.dumps((given, named))).hexdigest(),
+            code=code_digest([data, evidence, files]),
+            libraries=versions(),
+        )
+        entry = self._cache.get(key)
+        if entry is None:
+            entry = {"table.csv": compute(*given, **named).to_csv(index=False, na_rep=MISSING).encode()}
+            self._cache.put(key, entry)
+        # words that are empty stay so
+        text = io.BytesIO(entry["table.csv"])
+        return pd.read_csv(text, na_values=[MISSING], keep_default_na=False)
 
     def save(self, table: pd.DataFrame, name: str) -> None:
         """Write a table as CSV to the results."""

@@ -57,15 +57,12 @@ class Workbook(Gallery):
         data_dir: str = "data",
     ) -> None:
         self.settings = settings
-        super().__init__(writable_folder(REPOSITORY / results_dir))
-        self.models = writable_folder(REPOSITORY / models_dir)
-        cache = writable_folder(REPOSITORY / cache_dir)
-        bench = Bench(
-            dataset=dataset,
-            train_images=train_images,
-            cache_dir=str(cache),
-            data_dir=str(REPOSITORY / data_dir),
+        results, cache, self.models = (
+            writable_folder(REPOSITORY / each) for each in (results_dir, cache_dir, models_dir)
         )
+        super().__init__(results, cache)
+        folders = {"cache_dir": str(cache), "data_dir": str(REPOSITORY / data_dir)}
+        bench = Bench(dataset=dataset, train_images=train_images, **folders)
         self.bench = bench = bench_of(bench, settings.net) if is_path(settings.net) else bench
         self.recipes = self._applicable(catalogue(settings), bench)
         self.study = Study(bench, self.recipes, settings.seeds)

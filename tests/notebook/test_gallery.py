@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from model_compression.notebook.gallery import Gallery
+
+
+def test_table_that_takes_long_is_computed_once_and_is_the_same_again(tmp_path: Path) -> None:
+    asked = []
+
+    def compute(numbers: np.ndarray, *, share: float) -> pd.DataFrame:
+        asked.append(share)
+        words = ["worse", "", None]
+        return pd.DataFrame({"third": numbers * share / 3, "verdict": words, "missing": [1.0, np.nan, 2.0]})
+
+    def given(share: float) -> pd.DataFrame:
+        return Gallery(tmp_path, tmp_path).kept(compute, np.arange(3.0), share=share)
+
+    first, again = given(1.0), given(1.0)
+    assert asked == [1.0]
+    pd.testing.assert_frame_equal(first, again, check_exact=True)
+    pd.testing.assert_frame_equal(first, compute(np.arange(3.0), share=1.0), check_exact=True)
+    assert given(0.5).third[1] == pytest.approx(1 / 6)
+    assert asked == [1.0, 1.0, 0.5]
