@@ -83,6 +83,7 @@ FORMS = pd.DataFrame(
 ).assign(
     seeds=5,
     test_images=10_000,
+    validation_change_pp=[0, -0.05, -1.3, -0.25, -0.2, -9],
     accuracy_ci_low=lambda table: table.accuracy_mean - 0.003,
     accuracy_ci_high=lambda table: table.accuracy_mean + 0.003,
 )  # fmt: skip

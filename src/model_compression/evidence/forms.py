@@ -113,6 +113,7 @@ def all_forms(
             "recipe": name,
             "role": "control" if recipes[name].is_control else "form",
             **_measured(outcomes[name], outcomes[BASELINE], labels),
+            "validation_change_pp": 100 * (_validated(outcomes[name]) - _validated(outcomes[control])),
             "compared_with": "" if control == name else control,
         }
         for name, control in found.items()
@@ -125,6 +126,10 @@ def all_forms(
 def pair(outcomes: Outcomes, name: str, control: str, labels: np.ndarray) -> Pair | None:
     """What is compared, as `verdicts` takes it; a form that is its own control has no test."""
     return None if name == control else (right(outcomes[name], labels), right(outcomes[control], labels))
+
+
+def _validated(found: Sequence[Outcome]) -> float:
+    return float(np.mean([outcome.record.validation_accuracy for outcome in found]))
 
 
 def _measured(
