@@ -61,8 +61,8 @@ class Workbook(Gallery):
             writable_folder(REPOSITORY / each) for each in (results_dir, cache_dir, models_dir)
         )
         super().__init__(results, cache)
-        folders = {"cache_dir": str(cache), "data_dir": str(REPOSITORY / data_dir)}
-        bench = Bench(dataset=dataset, train_images=train_images, **folders)
+        data = str(REPOSITORY / data_dir)
+        bench = Bench(dataset=dataset, train_images=train_images, cache_dir=str(cache), data_dir=data)
         self.bench = bench = bench_of(bench, settings.net) if is_path(settings.net) else bench
         self.recipes = self._applicable(catalogue(settings), bench)
         self.study = Study(bench, self.recipes, settings.seeds)
