@@ -215,3 +215,8 @@ def test_records_keep_every_field_but_the_key_under_the_catalogue_name() -> None
     assert table.seed.tolist() == [0, 1]
     assert table.zip_bytes.tolist() == [7, 8]
     assert table.accuracy.tolist() == [0.5, 0.6]
+
+
+def test_comparison_of_a_model_that_does_not_train_has_no_column_of_training() -> None:
+    found = {file: each for file, each in one_seed().items() if file != "longer_trained.tflite"}
+    assert forms.model_comparison(found, {}).against_longer_trained_pp.isna().all()

@@ -156,10 +156,12 @@ def test_a_method_has_one_colour_whatever_else_is_drawn() -> None:
     assert len(set(every.values())) == len(every)
 
 
-def test_an_interval_that_reaches_0_is_drawn_on_the_log_axis() -> None:
+def test_an_interval_that_reaches_0_or_lies_there_is_drawn_on_the_log_axis() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Drawn(plots.error_against_bytes(FORMS.assign(accuracy_ci_high=1.001)))
+        perfect = {"accuracy_mean": 1.0, "accuracy_ci_low": 1.0, "accuracy_ci_high": 1.0}
+        Drawn(plots.error_against_bytes(FORMS.assign(**perfect)))
 
 
 def test_log_axes_are_labelled_in_plain_numbers() -> None:

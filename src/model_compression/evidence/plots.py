@@ -99,16 +99,20 @@ def pareto(bytes_: Sequence[float], errors: Sequence[float]) -> np.ndarray:
     return ~np.array(beaten)
 
 
+#: Where an error of 0 is drawn, in per cent.
+LEAST_ERROR = 0.01
+
+
 def error_against_bytes(table: pd.DataFrame) -> Figure:
     """Every form: best-coded bytes against test error with its 95 % interval, and our Pareto front.
 
     Named are the points of the front, and the least error of each method, whose colour the legend has.
     """
     looks = [method_of(row.recipe, is_control=row.role == "control") for row in table.itertuples()]
+    ends = {"error": "accuracy_mean", "low": "accuracy_ci_high", "high": "accuracy_ci_low"}
+    # no error at all has no place on a log axis
     rows = table.assign(
-        error=100 * (1 - table.accuracy_mean),
-        low=100 * (1 - table.accuracy_ci_high),
-        high=100 * (1 - table.accuracy_ci_low),
+        **{name: (100 * (1 - table[column])).clip(lower=LEAST_ERROR) for name, column in ends.items()},
         method=[method for method, _ in looks],
         colour=[colour for _, colour in looks],
     )
@@ -121,11 +125,12 @@ def error_against_bytes(table: pd.DataFrame) -> Figure:
         axes.set_title(
             f"{len(front)} of {len(table)} are beaten by none; bars are 95 % intervals over {drawn}"
         )
+        if (rows.high == LEAST_ERROR).all():
+            axes.set_ylim(LEAST_ERROR / 2, 100 * LEAST_ERROR)
         for (method, colour), group in rows.groupby(["method", "colour"], sort=False):
-            # an interval that reaches 0 has no place on a log axis
-            ends = [group.error - np.maximum(group.low, 0.01), group.high - group.error]
+            reach = [group.error - group.low, group.high - group.error]
             bars: Any = {"color": colour, "elinewidth": 0.8, "label": method, "zorder": 3}
-            axes.errorbar(group.best_coded_bytes, group.error, yerr=ends, fmt="o", markersize=4.5, **bars)
+            axes.errorbar(group.best_coded_bytes, group.error, yerr=reach, fmt="o", markersize=4.5, **bars)
         steps: Any = {"color": BLACK, "linewidth": 0.8, "label": "Pareto front"}
         axes.step(front.best_coded_bytes, front.error, where="post", **steps)
         make_room(axes, rows.best_coded_bytes)
