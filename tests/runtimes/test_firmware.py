@@ -132,6 +132,12 @@ def test_an_unmeasured_arena_is_left_out():
     assert "// The arena was not measured." in header
 
 
+def test_a_net_that_remembers_is_said_to():
+    line = "// It remembers what it was given: call the interpreter's Reset() before each input."
+    assert line in firmware(tflite_file("recurrent"), "own")["own_model.h"]
+    assert line not in firmware(tflite_file("int8"), "own")["own_model.h"]
+
+
 @pytest.mark.parametrize("arena_bytes", [0, -16])
 def test_an_arena_without_bytes_is_an_error(arena_bytes):
     with pytest.raises(ValueError, match=f"^arena_bytes is {arena_bytes}: allowed is 1 or more, or None$"):

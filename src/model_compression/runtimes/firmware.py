@@ -51,6 +51,7 @@ def firmware(content: bytes, file_name: str, *, arena_bytes: int | None = None) 
         "ends": _ends(model.graphs[0]),
         "calls": calls,
         "missing": missing,
+        "remembers": any(call.endswith("LSTM") for call in calls),
     }
     return {f"{name}.{kind}": fill(_HERE / f"firmware.{kind}.jinja", **given) for kind in ("h", "cc")}
 
