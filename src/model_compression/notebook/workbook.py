@@ -63,16 +63,14 @@ class Workbook(Gallery):
         super().__init__(results, cache)
         data = str(REPOSITORY / data_dir)
         bench = Bench(dataset=dataset, train_images=train_images, cache_dir=str(cache), data_dir=data)
-        self.bench = bench = bench_of(bench, settings.net) if is_path(settings.net) else bench
-        self.recipes = self._applicable(catalogue(settings), bench)
-        self.study = Study(bench, self.recipes, settings.seeds)
+        self.bench = bench_of(bench, settings.net)
+        self.recipes = self._applicable(catalogue(settings))
+        self.study = Study(self.bench, self.recipes, settings.seeds)
         _ = self.data
 
-    def _applicable(self, recipes: dict[str, Recipe], bench: Bench) -> dict[str, Recipe]:
+    def _applicable(self, recipes: dict[str, Recipe]) -> dict[str, Recipe]:
         """The recipes that a saved model's layers allow; says which others are left out, and why."""
-        if not is_path(self.settings.net):
-            return recipes
-        kept, reasons = takes(bench, self.settings.net, recipes)
+        kept, reasons = takes(self.bench, self.settings.net, recipes)
         for name, reason in reasons.items():
             print(f"{name} is left out: {reason}")
         return kept

@@ -72,12 +72,14 @@ def _form(recipe: Recipe) -> str:
 
 
 def bench_of(bench: Bench, path: str) -> Bench:
-    """The bench that a saved model needs: where it can only be converted, a `ConvertedBench`.
+    """The bench that a net needs: for a saved model that can only be converted, a `ConvertedBench`.
 
     Raises:
         UnsupportedModelError: it can neither be rebuilt nor converted.
     """
     reason = ""
+    if not keras_files.is_path(path):
+        return bench
     if not keras_files.is_tflite(Path(path)):
         try:
             load(path)
@@ -94,11 +96,13 @@ def bench_of(bench: Bench, path: str) -> Bench:
 
 
 def takes(bench: Bench, path: str, recipes: Mapping[str, Recipe]) -> tuple[dict[str, Recipe], dict[str, str]]:
-    """The recipes that a saved model allows, and by name why it rules out the others.
+    """The recipes that a net allows, all of one of the study's, and by name why it rules out the others.
 
     Args:
         bench: of `bench_of`.
     """
+    if not keras_files.is_path(path):
+        return dict(recipes), {}
     if isinstance(bench, ConvertedBench):
         return chosen(recipes, bench.why_not)
     return applicable(bench.trained(path, (), 0, lambda *progress: None), recipes)
