@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 from tflite_models import IMAGES, micro_outputs, smallest_arena, tflite_file
 
-from model_compression.files import running
+from model_compression.files import conversion, running
 from model_compression.files.graph import Tensor, read_graph
+from model_compression.files.slimming import slim
+from model_compression.nets.keras2 import keras
+from model_compression.quiet import quiet
 from model_compression.runtimes import micro, tflm
 from model_compression.runtimes.micro import MicroError, compress_lut, measure_micro
 
@@ -200,3 +203,19 @@ def test_the_device_modules_need_no_tensorflow():
         "sys.exit('tensorflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_select_of_floats_runs_once_slimmed():
+    layers = keras.layers
+    keras.utils.set_random_seed(3)
+    net = keras.Sequential(
+        [layers.InputLayer((16, 16)), layers.Flatten(), layers.Dense(8), layers.Dense(5, "selu")]
+    )
+    config = conversion.ExportConfig(form="float32", one_image=True)
+    with quiet():
+        content = conversion.export(net, config, representative=None)
+    assert "SELECT" in {operator.name for operator in read_graph(content).operators}
+    slimmed = slim(content).content
+    assert "SELECT_V2" in {operator.name for operator in read_graph(slimmed).operators}
+    assert measure_micro(slimmed, IMAGES).runs_on_tflm
+    np.testing.assert_array_equal(running.logits(slimmed, IMAGES), running.logits(content, IMAGES))

@@ -514,6 +514,17 @@ def test_operators_of_numbers_become_layers_and_others_are_named(saved: Path) ->
         loading.load(saved / "bare_3.keras")
 
 
+def test_exported_model_has_no_layers_and_is_converted(tmp_path: Path) -> None:
+    folder = tmp_path / "exported"
+    model = _chain(layers.Dense(2), shape=(3,))
+    model.export(folder)
+    with pytest.raises(NotRebuiltError, match="holds no layers to train"):
+        loading.load(folder)
+    rows = np.eye(3, dtype=np.float32)
+    found = converting.convert(str(folder), {"": rows}, ("float32",), legacy=True)
+    np.testing.assert_allclose(running.logits(found.contents["float32"], rows), model(rows), atol=1e-5)
+
+
 def test_subclassed_models_are_refused(tmp_path: Path) -> None:
     class Own(keras.Model):
         def call(self, inputs: Any) -> Any:

@@ -3,7 +3,10 @@
 import math
 from dataclasses import replace
 
+from ai_edge_litert import schema_py_generated as schema
+
 from .channelwise import BINARY, RESHAPING, told_shape
+from .flatbuffer import replaced
 from .graph import KERNEL_OPERATORS, Graph, Operator
 
 #: Operators that do nothing but compute their outputs: they can go where nobody reads these.
@@ -16,6 +19,7 @@ _PURE = {
 
 def without_idle_operators(graph: Graph) -> Graph:
     """The same function without reshapes to the same shape, chains of them, and their like."""
+    graph = _renewed(graph)
     while True:
         changed = graph
         for step in (_computed, _bypassed, _read):
@@ -23,6 +27,22 @@ def without_idle_operators(graph: Graph) -> Graph:
         if changed is graph:
             return graph
         graph = changed
+
+
+def _renewed(graph: Graph) -> Graph:
+    """With SELECT of tensors of one shape as SELECT_V2, which does the same and which TFLM knows."""
+    table = {"builtinOptionsType": schema.BuiltinOptions.SelectV2Options}
+    table["builtinOptions"] = schema.SelectV2OptionsT()
+    code = schema.OperatorCodeT(builtinCode=schema.BuiltinOperator.SELECT_V2)
+    # the older of the two fields ends at 127
+    code.deprecatedBuiltinCode = code.builtinCode
+    operators = tuple(
+        replace(each, name="SELECT_V2", table=replaced(each.table, **table), code=code)
+        if each.name == "SELECT" and len({graph.tensors[index].shape for index in each.inputs}) == 1
+        else each
+        for each in graph.operators
+    )
+    return graph if operators == graph.operators else replace(graph, operators=operators)
 
 
 def _batchwise(graph: Graph, operator: Operator) -> bool:

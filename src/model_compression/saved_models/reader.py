@@ -238,6 +238,10 @@ def load_model(path: str) -> Any:
 def read_file(path: str) -> tuple[Net, np.ndarray]:
     """The net of a saved model, and what the model answers to `probes`."""
     model = load_model(path)
+    if not hasattr(model, "layers"):
+        raise NotRebuiltError(
+            "a SavedModel of model.export, or of TensorFlow alone, holds no layers to train"
+        )
     net = read(model)
     answers = model.predict(probes(net.input_shape), verbose=0)
     while isinstance(answers, dict | list):
