@@ -37,10 +37,6 @@ COLUMNS = {
         "arena_bytes", "flash_bytes",
     ],
 }  # fmt: skip
-#: Tables of an earlier version lie there until the study has run again.
-CURRENT = pytest.mark.skipif(
-    not run.comparable(RESULTS), reason="results/ is of an earlier version: make results renews it"
-)
 EXECUTED = pytest.mark.skipif(
     not any(cell.get("outputs") for cell in nbformat.read(NOTEBOOK, as_version=4).cells),
     reason="the notebook holds no outputs yet: make results runs it",
@@ -132,13 +128,9 @@ def test_answer_is_the_same_in_results_notebook_and_readme() -> None:
     assert f"<!-- answer -->\n{summary.headline(said)}\n<!-- /answer -->" in README.read_text()
 
 
-def test_comparison_of_the_datasets_is_that_of_their_tables() -> None:
-    if not run.comparable(RESULTS / run.OTHER):
-        pytest.skip("results/fashion_mnist is of an earlier version: make fashion renews it")
-    said = summary.compared(RESULTS, RESULTS / run.OTHER, ("MNIST", "Fashion-MNIST"))
-    assert f"<!-- datasets -->\n{said}\n<!-- /datasets -->" in run.RESULTS_PAGE.read_text()
-    for folder in (RESULTS, RESULTS / run.OTHER):
-        assert pd.read_csv(folder / "records.csv")["seed"].nunique() == 5
+def test_what_is_said_of_the_pairs_is_that_of_their_table() -> None:
+    said = summary.elsewhere(table("pairs"))
+    assert f"<!-- pairs -->\n{said}\n<!-- /pairs -->" in run.RESULTS_PAGE.read_text()
 
 
 @EXECUTED
@@ -195,13 +187,11 @@ def test_repository_stays_small(tracked: set[str]) -> None:
 # the tables
 
 
-@CURRENT
 @pytest.mark.parametrize("name", COLUMNS)
 def test_table_has_the_columns_of_the_issues(name: str) -> None:
     assert set(COLUMNS[name]) <= set(table(name).columns)
 
 
-@CURRENT
 def test_records_hold_every_recipe_once_a_seed_and_the_first_seed_first() -> None:
     records = table("records")
     counts = records.groupby("recipe").seed.agg(["nunique", "size"])
@@ -209,7 +199,6 @@ def test_records_hold_every_recipe_once_a_seed_and_the_first_seed_first() -> Non
     assert (records.groupby("recipe").seed.first() == knobs()["SEED"]).all()
 
 
-@CURRENT
 def test_study_has_18_forms_and_4_controls_over_5_seeds() -> None:
     forms = table("all-forms")
     assert (forms.role == "form").sum() >= 18
@@ -218,13 +207,11 @@ def test_study_has_18_forms_and_4_controls_over_5_seeds() -> None:
     assert forms.recipe.is_unique
 
 
-@CURRENT
 def test_forms_are_the_records_of_all_that_is_not_a_keras_file() -> None:
     records = table("records")
     assert set(table("all-forms").recipe) == set(records[~records.file.str.endswith(".h5")].recipe)
 
 
-@CURRENT
 def test_comparison_agrees_with_the_records_of_the_first_seed() -> None:
     rows, records = table("model-comparison"), table("records")
     first = records[records.seed == knobs()["SEED"]].set_index("file").loc[list(rows.model_file)]
@@ -233,7 +220,6 @@ def test_comparison_agrees_with_the_records_of_the_first_seed() -> None:
     np.testing.assert_allclose(rows.accuracy, first.accuracy, rtol=DIGITS)
 
 
-@CURRENT
 def test_comparison_agrees_with_itself() -> None:
     rows = table("model-comparison").set_index("model_file")
     for name, row in rows.iterrows():
@@ -245,7 +231,6 @@ def test_comparison_agrees_with_itself() -> None:
         assert row.against_longer_trained_pp == pytest.approx(against, abs=1e-3)
 
 
-@CURRENT
 def test_zipped_comparison_agrees_with_the_model_comparison() -> None:
     rows, files = table("zipped-comparison").set_index("model_file"), table("records").set_index("file")
     assert list(rows.index) == ["non_quantized.h5", "pruned.h5"]
@@ -255,7 +240,6 @@ def test_zipped_comparison_agrees_with_the_model_comparison() -> None:
     np.testing.assert_allclose(rows.zip_ratio, rows.file_bytes / rows.zip_bytes, rtol=DIGITS)
 
 
-@CURRENT
 def test_means_and_spreads_follow_from_the_records() -> None:
     forms, accuracy = table("all-forms").set_index("recipe"), by_seed("accuracy")
     wanted = accuracy[list(forms.index)]
@@ -263,14 +247,12 @@ def test_means_and_spreads_follow_from_the_records() -> None:
     np.testing.assert_allclose(forms.accuracy_sd, wanted.std(ddof=1), rtol=DIGITS, atol=1e-9)
 
 
-@CURRENT
 @pytest.mark.parametrize("field", SIZES)
 def test_sizes_are_the_medians_of_the_records(field: str) -> None:
     forms = table("all-forms").set_index("recipe")
     assert list(forms[field]) == list(medians(field, list(forms.index)))
 
 
-@CURRENT
 def test_derived_columns_follow_from_their_parts() -> None:
     forms = table("all-forms").set_index("recipe")
     entropy = medians("entropy_bytes", list(forms.index))
@@ -286,7 +268,6 @@ def test_derived_columns_follow_from_their_parts() -> None:
     assert forms.agreement["non_quantized"] == 1
 
 
-@CURRENT
 def test_changes_are_paired_by_seed_with_the_control() -> None:
     forms, accuracy = table("all-forms").set_index("recipe"), by_seed("accuracy")
     for name, row in forms[forms.compared_with.notna()].iterrows():
@@ -295,7 +276,6 @@ def test_changes_are_paired_by_seed_with_the_control() -> None:
         assert row.change_ci_low_pp <= row.change_pp <= row.change_ci_high_pp, name
 
 
-@CURRENT
 def test_verdicts_are_those_of_interval_tests_and_margin() -> None:
     forms, margin = table("all-forms"), 100 * float(str(knobs()["MARGIN"]))
     tested = forms[(forms.role == "form") & forms.verdict.notna()]
@@ -311,14 +291,12 @@ def test_verdicts_are_those_of_interval_tests_and_margin() -> None:
             assert row.detectable_pp > 0, row.recipe
 
 
-@CURRENT
 def test_controls_table_is_a_part_of_the_forms_table() -> None:
     forms = table("all-forms")
     wanted = forms[forms.role == "control"].reset_index(drop=True)
     pd.testing.assert_frame_equal(table("controls"), wanted, check_dtype=False)
 
 
-@CURRENT
 def test_claims_follow_from_the_records() -> None:
     accuracy, files, zipped = (by_seed(field) for field in ("accuracy", "file_bytes", "zip_bytes"))
     for row in table("claims").itertuples():
@@ -336,13 +314,11 @@ def test_claims_follow_from_the_records() -> None:
 # what the study must show
 
 
-@CURRENT
 def test_keras_file_and_float_file_give_the_same_labels() -> None:
     accuracy = by_seed("accuracy")
     assert (accuracy["non_quantized"] == accuracy["non_quantized_h5"]).all()
 
 
-@CURRENT
 def test_zeros_are_exactly_as_asked_and_survive_pqat() -> None:
     nonzero, sparsity = by_seed("nonzero_weights"), float(str(knobs()["FINAL_SPARSITY"]))
     asked = 20_388 - round(sparsity * 20_388)
@@ -353,7 +329,6 @@ def test_zeros_are_exactly_as_asked_and_survive_pqat() -> None:
 
 
 # trap-3 and equal-training depend on what the seeds gave: their tables say how many of them show it
-@CURRENT
 @pytest.mark.parametrize("name", ["trap-1", "zeros-after-qat", "trap-4"])
 def test_each_trap_is_seen_in_its_table(name: str) -> None:
     assert happens(table(name))
@@ -362,7 +337,6 @@ def test_each_trap_is_seen_in_its_table(name: str) -> None:
 # the device
 
 
-@CURRENT
 def test_int8_forms_get_the_same_labels_on_both_runtimes() -> None:
     rows = table("deployment").set_index("recipe")
     int8 = ["int8", "quantization_aware_trained", "pruned_quantized", "clustered_16"]

@@ -1,10 +1,11 @@
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import exactly
 from made import CLAIMS, FORMS, results_folder
 
-from model_compression.evidence.summary import answer, compared, fill
+from model_compression.evidence.summary import answer, elsewhere, fill
 
 KEPT = "Smallest file that loses at most 0.2 pp in validation:"
 
@@ -100,23 +101,27 @@ def test_fill_without_marks_raises(text: str) -> None:
         fill(text, "new")
 
 
-def said_of(folder: Path, *verdicts: str) -> str:
-    """The comparison with another dataset whose forms have these verdicts."""
-    (folder / "other").mkdir()
-    first = results_folder(folder)
-    second = results_folder(folder / "other", forms=FORMS.assign(verdict=["", *verdicts], accuracy_mean=0.9))
-    return compared(first, second, ("A", "B"))
-
-
-def test_all_rows_are_counted_and_the_undecided_left_out(tmp_path: Path) -> None:
-    assert said_of(tmp_path, "equivalent", "better", "worse", "undecided", "worse") == (
-        "Of 5 rows both A and B decide 3, and say the same of 2 of these; not of `pruned_quantized`."
-    )
-
-
-def test_two_undecided_rows_do_not_hold(tmp_path: Path) -> None:
-    said = said_of(tmp_path, "equivalent", "worse", "undecided", "worse", "worse")
-    assert said == "Of 5 rows both A and B decide 4, and say the same of 4 of these."
+def test_all_rows_of_all_pairs_are_counted() -> None:
+    verdicts = {
+        "non_quantized": [None, None],
+        "int8": ["equivalent", "better"],
+        "pruned": ["worse", "undecided"],
+        "clustered": ["equivalent", "worse"],
+        "int4": ["undecided", None],
+    }
+    rows = [
+        {"recipe": name, "role": "form", "net": net, "dataset": "mnist", "seeds": 3, "verdict": each[place]}
+        for place, net in enumerate(("baseline", "resnet_8"))
+        for name, each in verdicts.items()
+    ]
+    control = {"recipe": "longer_trained", "role": "control", "net": "baseline", "verdict": "worse"}
+    assert elsewhere(pd.DataFrame([*rows, control])).splitlines() == [
+        "- On 2 pairs of net and data (baseline on mnist, resnet_8 on mnist; 3 seeds) 7 rows were tested: "
+        "1 better, 2 equivalent, 2 worse, 2 undecided.",
+        "- Worse on a pair, and on none equivalent or better: `pruned`.",
+        "- Equivalent or better on a pair, and on none worse: `int8`.",
+        "- Both, from pair to pair: `clustered`.",
+    ]
 
 
 def test_other_blocks_are_filled_by_their_name() -> None:

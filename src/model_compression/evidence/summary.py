@@ -8,6 +8,9 @@ import pandas as pd
 from .forms import BASELINE
 from .statistics import MARGIN
 
+#: Verdicts of a form that loses nothing.
+KEPT = {"equivalent", "better"}
+
 
 def _forms(results: Path) -> pd.DataFrame:
     return pd.read_csv(results / "all-forms.csv").set_index("recipe")
@@ -59,23 +62,32 @@ def headline(said: str) -> str:
     return "\n".join(line for line in said.splitlines() if line.startswith(first))
 
 
-def compared(first: Path, second: Path, names: tuple[str, str]) -> str:
-    """A sentence: of how many forms two datasets say the same.
+def elsewhere(pairs: pd.DataFrame) -> str:
+    """Sentences: what is said of each form on all pairs of data and net, every row counted.
 
-    They do where both say worse, both better or both equivalent. Where one of them is undecided, nothing is
-    known of that form.
     Args:
-        first, second: folders with `all-forms.csv`. names: of the datasets.
+        pairs: `pairs.csv` of the results.
     """
-    both = _forms(first).join(_forms(second).add_suffix("_there"), how="inner")
-    both = both[both.verdict.notna() & both.verdict_there.notna()]
-    decided = both[(both.verdict != "undecided") & (both.verdict_there != "undecided")]
-    against = decided.index[decided.verdict != decided.verdict_there]
-    said = f"Of {len(both)} rows both {names[0]} and {names[1]} decide {len(decided)}, and say the same of "
-    said += f"{len(decided) - len(against)} of these"
-    if len(against):
-        said += f"; not of {', '.join(f'`{name}`' for name in against)}"
-    return f"{said}."
+    tested = pairs[(pairs.role == "form") & pairs.verdict.notna()]
+    places = (tested.net + " on " + tested.dataset).unique()
+    counts = tested.verdict.value_counts()
+    verdicts = tested.groupby("recipe", sort=False).verdict.agg(set)
+    worse, kept = verdicts.map(lambda said: "worse" in said), verdicts.map(lambda said: bool(said & KEPT))
+    seeds = " or ".join(str(count) for count in sorted(tested.seeds.astype(int).unique()))
+    told = ", ".join(
+        f"{counts.get(verdict, 0)} {verdict}" for verdict in (*sorted(KEPT), "worse", "undecided")
+    )
+    lines = [
+        f"On {len(places)} pairs of net and data ({', '.join(places)}; {seeds} seeds) {len(tested)} rows "
+        f"were tested: {told}"
+    ]
+    for words, chosen in (
+        ("Worse on a pair, and on none equivalent or better", worse & ~kept),
+        ("Equivalent or better on a pair, and on none worse", kept & ~worse),
+        ("Both, from pair to pair", worse & kept),
+    ):
+        lines.append(f"{words}: {', '.join(f'`{name}`' for name in verdicts.index[chosen]) or 'none'}")
+    return "".join(f"- {line}.\n" for line in lines).rstrip()
 
 
 def fill(text: str, block: str, name: str = "answer") -> str:

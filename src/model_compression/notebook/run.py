@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from papermill.inspection import inspect_notebook
@@ -20,7 +21,7 @@ from papermill.utils import nb_kernel_name
 from tqdm import tqdm
 
 from .. import REPOSITORY
-from ..evidence.summary import compared, fill, headline
+from ..evidence.summary import elsewhere, fill, headline
 from ..store import write_atomically
 
 NOTEBOOK = REPOSITORY / "src" / "notebooks" / "quantization_and_pruning.ipynb"
@@ -28,8 +29,6 @@ NOTEBOOK = REPOSITORY / "src" / "notebooks" / "quantization_and_pruning.ipynb"
 TWEAKED = NOTEBOOK.with_suffix(".tweaked.ipynb")
 #: The page that opens with the headline of the answer, and the one that has all of it.
 README, RESULTS_PAGE = REPOSITORY / "README.md", REPOSITORY / "docs" / "results.md"
-#: The harder dataset, whose results stand beside those of MNIST in a folder of its name.
-OTHER = "fashion_mnist"
 #: Seconds that one cell may take; a cell waits for the trainings that it shows.
 CELL_LIMIT = 3600
 
@@ -88,21 +87,13 @@ def _fill_answer(notebook: nbformat.NotebookNode) -> None:
             cell.source = fill(cell.source, block)
 
 
-def comparable(folder: Path) -> bool:
-    """Whether a folder holds tables with today's verdicts; those of an earlier version say other words."""
-    path = folder / "all-forms.csv"
-    return path.exists() and "p_holm" in path.read_text().partition("\n")[0]
-
-
 def _fill_pages(answer: str | None) -> None:
-    """The answer, where there is a new one, and the comparison with the other dataset that has results."""
+    """The answer, where there is a new one, and what is said on other data and nets."""
     page = RESULTS_PAGE.read_text()
     if answer:
         page = fill(page, answer)
         write_atomically(README, fill(README.read_text(), headline(answer)).encode())
-    results = REPOSITORY / "results"
-    if comparable(results / OTHER):
-        page = fill(page, compared(results, results / OTHER, ("MNIST", "Fashion-MNIST")), "datasets")
+    page = fill(page, elsewhere(pd.read_csv(REPOSITORY / "results" / "pairs.csv")), "pairs")
     write_atomically(RESULTS_PAGE, page.encode())
 
 
