@@ -67,6 +67,8 @@ def tflite_file(form: str) -> bytes:
             return bytes(tool.quantize().quantized_model)
         if form == "recurrent":
             return _recurrent()
+        if form == "two_inputs":
+            return _two_inputs()
         return _convert(form)
 
 
@@ -77,6 +79,16 @@ def _recurrent() -> bytes:
     function = tf.function(lambda images: net(images, training=False), autograph=False)
     concrete = function.get_concrete_function(tf.TensorSpec((1, 16, 16)))
     return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], net).convert())
+
+
+def _two_inputs() -> bytes:
+    """Two halves of an image, one Dense layer."""
+    keras.utils.set_random_seed(3)
+    halves = [keras.Input((8, 16), name=name) for name in ("above", "below")]
+    both = keras.layers.Concatenate()([keras.layers.Flatten()(half) for half in halves])
+    return bytes(
+        tf.lite.TFLiteConverter.from_keras_model(keras.Model(halves, keras.layers.Dense(5)(both))).convert()
+    )
 
 
 def _convert(form: str) -> bytes:

@@ -82,7 +82,7 @@ def test_every_run_gets_an_image(monkeypatch):
     seen, whole = [], latency._Timer.run
 
     def run(self: latency._Timer, runs: int) -> np.ndarray:
-        seen.append(([batch.shape for batch in self.batches], runs))
+        seen.append(([part.shape for batch in self.batches for part in batch.values()], runs))
         return whole(self, runs)
 
     monkeypatch.setattr(latency._Timer, "run", run)
@@ -109,6 +109,13 @@ def test_a_file_of_fixed_batch_has_a_latency_and_no_throughput():
     assert report.runs_on_litert
     assert report.latency_us_median == 1000
     assert report.images_per_s is None
+
+
+def test_a_file_of_several_inputs_is_given_all_of_them():
+    (report,) = measure_latencies([tflite_file("two_inputs")], IMAGES.reshape(len(IMAGES), -1), batch=4)
+    assert report.runs_on_litert
+    assert report.latency_us_median > 0
+    assert report.images_per_s > 0
 
 
 def test_timing_is_quiet(capfd):

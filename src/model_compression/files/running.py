@@ -70,7 +70,7 @@ def named_inputs(content: bytes, images: np.ndarray) -> dict[str, np.ndarray]:
     by_index = {int(detail["index"]): name for name, detail in details.items()}
     sources = loaded.get_input_details()
     return {
-        by_index[int(source["index"])]: _stored(part, source)
+        by_index[int(source["index"])]: stored(part, source)
         for source, part in zip(sources, split(images, sources), strict=True)
     }
 
@@ -110,7 +110,7 @@ def invoke(content: bytes, images: np.ndarray, *, delegate: bool = True, real: b
             # a recurrent layer remembers the image before
             own.reset_all_variables()
             for source, given in zip(sources, split(part, sources), strict=True):
-                own.set_tensor(source["index"], _filled(_stored(given, source) if real else given, size))
+                own.set_tensor(source["index"], _filled(stored(given, source) if real else given, size))
             own.invoke()
             rows = [own.get_tensor(target["index"]).reshape(size, -1) for target in targets]
             if real:
@@ -143,7 +143,7 @@ def _filled(part: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)]) if missing else part
 
 
-def _stored(values: np.ndarray, source: Detail) -> np.ndarray:
+def stored(values: np.ndarray, source: Detail) -> np.ndarray:
     """Real numbers as an input takes them."""
     scale, zero_point = source["quantization"]
     if not scale:

@@ -68,7 +68,7 @@ def measure_latencies(
     The files take turns, round by round, so that a change in the machine's speed meets them all.
 
     Args:
-        files: each with one input.
+        files: .tflite files; one of several inputs takes them in a row.
         images: (n, ...), n >= 1, uint8 pixels (divided by 255) or floats; the first few are used.
         kernels: "xnnpack", LiteRT's default delegate, or "plain", its own optimized kernels.
         batch: images a batch for the throughput; `images` are repeated to fill it.
@@ -120,28 +120,28 @@ class _Timer:
         self.clock, self.batch = clock, batches.shape[1]
         with _litert_errors():
             self.interpreter: Interpreter = running.interpreter(content, delegate=kernels == "xnnpack")
-            (self.input,) = self.interpreter.get_input_details()
-            shape = [self.batch, *self.input["shape"][1:]]
-            if self.input["shape"][0] != self.batch:
-                self.interpreter.resize_tensor_input(self.input["index"], shape)
+            sources = self.interpreter.get_input_details()
+            for source in sources:
+                if source["shape"][0] != self.batch:
+                    shape = [self.batch, *source["shape"][1:]]
+                    self.interpreter.resize_tensor_input(source["index"], shape)
             self.interpreter.allocate_tensors()
         # made once: it takes longer than the run of a small net
-        self.batches = [self._stored(batch.reshape(shape)) for batch in batches]
+        self.batches = [
+            {
+                source["index"]: running.stored(part, source)
+                for source, part in zip(sources, running.split(batch, sources), strict=True)
+            }
+            for batch in batches
+        ]
         self.run(MIN_RUNS if self.batch == 1 else 1)
-
-    def _stored(self, values: np.ndarray) -> np.ndarray:
-        """Images as the input tensor takes them."""
-        scale, zero_point = self.input["quantization"]
-        if not scale:
-            return values
-        dtype = np.dtype(self.input["dtype"]).name
-        return running.quantize(values, scale=scale, zero_point=zero_point, dtype=dtype)
 
     def run(self, runs: int) -> np.ndarray:
         """Nanoseconds of each run."""
         times = []
         for batch in itertools.islice(itertools.cycle(self.batches), runs):
-            self.interpreter.set_tensor(self.input["index"], batch)
+            for index, part in batch.items():
+                self.interpreter.set_tensor(index, part)
             with _litert_errors():
                 start = self.clock()
                 self.interpreter.invoke()
