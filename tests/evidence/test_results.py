@@ -130,7 +130,8 @@ def test_answer_is_the_same_in_results_notebook_and_readme() -> None:
 
 def test_what_is_said_of_the_pairs_is_that_of_their_table() -> None:
     said = summary.elsewhere(table("pairs"))
-    assert f"<!-- pairs -->\n{said}\n<!-- /pairs -->" in run.RESULTS_PAGE.read_text()
+    for page in (run.README, run.RESULTS_PAGE):
+        assert f"<!-- pairs -->\n{said}\n<!-- /pairs -->" in page.read_text()
 
 
 @EXECUTED

@@ -89,12 +89,12 @@ def _fill_answer(notebook: nbformat.NotebookNode) -> None:
 
 def _fill_pages(answer: str | None) -> None:
     """The answer, where there is a new one, and what is said on other data and nets."""
-    page = RESULTS_PAGE.read_text()
-    if answer:
-        page = fill(page, answer)
-        write_atomically(README, fill(README.read_text(), headline(answer)).encode())
-    page = fill(page, elsewhere(pd.read_csv(REPOSITORY / "results" / "pairs.csv")), "pairs")
-    write_atomically(RESULTS_PAGE, page.encode())
+    pairs = REPOSITORY / "results" / "pairs.csv"
+    for path, shortened in ((README, headline), (RESULTS_PAGE, str)):
+        page = path.read_text()
+        page = fill(page, shortened(answer)) if answer else page
+        page = fill(page, elsewhere(pd.read_csv(pairs)), "pairs") if pairs.exists() else page
+        write_atomically(path, page.encode())
 
 
 def _clean(notebook: nbformat.NotebookNode) -> None:
