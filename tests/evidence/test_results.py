@@ -4,6 +4,7 @@ import base64
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -128,10 +129,14 @@ def test_answer_is_the_same_in_results_notebook_and_readme() -> None:
     assert f"<!-- answer -->\n{summary.headline(said)}\n<!-- /answer -->" in README.read_text()
 
 
-def test_what_is_said_of_the_pairs_is_that_of_their_table() -> None:
-    said = summary.elsewhere(table("pairs"))
+@pytest.mark.parametrize(
+    ("name", "say"), [("pairs", summary.elsewhere), ("rotated", summary.second_test_set)]
+)
+def test_what_is_said_of_other_data_is_that_of_their_table(
+    name: str, say: Callable[[pd.DataFrame], str]
+) -> None:
     for page in (run.README, run.RESULTS_PAGE):
-        assert f"<!-- pairs -->\n{said}\n<!-- /pairs -->" in page.read_text()
+        assert f"<!-- {name} -->\n{say(table(name))}\n<!-- /{name} -->" in page.read_text()
 
 
 @EXECUTED

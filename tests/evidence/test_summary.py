@@ -5,7 +5,7 @@ import pytest
 from conftest import exactly
 from made import CLAIMS, FORMS, results_folder
 
-from model_compression.evidence.summary import answer, elsewhere, fill
+from model_compression.evidence.summary import answer, elsewhere, fill, second_test_set
 
 KEPT = "Smallest file that loses at most 0.2 pp in validation:"
 
@@ -122,6 +122,14 @@ def test_all_rows_of_all_pairs_are_counted() -> None:
         "- Equivalent or better on a pair, and on none worse: `int8`.",
         "- Both, from pair to pair: `clustered`.",
     ]
+
+
+def test_conclusions_on_a_second_test_set_are_counted() -> None:
+    table = pd.DataFrame({"name": list("abcd"), "holds": ["yes", "open", "no", None]})
+    assert second_test_set(table) == (
+        "Of 3 conclusions 1 hold there, 1 do not (`c`), and 1 stay open: one of the two test sets leaves "
+        "them undecided."
+    )
 
 
 def test_other_blocks_are_filled_by_their_name() -> None:

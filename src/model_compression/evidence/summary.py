@@ -90,6 +90,22 @@ def elsewhere(pairs: pd.DataFrame) -> str:
     return "".join(f"- {line}.\n" for line in lines).rstrip()
 
 
+def second_test_set(rotated: pd.DataFrame) -> str:
+    """A sentence: what of all that was said holds on test images that nothing was chosen on.
+
+    Args:
+        rotated: `rotated.csv` of the results.
+    """
+    said = rotated[rotated.holds.notna()]
+    counts = said.holds.value_counts()
+    lost = ", ".join(f"`{name}`" for name in said.name[said.holds == "no"])
+    return (
+        f"Of {len(said)} conclusions {counts.get('yes', 0)} hold there, {counts.get('no', 0)} do not"
+        f"{f' ({lost})' if lost else ''}, and {counts.get('open', 0)} stay open: one of the two test sets "
+        "leaves them undecided."
+    )
+
+
 def fill(text: str, block: str, name: str = "answer") -> str:
     """`text` with what stands between the marks `<!-- name -->` and `<!-- /name -->` replaced.
 

@@ -21,7 +21,7 @@ from papermill.utils import nb_kernel_name
 from tqdm import tqdm
 
 from .. import REPOSITORY
-from ..evidence.summary import elsewhere, fill, headline
+from ..evidence.summary import elsewhere, fill, headline, second_test_set
 from ..store import write_atomically
 
 NOTEBOOK = REPOSITORY / "src" / "notebooks" / "quantization_and_pruning.ipynb"
@@ -89,11 +89,14 @@ def _fill_answer(notebook: nbformat.NotebookNode) -> None:
 
 def _fill_pages(answer: str | None) -> None:
     """The answer, where there is a new one, and what is said on other data and nets."""
-    pairs = REPOSITORY / "results" / "pairs.csv"
+    found = {"pairs": elsewhere, "rotated": second_test_set}
+    tables = {name: REPOSITORY / "results" / f"{name}.csv" for name in found}
+    said = {name: found[name](pd.read_csv(path)) for name, path in tables.items() if path.exists()}
     for path, shortened in ((README, headline), (RESULTS_PAGE, str)):
         page = path.read_text()
         page = fill(page, shortened(answer)) if answer else page
-        page = fill(page, elsewhere(pd.read_csv(pairs)), "pairs") if pairs.exists() else page
+        for name, block in said.items():
+            page = fill(page, block, name)
         write_atomically(path, page.encode())
 
 
