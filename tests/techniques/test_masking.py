@@ -11,7 +11,7 @@ from model_compression.techniques.pruning import PruneConfig
 
 
 class _Step:
-    technique = PruneConfig(final_sparsity=0.8)
+    method = PruneConfig(final_sparsity=0.8)
 
 
 LIKE = (_Step(),)
