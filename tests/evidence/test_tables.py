@@ -185,7 +185,7 @@ def saved(folder: Path, name: str = "t.png") -> bytes:
 def test_picture_is_as_wide_as_stated_and_opaque_white(tmp_path: Path) -> None:
     with Image.open(io.BytesIO(saved(tmp_path))) as picture:
         assert picture.format == "PNG"
-        assert picture.width == tables.WIDTH * tables.DPI == 900
+        assert picture.width == tables.WIDTH * tables.DPI == 846
         pixels = np.asarray(picture.convert("RGBA"))
     assert (pixels[..., 3] == 255).all()
     assert (pixels[[0, -1]] == 255).all()

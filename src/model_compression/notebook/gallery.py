@@ -13,7 +13,7 @@ from pandas.io.formats.style import Styler
 
 from .. import data, evidence, files
 from ..evidence import tables
-from ..evidence.style import WIDTH
+from ..evidence.style import DPI, WIDTH
 from ..store import Store, code_digest, make_key, versions
 
 #: What a stored table has where a figure is missing.
@@ -89,4 +89,4 @@ class Gallery:
         """Write a figure as PNG to the results, and show it."""
         path = self.results / f"{name}.png"
         tables.save_figure(figure, path)
-        return Image(data=path.read_bytes(), width=int(96 * WIDTH))
+        return Image(data=path.read_bytes(), width=int(DPI * WIDTH))

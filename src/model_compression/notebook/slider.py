@@ -12,7 +12,7 @@ from IPython.display import Image, display
 from matplotlib.figure import Figure
 
 from ..evidence import plots, tables
-from ..evidence.style import WIDTH
+from ..evidence.style import DPI, WIDTH
 from ..files.graph import read_graph
 from ..study.catalogue import Settings, catalogue
 from ..study.outcomes import Outcome
@@ -74,7 +74,7 @@ class Tweak:
             f"sparsity {100 * sparsity:g} %: {record.validation_accuracy:.2%} of the validation images "
             f"right, {record.zip_bytes:,} bytes zipped ({record.file_bytes:,} as they are)"
         )
-        display(Image(data=drawn, width=int(96 * WIDTH)))
+        display(Image(data=drawn, width=int(DPI * WIDTH)))
 
     def slider(self) -> None:
         """Show a slider that moves the picture; a training shows its progress below it."""
