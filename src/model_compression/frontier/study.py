@@ -91,7 +91,6 @@ def _pair(pair: transfer.Pair) -> Part:
         recipes=lambda data: transfer.recipes_of(pair, data)[0],
         write=functools.partial(transfer.write_pair, pair),
         first_seed=transfer.FIRST_SEED,
-        n_seeds=3,
     )
 
 
@@ -170,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m model_compression.frontier.study", description=__doc__)
     parser.add_argument("parts", nargs="+", metavar="PART", help=f"of {', '.join((*GROUPS, *PARTS))}")
-    parser.add_argument("--seeds", type=int, default=None, help="5 without, 3 for pairs")
+    parser.add_argument("--seeds", type=int, default=None, help="5 without")
     parser.add_argument("--train-images", type=int, default=None, help="the first so many; all without")
     parser.add_argument("--workers", type=int, default=None, help="processes; one a core without")
     parser.add_argument("--cache-dir", default="cache")
