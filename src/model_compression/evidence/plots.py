@@ -171,7 +171,7 @@ def pruned_or_small(table: pd.DataFrame) -> Figure:
         said = [f"{kind}: {counted(table[table.against == kind].verdict)}" for kind in kinds]
         axes.set(ylim=(len(table) - 0.4, -0.6), xlabel="change of test accuracy, pp")
         axes.set_title("\n".join(["Form minus rival", *said]))
-        axes.legend(**BELOW, ncols=min(len(kinds), 3))
+        axes.legend(**BELOW, ncols=min(len(kinds), 2))
     return figure
 
 

@@ -42,12 +42,12 @@ class Gallery:
             code=code_digest([data, evidence, files]),
             libraries=versions(),
         )
-        entry = self._cache.get(key)
-        if entry is None:
-            entry = {"table.csv": compute(*given, **named).to_csv(index=False, na_rep=MISSING).encode()}
-            self._cache.put(key, entry)
+
+        def make() -> dict[str, bytes]:
+            return {"table.csv": compute(*given, **named).to_csv(index=False, na_rep=MISSING).encode()}
+
         # words that are empty stay so
-        text = io.BytesIO(entry["table.csv"])
+        text = io.BytesIO(self._cache.kept(key, make)["table.csv"])
         return pd.read_csv(text, na_values=[MISSING], keep_default_na=False)
 
     def save(self, table: pd.DataFrame, name: str) -> None:
