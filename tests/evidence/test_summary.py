@@ -127,7 +127,7 @@ def test_all_rows_of_all_pairs_are_counted() -> None:
 def test_conclusions_on_a_second_test_set_are_counted() -> None:
     table = pd.DataFrame({"name": list("abcd"), "holds": ["yes", "open", "no", None]})
     assert second_test_set(table) == (
-        "Of 3 conclusions 1 hold there, 1 do not (`c`), and 1 stay open: one of the two test sets leaves "
+        "Of 3 conclusions 1 hold there, 1 not (`c`), and 1 stay open: one of the two test sets leaves "
         "them undecided."
     )
 

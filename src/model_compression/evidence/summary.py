@@ -100,7 +100,7 @@ def second_test_set(rotated: pd.DataFrame) -> str:
     counts = said.holds.value_counts()
     lost = ", ".join(f"`{name}`" for name in said.name[said.holds == "no"])
     return (
-        f"Of {len(said)} conclusions {counts.get('yes', 0)} hold there, {counts.get('no', 0)} do not"
+        f"Of {len(said)} conclusions {counts.get('yes', 0)} hold there, {counts.get('no', 0)} not"
         f"{f' ({lost})' if lost else ''}, and {counts.get('open', 0)} stay open: one of the two test sets "
         "leaves them undecided."
     )

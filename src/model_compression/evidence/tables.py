@@ -142,8 +142,10 @@ def png(figure: Figure) -> bytes:
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG, whole or not at all."""
     writable_folder(path.parent)
-    # without loss: the same pixels in fewer bytes
-    write_atomically(path, oxipng.optimize_from_memory(png(figure), level=4))
+    # without loss: the same pixels in fewer bytes; all other filters together, in three times the time, take
+    # off another hundredth
+    plain, hard = [oxipng.RowFilter.NoOp], oxipng.Deflaters.libdeflater(12)
+    write_atomically(path, oxipng.optimize_from_memory(png(figure), filter=plain, deflate=hard))
 
 
 def save_csv(frame: pd.DataFrame, path: Path) -> None:
