@@ -47,6 +47,9 @@ def run(request: Request, publish: Callable[[Search], None]) -> Search:
     try:
         for stage in made.stages:
             search.go_through(stage, until)
+        # how long to train was left to the command
+        if request.epochs is None:
+            search.go_further(until)
     except KeyboardInterrupt:
         if not search.candidates:
             raise

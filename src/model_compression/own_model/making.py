@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tqdm import tqdm
@@ -40,6 +40,8 @@ TEACHER_TEMPERATURE = 4.0
 INITIAL_SPARSITY, FINAL_SPARSITY = 0.5, 0.8
 #: Accuracy that fine-tuning may add before the inputs are doubted, a fraction.
 MOST_GAIN = 0.05
+#: So many times as long forms are trained again that lose too much, as far as time allows.
+LONGER = (2, 4, 8)
 #: What came of a form: its outcome, or why there is none.
 Found = Outcome | str
 #: Forms without training that come before the others, and those with training in the order of their promise
@@ -95,7 +97,7 @@ class Making:
         study: makes forms on workers; None to make all here.
         skipped: by form, why it was not tried. left_alone: layers by form and method.
         notes: what was decided about the model. warnings: what is to be minded.
-        shared: forms whose kernels look-up tables can hold.
+        recipes: of the forms, where they have some.
         parameters: of the float net, everything folded. fed: the data as the files take them.
     """
 
@@ -108,7 +110,21 @@ class Making:
     study: Study | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
     left_alone: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
-    shared: Collection[str] = ()
+    recipes: dict[str, Recipe] = field(default_factory=dict)
+
+    @property
+    def shared(self) -> list[str]:
+        """Forms whose kernels look-up tables can hold."""
+        return [name for name, recipe in self.recipes.items() if recipe.shares_values]
+
+    def longer(self, names: Iterable[str], times: int) -> list[str]:
+        """More forms, by their names: these ones with each step of their training so many times as long."""
+        found = {made_longer(name, times): self.recipes[name].longer(times) for name in names}
+        for name, recipe in found.items():
+            self.recipes[name] = replace(recipe, name=name)
+            if self.study:
+                self.study.add(name, self.recipes[name])
+        return list(found)
 
     def found(self, names: Sequence[str], until: float) -> Iterator[tuple[str, Found]]:
         """What comes of forms until a time of `time.monotonic`, each as soon as it is there.
@@ -218,10 +234,15 @@ def _by_training(bench: Bench, path: str, request: Request) -> Making:
         notes=(*bench.data.notes, *fitted.notes),
         warnings=(*bench.data.warnings, *fitted.warnings),
         left_alone={name: alone for name, recipe in recipes.items() if (alone := left_alone(net, recipe))},
-        shared=[name for name, recipe in recipes.items() if recipe.shares_values],
+        recipes=recipes,
         parameters=int(net.count_params()),
         fed=fed,
     )
+
+
+def made_longer(name: str, times: int) -> str:
+    """The name of a form that is trained so many times as long."""
+    return f"{name}_{times}x"
 
 
 class _TimeIsUp(Exception):

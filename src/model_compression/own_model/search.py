@@ -1,7 +1,8 @@
 """The search for the smallest form: what was found of a model so far, and what is best of it."""
 
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,11 +12,13 @@ from ..runtimes.deployment import BASELINE, TABLES
 from ..runtimes.smallest import Candidate, Choice, Runtime, smallest
 from ..store import Store
 from ..study.outcomes import Outcome
-from .making import Making, gained
+from .making import LONGER, Making, gained, made_longer
 from .request import Request
 
 #: Validation images on which LiteRT and TFLite Micro are compared.
 MICRO_IMAGES = 500
+#: Forms of which each round of longer trainings takes on the most promising.
+MOST_LONGER = 3
 
 
 @dataclass(kw_only=True)
@@ -58,6 +61,26 @@ class Search:
             if not self.request.is_timed:
                 self._measure()
         self._measure()
+
+    def go_further(self, until: float) -> None:
+        """Train for longer what is smaller than the best so far and loses too much accuracy, no more."""
+        for times in LONGER:
+            if time.monotonic() < until:
+                self.go_through(self.made.longer(self._nearly()[:MOST_LONGER], times), until)
+
+    def _nearly(self) -> list[str]:
+        """Forms that would be better if they lost less, those that lose the least first."""
+        best, objective = self.choice, self.request.objective
+        most = best.form.size(objective) if best.form and best.fits else float("inf")
+        lossy = replace(self.request, max_drop=1.0)
+        drops = {}
+        for name in self.made.recipes.keys() & self.made.stages[-1]:
+            versions = [name, *(made_longer(name, times) for times in LONGER)]
+            found = [self.candidates[each] for each in versions if each in self.candidates]
+            smaller = found and found[-1].size(objective) < most and smallest(found[-1:], lossy).fits
+            if smaller and not smallest(found, self.request).fits:
+                drops[name] = found[-1].drop
+        return sorted(drops, key=lambda name: (drops[name], name))
 
     def _measure(self) -> None:
         """Figures of the new forms, of TFLite Micro where it has to run them, of time where that is asked."""

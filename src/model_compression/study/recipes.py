@@ -131,6 +131,12 @@ class Recipe:
         """Epochs of training in all."""
         return sum(step.train.epochs for step in self.steps)
 
+    def longer(self, times: int) -> "Recipe":
+        """The same with each step of the training so many times as long."""
+        trains = [replace(step.train, epochs=times * step.train.epochs) for step in self.steps]
+        steps = (replace(step, train=train) for step, train in zip(self.steps, trains, strict=True))
+        return replace(self, steps=tuple(steps))
+
     def control_steps(self) -> tuple[Step, ...]:
         """The same training with every technique left out: what the recipe has to be compared with."""
         return tuple(replace(step, technique=None) for step in self.steps)
