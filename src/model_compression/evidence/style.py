@@ -39,6 +39,8 @@ METHODS = {
     "quantization_aware": ("quantization-aware", SKY),
     "int": ("quantized", BLUE),
     "float16": ("quantized", BLUE),
+    "mixed_bits": ("quantized", BLUE),
+    "dynamic_range": ("quantized", BLUE),
     "post_training_quantized": ("quantized", BLUE),
 }
 

@@ -131,7 +131,7 @@ class Candidate:
 
     def runs_on(self, runtime: Runtime) -> bool:
         """Whether the runtime runs it and computes it right."""
-        return self.runs_on_tflm if runtime == "tflm" else self.runs_on_litert
+        return {"litert": self.runs_on_litert, "tflm": self.runs_on_tflm}[runtime]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -270,7 +270,7 @@ class Bench:
 
 @functools.cache
 def _architecture(net: str, input_shape: tuple[int, ...], classes: int) -> str:
-    """The net as Keras describes it: what else `models` holds must not cost a training."""
+    """The net as Keras describes it: what else `named` holds must not cost a training."""
     return named.build(net, input_shape=input_shape, classes=classes, seed=0).to_json()
 
 

@@ -19,7 +19,7 @@ class Teacher:
     """Better nets, trained beforehand, whose mean scores a net learns instead of the labels.
 
     Args:
-        net: a name that `models.build` knows, or the path of a saved model.
+        net: a name that `named.build` knows, or the path of a saved model.
         steps: the teachers' training; none for a saved model as it is.
         seeds: one teacher each, the same ones whatever seed the student has; at least one.
         distill: how they teach.
@@ -54,7 +54,7 @@ class Step:
 
 
 def check_net(net: str) -> None:
-    """Raise ValueError unless `net` is a name that `models.build` knows or the path of a file that exists."""
+    """Raise ValueError unless `net` is a name that `named.build` knows or the path of a file that exists."""
     if is_path(net):
         digest(net)
     else:
@@ -67,7 +67,7 @@ class Recipe:
 
     Args:
         name: the file's name without its ending.
-        net: a name that `models.build` knows, or the path of a saved model, which starts as it was trained.
+        net: a name that `named.build` knows, or the path of a saved model, which starts as it was trained.
         steps: the training; each step starts from what the one before left. None at all for a saved model
             as it is.
         export: the kind of file.
