@@ -111,6 +111,16 @@ def test_merge_replaces_the_nets_computed_now_and_keeps_others_that_stand() -> N
     assert (after["counted_as"] != tables.FILE).sum() == (before["counted_as"] != tables.FILE).sum()
 
 
+def test_merge_keeps_rows_of_an_earlier_version_until_their_net_is_computed_or_their_file_is_beaten() -> None:
+    made = rows(("baseline", "a", 100, 2.0), ("baseline", "b", 400, 0.5), ("lenet_5", "old", 200, 1.0))
+    before = tables.merge(NOTHING, made, [])
+    before.loc[before["source"] == tables.OURS, ["plan", "validation_error_pct"]] = pd.NA, np.nan
+    after = tables.merge(before, rows(("lenet_5", "new", 90, 1.5)), ["lenet_5-new"])
+    ours = after[after["counted_as"] == tables.FILE].set_index("method")
+    assert list(ours.index) == ["a", "b", "new"]
+    assert list(ours["file"].dropna()) == ["baseline-b.br", "lenet_5-new.br"]
+
+
 @pytest.mark.parametrize(
     ("size", "error", "said"),
     [

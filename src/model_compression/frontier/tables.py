@@ -76,14 +76,16 @@ def merge(
 ) -> pd.DataFrame:
     """Our rows, new ones in place of those of the same nets, followed by the published ones.
 
-    `file` stays with the points of our front only.
+    `file` stays with the points of our front only. Rows that an earlier version measured, of which no plan is
+    known, stay until their net is computed anew.
 
     Args:
         before: of an earlier run, see `records.read`.
         standing: identities of today's plans: rows of others go, whatever they are called.
     """
     ours = pd.DataFrame(rows, columns=COLUMNS)
-    kept = before[before["plan"].isin(standing) & ~before["net"].isin(ours["net"])]
+    earlier = before["plan"].isna() & (before["source"] == OURS)
+    kept = before[(before["plan"].isin(standing) | earlier) & ~before["net"].isin(ours["net"])]
     ours = pd.concat([kept, ours], ignore_index=True) if len(kept) else ours
     ours = ours.sort_values(["counted_as", "net", "bytes"], ascending=[False, True, True], ignore_index=True)
     ours["file"] = ours["file"].where(on_front(ours), other=pd.NA)
@@ -92,11 +94,14 @@ def merge(
 
 
 def on_front(table: pd.DataFrame) -> np.ndarray:
-    """Which rows are on our front: files that no other undercuts in coded bytes and validation error."""
+    """Which rows are on our front: files that no other undercuts in coded bytes and validation error.
+
+    Rows of an earlier version, which chose by the test error, know no other.
+    """
     found = (table["counted_as"] == FILE).to_numpy(copy=True)
     ours = table[found]
     if len(ours):
-        found[found] = pareto(ours["bytes"], ours["validation_error_pct"])
+        found[found] = pareto(ours["bytes"], ours["validation_error_pct"].fillna(ours["error_pct"]))
     return found
 
 
