@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,13 @@ from tflite_graphs import layered
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
     from model_compression.data.datasets import Dataset
-    from model_compression.own_model.making import Making
+    from model_compression.own_model.making import Making, turned_up
     from model_compression.own_model.request import Request
     from model_compression.own_model.search import Search
     from model_compression.store import Store
     from model_compression.study.catalogue import Settings, catalogue
     from model_compression.study.outcomes import Outcome
+    from model_compression.techniques.structured import StructuredConfig
 
 SETTINGS = Settings(
     seed=0, n_seeds=1, epochs=2, fine_tune_epochs=3, batch_size=8, learning_rate=1e-3, initial_sparsity=0.5,
@@ -29,17 +31,18 @@ MADE = {
     "clustered_8": (0.95, 0.8),
     "pruned_quantized": (0.92, 0.7),
     "quantization_aware_int4": (0.93, 0.6),
-    "rate_distortion": (0.80, 0.5),
-    "pruned_half": (0.90, 0.9),
-    "quantization_aware_int4_2x": (0.94, 0.6),
-    "quantization_aware_int4_4x": (0.95, 0.6),
-    "rate_distortion_2x": (0.81, 0.5),
-    "rate_distortion_4x": (0.82, 0.5),
-    "rate_distortion_8x": (0.83, 0.5),
-    "pruned_quantized_2x": (0.91, 0.7),
-    "pruned_quantized_4x": (0.91, 0.7),
+    "rate_distortion": (0.95, 0.55),
+    "pruned_half": (0.95, 0.9),
+    # more zeros of what is near the smallest, and what is smaller fits or not
+    "rate_distortion_price_0.09": (0.95, 0.5),
+    "rate_distortion_price_0.27": (0.94, 0.45),
+    "rate_distortion_price_0.27_2x": (0.949, 0.45),
+    "rate_distortion_price_0.81_2x": (0.90, 0.4),
+    "rate_distortion_price_0.81_4x": (0.91, 0.4),
+    "rate_distortion_price_0.81_8x": (0.92, 0.4),
+    "pruned_half_final_sparsity_0.75": (0.95, 0.95),
 }
-FORMS = [name for name in MADE if not name.endswith("x")]
+FORMS = list(MADE)[:6]
 
 
 @pytest.fixture
@@ -47,7 +50,8 @@ def search(few: Dataset, tmp_path: Path) -> Search:
     def make(name: str, until: float) -> Outcome:
         accuracy, share = MADE[name]
         size = round(share * len(FLOAT))
-        return outcome(f"{name}.tflite", LABELS, content=FLOAT[:size], validation_accuracy=accuracy)
+        known = {"validation_accuracy": accuracy, "best_coded_bytes": size}
+        return outcome(f"{name}.tflite", LABELS, content=FLOAT[:size], **known)
 
     recipes = catalogue(SETTINGS)
     made = Making(
@@ -59,28 +63,37 @@ def search(few: Dataset, tmp_path: Path) -> Search:
         fed=few,
         recipes={name: recipes[name] for name in FORMS},
     )
-    request = Request(model=tmp_path, data="", max_drop=0.005)
+    request = Request(model=tmp_path, data="", max_drop=0.005, objective="download")
     return Search(request=request, made=made, store=Store(tmp_path / "cache"), publish=lambda better: None)
 
 
-def test_forms_that_lose_too_much_are_trained_for_longer_until_they_fit_or_are_no_smaller(
-    search: Search,
-) -> None:
+def test_what_fits_is_turned_up_and_what_loses_too_much_is_trained_for_longer(search: Search) -> None:
     for stage in search.made.stages:
         search.go_through(stage, math.inf)
-    assert search.choice.form is search.candidates["clustered_8"]
+    assert search.choice.form is search.candidates["rate_distortion"]
     search.go_further(math.inf)
-    assert [name for name in search.outcomes if name not in FORMS] == [
-        # the least loss first; `pruned_half` is larger than what fits
-        "quantization_aware_int4_2x", "pruned_quantized_2x", "rate_distortion_2x",
-        "quantization_aware_int4_4x", "pruned_quantized_4x", "rate_distortion_4x",
-        # what fits now is smaller than a pruned form would be
-        "rate_distortion_8x",
-    ]  # fmt: skip
-    assert search.choice.form is search.candidates["quantization_aware_int4_4x"]
-    longest = search.made.recipes["pruned_quantized_4x"]
-    assert [step.train.epochs for step in longest.steps] == [8, 12]
-    assert longest.name == "pruned_quantized_4x"
+    # in this order but for `pruned_half`, which got no smaller: what is larger than the best is left
+    assert set(search.outcomes) == set(MADE)
+    assert [name for name in search.outcomes if name.startswith("rate")] == [
+        name for name in MADE if name.startswith("rate")
+    ]
+    assert search.choice.form is search.candidates["rate_distortion_price_0.27_2x"]
+    longest = search.made.recipes["rate_distortion_price_0.81_8x"]
+    assert [step.train.epochs for step in longest.steps] == [16, 72]
+    assert longest.name == "rate_distortion_price_0.81_8x"
+
+
+def test_only_what_makes_the_objective_smaller_is_turned_up() -> None:
+    recipes = catalogue(SETTINGS)
+    pruned, narrow = recipes["pruned_quantized"], recipes["structured_pruned_quantized"]
+    assert turned_up(pruned, "flash") is None
+    assert turned_up(recipes["clustered_8"], "download") is None
+    harder, narrower = turned_up(pruned, "download"), turned_up(narrow, "flash")
+    assert harder
+    assert narrower
+    assert harder.steps[-1].technique == replace(SETTINGS.prune, final_sparsity=0.9)
+    assert narrower.steps[-1].technique == StructuredConfig(keep=0.35)
+    assert harder.steps[0] == pruned.steps[0]
 
 
 def test_nothing_is_trained_for_longer_after_the_end_of_the_time(search: Search) -> None:

@@ -47,7 +47,7 @@ def run(request: Request, publish: Callable[[Search], None]) -> Search:
     try:
         for stage in made.stages:
             search.go_through(stage, until)
-        # how long to train was left to the command
+        # how long to train is left to the command
         if request.epochs is None:
             search.go_further(until)
     except KeyboardInterrupt:

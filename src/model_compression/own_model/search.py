@@ -1,7 +1,8 @@
 """The search for the smallest form: what was found of a model so far, and what is best of it."""
 
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,13 +13,15 @@ from ..runtimes.deployment import BASELINE, TABLES
 from ..runtimes.smallest import Candidate, Choice, Runtime, smallest
 from ..store import Store
 from ..study.outcomes import Outcome
-from .making import LONGER, Making, gained, made_longer
+from .making import LONGEST, Making, gained, turned_up
 from .request import Request
 
 #: Validation images on which LiteRT and TFLite Micro are compared.
 MICRO_IMAGES = 500
-#: Forms of which each round of longer trainings takes on the most promising.
-MOST_LONGER = 3
+#: Variants of a round, of those that are worth trying the most promising.
+MOST_AT_ONCE = 3
+#: Forms that fit are turned up if they are less than so many times as large as the smallest.
+NEAR = 2.0
 
 
 @dataclass(kw_only=True)
@@ -63,24 +66,46 @@ class Search:
         self._measure()
 
     def go_further(self, until: float) -> None:
-        """Train for longer what is smaller than the best so far and loses too much accuracy, no more."""
-        for times in LONGER:
-            if time.monotonic() < until:
-                self.go_through(self.made.longer(self._nearly()[:MOST_LONGER], times), until)
+        """Turn up what fits, train for longer what is smaller and loses too much, a few at once."""
+        trained = [name for name in self.made.stages[-1] if name in self.made.recipes]
+        chains = [[name] for name in trained if name in self.candidates]
+        while time.monotonic() < until:
+            found = {name: chain for chain in chains if (name := self._next(chain))}
+            names = sorted(found, key=lambda name: self._promise(found[name][-1]))[:MOST_AT_ONCE]
+            if not names:
+                break
+            for name in names:
+                found[name].append(name)
+            self.go_through(names, until)
 
-    def _nearly(self) -> list[str]:
-        """Forms that would be better if they lost less, those that lose the least first."""
-        best, objective = self.choice, self.request.objective
-        most = best.form.size(objective) if best.form and best.fits else float("inf")
-        lossy = replace(self.request, max_drop=1.0)
-        drops = {}
-        for name in self.made.recipes.keys() & self.made.stages[-1]:
-            versions = [name, *(made_longer(name, times) for times in LONGER)]
-            found = [self.candidates[each] for each in versions if each in self.candidates]
-            smaller = found and found[-1].size(objective) < most and smallest(found[-1:], lossy).fits
-            if smaller and not smallest(found, self.request).fits:
-                drops[name] = found[-1].drop
-        return sorted(drops, key=lambda name: (drops[name], name))
+    def _next(self, chain: Sequence[str]) -> str:
+        """The variant that is worth trying after those of a chain, the form itself first; empty for none."""
+        objective, recipes, last = self.request.objective, self.made.recipes, self.candidates.get(chain[-1])
+        if last is None:
+            return ""
+        first, recipe, best = recipes[chain[0]], recipes[last.name], self.choice.form
+        least = best.size(objective) if best and self._fits(best) else math.inf
+        if self._fits(last):
+            before = [form for name in chain[:-1] if self._fits(form := self.candidates[name])]
+            most = min((form.size(objective) for form in before), default=NEAR * least)
+            harder = turned_up(recipe, objective)
+            if not harder or last.size(objective) >= most:
+                return ""
+            return self.made.further(chain[0], harder, times=recipe.epochs // first.epochs)
+        times = 2 * recipe.epochs // first.epochs
+        if last.size(objective) >= least or times > LONGEST or not self._fits(last, max_drop=1.0):
+            return ""
+        return self.made.further(chain[0], recipe.longer(2), times=times)
+
+    def _fits(self, form: Candidate, max_drop: float | None = None) -> bool:
+        limits = self.request if max_drop is None else replace(self.request, max_drop=max_drop)
+        return smallest([form], limits).fits
+
+    def _promise(self, name: str) -> tuple[bool, float]:
+        """What is tried first: beyond the smallest that fits, then beyond what loses the least."""
+        form = self.candidates[name]
+        fits = self._fits(form)
+        return not fits, form.size(self.request.objective) if fits else form.drop
 
     def _measure(self) -> None:
         """Figures of the new forms, of TFLite Micro where it has to run them, of time where that is asked."""
