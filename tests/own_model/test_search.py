@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,37 +43,45 @@ MADE = {
     "rate_distortion_price_0.81_8x": (0.92, 0.4),
     "pruned_half_final_sparsity_0.75": (0.95, 0.95),
 }
-FORMS = list(MADE)[:6]
+Start = Callable[[dict[str, tuple[float, float]]], Search]
 
 
 @pytest.fixture
-def search(few: Dataset, tmp_path: Path) -> Search:
-    def make(name: str, until: float) -> Outcome:
-        accuracy, share = MADE[name]
-        size = round(share * len(FLOAT))
-        known = {"validation_accuracy": accuracy, "best_coded_bytes": size}
-        return outcome(f"{name}.tflite", LABELS, content=FLOAT[:size], **known)
+def start(few: Dataset, tmp_path: Path) -> Start:
+    """A search through the forms of the catalogue among those that can be made, ended."""
 
-    recipes = catalogue(SETTINGS)
-    made = Making(
-        stages=[FORMS[:1], FORMS[1:]],
-        make=make,
-        notes=(),
-        warnings=(),
-        parameters=1,
-        fed=few,
-        recipes={name: recipes[name] for name in FORMS},
-    )
-    request = Request(model=tmp_path, data="", max_drop=0.005, objective="download")
-    return Search(request=request, made=made, store=Store(tmp_path / "cache"), publish=lambda better: None)
+    def started(can: dict[str, tuple[float, float]]) -> Search:
+        def make(name: str, until: float) -> Outcome:
+            accuracy, share = can[name]
+            size = round(share * len(FLOAT))
+            known = {"validation_accuracy": accuracy, "best_coded_bytes": size}
+            return outcome(f"{name}.tflite", LABELS, content=FLOAT[:size], **known)
+
+        recipes = {name: recipe for name, recipe in catalogue(SETTINGS).items() if name in can}
+        made = Making(
+            stages=[["non_quantized"], [name for name in recipes if name != "non_quantized"]],
+            make=make,
+            notes=(),
+            warnings=(),
+            parameters=1,
+            fed=few,
+            recipes=recipes,
+        )
+        request = Request(model=tmp_path, data="", max_drop=0.005, objective="download")
+        store = Store(tmp_path / "cache")
+        search = Search(request=request, made=made, store=store, publish=lambda better: None)
+        for stage in made.stages:
+            search.go_through(stage, math.inf)
+        return search
+
+    return started
 
 
-def test_what_fits_is_turned_up_and_what_loses_too_much_is_trained_for_longer(search: Search) -> None:
-    for stage in search.made.stages:
-        search.go_through(stage, math.inf)
+def test_what_fits_is_turned_up_and_what_loses_too_much_is_trained_for_longer(start: Start) -> None:
+    search = start(MADE)
     assert search.choice.form is search.candidates["rate_distortion"]
     search.go_further(math.inf)
-    # in this order but for `pruned_half`, which got no smaller: what is larger than the best is left
+    # what is larger than the best is left
     assert set(search.outcomes) == set(MADE)
     assert [name for name in search.outcomes if name.startswith("rate")] == [
         name for name in MADE if name.startswith("rate")
@@ -81,6 +90,28 @@ def test_what_fits_is_turned_up_and_what_loses_too_much_is_trained_for_longer(se
     longest = search.made.recipes["rate_distortion_price_0.81_8x"]
     assert [step.train.epochs for step in longest.steps] == [16, 72]
     assert longest.name == "rate_distortion_price_0.81_8x"
+
+
+def test_what_fits_and_gets_no_smaller_is_trained_for_longer(start: Start) -> None:
+    made = {
+        "non_quantized": (0.95, 1.0),
+        "rate_distortion": (0.95, 0.5),
+        "rate_distortion_price_0.09": (0.95, 0.49),
+        "rate_distortion_price_0.09_2x": (0.95, 0.4),
+        "rate_distortion_price_0.27_2x": (0.95, 0.39),
+        "rate_distortion_price_0.27_4x": (0.95, 0.39),
+        "rate_distortion_price_0.27_8x": (0.95, 0.39),
+    }
+    search = start(made)
+    search.go_further(math.inf)
+    assert list(search.outcomes) == list(made)
+
+
+def test_nothing_is_tried_after_the_end_of_the_time(start: Start) -> None:
+    search = start(MADE)
+    known = set(search.outcomes)
+    search.go_further(0.0)
+    assert set(search.outcomes) == known
 
 
 def test_only_what_makes_the_objective_smaller_is_turned_up() -> None:
@@ -94,10 +125,3 @@ def test_only_what_makes_the_objective_smaller_is_turned_up() -> None:
     assert harder.steps[-1].technique == replace(SETTINGS.prune, final_sparsity=0.9)
     assert narrower.steps[-1].technique == StructuredConfig(keep=0.35)
     assert harder.steps[0] == pruned.steps[0]
-
-
-def test_nothing_is_trained_for_longer_after_the_end_of_the_time(search: Search) -> None:
-    for stage in search.made.stages:
-        search.go_through(stage, math.inf)
-    search.go_further(0.0)
-    assert set(search.outcomes) == set(FORMS)

@@ -22,6 +22,8 @@ MICRO_IMAGES = 500
 MOST_AT_ONCE = 3
 #: Forms that fit are turned up if they are less than so many times as large as the smallest.
 NEAR = 2.0
+#: What is less than so many times as large as before is turned up again.
+GAIN = 0.95
 
 
 @dataclass(kw_only=True)
@@ -85,17 +87,18 @@ class Search:
             return ""
         first, recipe, best = recipes[chain[0]], recipes[last.name], self.choice.form
         least = best.size(objective) if best and self._fits(best) else math.inf
+        size, times = last.size(objective), recipe.epochs // first.epochs
         if self._fits(last):
             before = [form for name in chain[:-1] if self._fits(form := self.candidates[name])]
-            most = min((form.size(objective) for form in before), default=NEAR * least)
             harder = turned_up(recipe, objective)
-            if not harder or last.size(objective) >= most:
+            if not harder or size >= NEAR * least:
                 return ""
-            return self.made.further(chain[0], harder, times=recipe.epochs // first.epochs)
-        times = 2 * recipe.epochs // first.epochs
-        if last.size(objective) >= least or times > LONGEST or not self._fits(last, max_drop=1.0):
+            if size < GAIN * min((form.size(objective) for form in before), default=math.inf):
+                return self.made.further(chain[0], harder, times=times)
+            # it may take longer for the dial to tell
+        elif size >= least or not self._fits(last, max_drop=1.0):
             return ""
-        return self.made.further(chain[0], recipe.longer(2), times=times)
+        return self.made.further(chain[0], recipe.longer(2), times=2 * times) if times < LONGEST else ""
 
     def _fits(self, form: Candidate, max_drop: float | None = None) -> bool:
         limits = self.request if max_drop is None else replace(self.request, max_drop=max_drop)
