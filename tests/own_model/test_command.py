@@ -362,6 +362,17 @@ def test_forms_without_training_come_first_then_the_promising_ones(model_file: P
     assert promising <= set(trained)
 
 
+def test_workers_take_forms_in_the_order_of_their_promise(
+    model_file: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "own.npz", **arrays())  # type: ignore[arg-type]
+    output, data = tmp_path / "output", str(tmp_path / "own.npz")
+    request = Request(model=model_file, data=data, max_drop=0.0, output=output, objective="download")
+    made = making.begin(command.Bench(dataset=data, cache_dir=str(shared_cache)), request)
+    assert made.study is not None
+    assert list(made.study.recipes) == [name for stage in made.stages for name in stage]
+
+
 @pytest.mark.usefixtures("few_forms")
 def test_ctrl_c_leaves_the_best_so_far_whole(
     model_file: Path,

@@ -230,8 +230,11 @@ def _by_training(bench: Bench, path: str, request: Request) -> Making:
         reason = f"rebuilt, it is no sound file ({first_line(error)})"
         return _by_converting(ConvertedBench(**vars(bench), reason=reason), path, request)
 
+    stages = ordered(recipes, request.objective)
+    # the workers take them in the order of the recipes
+    recipes = {name: recipes[name] for stage in stages for name in stage}
     return Making(
-        stages=ordered(recipes, request.objective),
+        stages=stages,
         make=make,
         study=Study(bench, recipes, [request.seed], n_workers=request.workers)
         if request.workers != 0
