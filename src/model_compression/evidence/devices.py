@@ -1,5 +1,6 @@
 """What the deployment table says, in words and as a reader wants it."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,15 @@ from ..runtimes.deployment import BASELINE
 from ..runtimes.smallest import Choice, Runtime
 
 RUNTIME_NAMES: dict[Runtime, str] = {"litert": "LiteRT", "tflm": "TFLite Micro"}
+
+#: What TFLM says of a file whose kernels are not what its activations are.
+_HYBRID = re.compile(r"TFLM: (Hybrid models|Input type: FLOAT32 with filter|input->type == kTfLiteInt8).*")
+
+
+def plainly(reason: str) -> str:
+    """Why a runtime refuses a file, in words where it speaks of its own code."""
+    said = "TFLM: has no operators for float activations with kernels in integers or halves"
+    return _HYBRID.sub(said, reason)
 
 
 def shown(measured: pd.DataFrame) -> pd.DataFrame:
@@ -38,7 +48,7 @@ def refusals(measured: pd.DataFrame) -> str:
 
     Last come the forms that both runtimes run, with a label that differs here and there.
     """
-    named = measured.assign(recipe="`" + measured.recipe + "`")
+    named = measured.assign(recipe="`" + measured.recipe + "`", reason=measured.reason.map(plainly))
     refused = named[named.reason != ""].groupby("reason", sort=False).recipe.agg(", ".join)
     # underscores and angle brackets would be read as Markdown
     reasons = refused.index.str.replace("_", r"\_").str.replace("<", r"\<")
@@ -71,6 +81,6 @@ def sentence(choice: Choice, path: Path, *, max_drop: float, runtime: Runtime) -
     change = 100 * sign * form.drop + 0.0
     return (
         f"**`{path.as_posix()}`** is {which} on {RUNTIME_NAMES[runtime]} within {100 * max_drop:.2f} "
-        f"{unit} of the float net on validation images ({change:+.2f} {unit}): "
+        f"{unit} of the float net on validation data ({change:+.2f} {unit}): "
         f"{form.flash_bytes:,} bytes of flash{arena}."
     )

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from nbconvert.filters import markdown2html
 
 from ..data.labels import variance
-from ..evidence.devices import RUNTIME_NAMES
+from ..evidence import layers
+from ..evidence.devices import RUNTIME_NAMES, plainly
 from ..evidence.placing import label_points, make_room
 from ..evidence.style import DPI, GREY, WIDTH, method_of, styled
 from ..evidence.tables import png
@@ -18,7 +19,7 @@ from ..runtimes.firmware import firmware
 from ..runtimes.smallest import Candidate
 from ..store import write_atomically
 from ..templates import fill
-from .search import Search
+from .search import HURT_IMAGES, Search
 
 _HERE = Path(__file__).parent
 PICTURE = "report.png"
@@ -94,6 +95,7 @@ def _markdown(search: Search, files: list[str], title: str) -> str:
         files=files,
         picture=PICTURE,
         change=_points,
+        plainly=plainly,
         of_values=search.made.fed.of_values,
         images=len(search.made.fed.y_val),
         float_bytes=search.outcomes[BASELINE].record.file_bytes,
@@ -102,7 +104,21 @@ def _markdown(search: Search, files: list[str], title: str) -> str:
         forms=sorted(search.candidates.values(), key=lambda each: (size[each.name], each.name)),
         reasons=list(reasons.items()),
         alone=sorted(alone),
+        hurting=_hurting(search),
     )
+
+
+def _hurting(search: Search) -> dict[str, object]:
+    """The table of where it hurts, and what it says; empty where nothing was measured."""
+    table = search.hurt
+    if table is None or table.empty:
+        return {}
+    said = ", ".join(f"{change} `{layers.worst(table, change)}`" for change in ("4 bits", "80 % zeros"))
+    return {
+        "words": layers.grid(table)[1],
+        "said": said,
+        "images": min(HURT_IMAGES, len(search.made.fed.y_val)),
+    }
 
 
 @styled()

@@ -1,11 +1,16 @@
 """The search for the smallest form: what was found of a model so far, and what is best of it."""
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 
+from ..evidence import layers
+from ..files.graph import read_model
 from ..files.quantizing import graph_bytes
+from ..files.sensitivity import float_kernels
 from ..runtimes import deployment
 from ..runtimes.deployment import BASELINE, TABLES
 from ..runtimes.smallest import Candidate, Choice, Runtime, smallest
@@ -16,6 +21,8 @@ from .request import Request
 
 #: Validation images on which LiteRT and TFLite Micro are compared.
 MICRO_IMAGES = 500
+#: Validation images on which it is measured where it hurts, and the part of all time that this may take.
+HURT_IMAGES, HURT_TIME = 200, 0.1
 
 
 @dataclass(kw_only=True)
@@ -28,6 +35,7 @@ class Search:
         outcomes: by recipe. failures: by recipe, why there is none.
         files: by form; one with look-up tables is made from a recipe's file.
         candidates: every form that was measured, by name.
+        hurt: see `evidence.layers.sensitivity`, of the float file. unhurt: what of it there is not, and why.
         ended: what ended the search before all forms were made.
     """
 
@@ -39,6 +47,8 @@ class Search:
     failures: dict[str, str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     candidates: dict[str, Candidate] = field(default_factory=dict)
+    hurt: pd.DataFrame | None = None
+    unhurt: str = ""
     ended: str = ""
     _best: str = ""
 
@@ -58,6 +68,20 @@ class Search:
             if not self.request.is_timed:
                 self._measure()
         self._measure()
+
+    def look_where_it_hurts(self, until: float) -> None:
+        """Change each kernel of the float file alone, once, within a part of the time."""
+        if self.hurt is not None or self.unhurt:
+            return
+        content, fed = self.files[BASELINE], self.made.fed
+        until = min(until, time.monotonic() + HURT_TIME * 60 * self.request.minutes)
+        try:
+            self.hurt = layers.sensitivity(content, fed, images=HURT_IMAGES, until=until)
+        except (ValueError, RuntimeError) as error:
+            self.unhurt = f"Not measured: {error}."
+            return
+        if missing := len(float_kernels(read_model(content))) - self.hurt.layer.nunique():
+            self.unhurt = f"There was no time for {missing} layer{'s' * (missing > 1)} more."
 
     def _measure(self) -> None:
         """Figures of the new forms, of TFLite Micro where it has to run them, of time where that is asked."""
