@@ -63,7 +63,8 @@ def grid(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     Args:
         table: what `sensitivity` gives.
     """
-    said = table["snr_db"].map("{:.0f} dB".format)
+    # without a minus before nothing
+    said = (table["snr_db"].round() + 0.0).map("{:.0f} dB".format)
     said += table["accuracy_change_pp"].map(", {:+.1f} pp".format, na_action="ignore").fillna("")
     named = table.assign(said=said, row=table["layer"] + table["weights"].map(": {:,}".format))
     places = {"index": named["row"].unique(), "columns": named["change"].unique()}

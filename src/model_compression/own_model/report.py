@@ -77,7 +77,7 @@ def _markdown(search: Search, files: list[str], title: str) -> str:
     size = {name: each.size(request.objective) for name, each in search.candidates.items()}
     reasons: dict[str, list[str]] = {}
     for name, reason in search.skipped.items():
-        reasons.setdefault(reason, []).append(name)
+        reasons.setdefault(plainly(reason), []).append(name)
     alone = {
         (method, tuple(layers))
         for methods in search.made.left_alone.values()
@@ -113,10 +113,10 @@ def _hurting(search: Search) -> dict[str, object]:
     table = search.hurt
     if table is None or table.empty:
         return {}
-    said = ", ".join(f"{change} `{layers.worst(table, change)}`" for change in ("4 bits", "80 % zeros"))
+    bits, zeros = (layers.worst(table, change) for change in ("4 bits", "80 % zeros"))
     return {
         "words": layers.grid(table)[1],
-        "said": said,
+        "said": f"4 bits hurt `{bits}` most, 80 % zeros `{zeros}`",
         "images": min(HURT_IMAGES, len(search.made.fed.y_val)),
     }
 
