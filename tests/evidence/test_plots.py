@@ -42,7 +42,7 @@ RIVALS = changes(
     against=["small dense net", "lottery ticket", "small dense net", "lottery ticket"],
 )
 FIGURES = {
-    "digits": lambda: plots.examples(IMAGES, np.arange(15), "image"),
+    "examples": lambda: plots.examples(IMAGES, np.arange(15), "image"),
     "histograms": lambda: plots.weights_before_after(BEFORE, half_of(BEFORE)),
     "signals": lambda: plots.examples(SIGNALS, np.arange(15), "signal"),
     "tables": lambda: plots.examples(SIGNALS[..., 0], np.arange(15), "table"),

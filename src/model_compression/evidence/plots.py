@@ -31,6 +31,7 @@ def examples(inputs: np.ndarray, words: Sequence[object], kind: str, *, columns:
             axes.imshow(sample.squeeze(), cmap="gray_r")
         elif kind == "table":
             axes.bar(np.arange(sample.size), sample.ravel(), color=BLUE)
+            axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, integer=True))
         else:
             axes.plot(sample.reshape(len(sample), -1), linewidth=1)
         axes.tick_params(labelsize=6)
@@ -119,7 +120,7 @@ def error_against_bytes(table: pd.DataFrame) -> Figure:
     on_front = pareto(rows.best_coded_bytes, rows.error)
     front = rows[on_front].sort_values("best_coded_bytes")
     named = rows[on_front | rows.index.isin(rows.groupby("method").error.idxmin())]
-    drawn = "seeds and images" if (table.seeds > 1).all() else "images"
+    drawn = "seeds and test inputs" if (table.seeds > 1).all() else "test inputs"
     with page(6.4) as (figure, (axes,)):
         axes.set(xscale="log", yscale="log", xlabel="bytes of the best-coded file", ylabel="test error, %")
         axes.set_title(
@@ -133,6 +134,8 @@ def error_against_bytes(table: pd.DataFrame) -> Figure:
             axes.errorbar(group.best_coded_bytes, group.error, yerr=reach, fmt="o", markersize=4.5, **bars)
         steps: Any = {"color": BLACK, "linewidth": 0.8, "label": "Pareto front"}
         axes.step(front.best_coded_bytes, front.error, where="post", **steps)
+        # an interval down to no error at all would press the others together
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], rows.error.min() / 10))
         make_room(axes, rows.best_coded_bytes)
         axes.legend(**BELOW, ncols=5)
         figure.tight_layout()
