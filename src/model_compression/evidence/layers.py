@@ -20,8 +20,8 @@ from .plots import cells
 from .statistics import MARGIN
 from .tables import table_figure
 
-#: Validation images that every change is measured on.
-IMAGES = 1000
+#: Validation images that every change is measured on, and how many will do where there is no time.
+IMAGES, FEW = 1000, 200
 #: What the table of bits says of itself.
 NOTE = "one net, so that the verdict is on it alone. 5 to 7 bits for all: computed, for no file stores them."
 #: Mean bits a weight at which the two are compared.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..data.dataset import Kind
 from .forms import BASELINE
 from .statistics import MARGIN
 
@@ -16,14 +17,15 @@ def _forms(results: Path) -> pd.DataFrame:
     return pd.read_csv(results / "all-forms.csv").set_index("recipe")
 
 
-def answer(results: Path, inputs: str = "images") -> str:
+def answer(results: Path, kind: Kind = "image") -> str:
     """Markdown sentences: how much smaller, at what cost, and how sure.
 
     Args:
-        results: the folder with `all-forms.csv` and `claims.csv`. inputs: what they are called.
+        results: the folder with `all-forms.csv` and `claims.csv`. kind: of the inputs.
     Raises:
         FileNotFoundError: a table is missing.
     """
+    inputs = {"image": "images", "signal": "signals", "table": "rows"}[kind]
     forms, claims = _forms(results), pd.read_csv(results / "claims.csv")
     baseline = forms.loc[BASELINE]
     seeds, tested = int(baseline.seeds), forms[(forms.role == "form") & forms.verdict.notna()]

@@ -90,11 +90,6 @@ class Workbook(Gallery):
         """Whether the net is one of the study's, and not somebody's saved model."""
         return not is_path(self.settings.net)
 
-    @property
-    def inputs(self) -> str:
-        """What the inputs are called."""
-        return {"image": "images", "signal": "signals", "table": "rows"}[self.data.kind]
-
     def show_examples(self) -> Image:
         """The first training inputs with their labels, as pictures, curves or bars."""
         data = self.data

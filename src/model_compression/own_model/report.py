@@ -19,7 +19,7 @@ from ..runtimes.firmware import firmware
 from ..runtimes.smallest import Candidate
 from ..store import write_atomically
 from ..templates import fill
-from .search import HURT_IMAGES, Search
+from .search import Search
 
 _HERE = Path(__file__).parent
 PICTURE = "report.png"
@@ -104,21 +104,8 @@ def _markdown(search: Search, files: list[str], title: str) -> str:
         forms=sorted(search.candidates.values(), key=lambda each: (size[each.name], each.name)),
         reasons=list(reasons.items()),
         alone=sorted(alone),
-        hurting=_hurting(search),
+        layers=layers,
     )
-
-
-def _hurting(search: Search) -> dict[str, object]:
-    """The table of where it hurts, and what it says; empty where nothing was measured."""
-    table = search.hurt
-    if table is None or table.empty:
-        return {}
-    bits, zeros = (layers.worst(table, change) for change in ("4 bits", "80 % zeros"))
-    return {
-        "words": layers.grid(table)[1],
-        "said": f"4 bits hurt `{bits}` most, 80 % zeros `{zeros}`",
-        "images": min(HURT_IMAGES, len(search.made.fed.y_val)),
-    }
 
 
 @styled()

@@ -21,8 +21,8 @@ from .request import Request
 
 #: Validation images on which LiteRT and TFLite Micro are compared.
 MICRO_IMAGES = 500
-#: Validation images on which it is measured where it hurts, and the part of all time that this may take.
-HURT_IMAGES, HURT_TIME = 200, 0.1
+#: The part of all time that it may take to find where it hurts.
+HURT_TIME = 0.1
 
 
 @dataclass(kw_only=True)
@@ -76,7 +76,7 @@ class Search:
         content, fed = self.files[BASELINE], self.made.fed
         until = min(until, time.monotonic() + HURT_TIME * 60 * self.request.minutes)
         try:
-            self.hurt = layers.sensitivity(content, fed, images=HURT_IMAGES, until=until)
+            self.hurt = layers.sensitivity(content, fed, images=layers.FEW, until=until)
         except (ValueError, RuntimeError) as error:
             self.unhurt = f"Not measured: {error}."
             return
