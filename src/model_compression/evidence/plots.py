@@ -100,8 +100,8 @@ def pareto(bytes_: Sequence[float], errors: Sequence[float]) -> np.ndarray:
     return ~np.array(beaten)
 
 
-#: Where an error of 0 is drawn, in per cent.
-LEAST_ERROR = 0.01
+#: Where an error of 0 is drawn, in per cent, and one of values that is beyond all sense.
+LEAST_ERROR, MOST_ERROR = 0.01, 1000.0
 
 
 def error_against_bytes(table: pd.DataFrame) -> Figure:
@@ -113,7 +113,7 @@ def error_against_bytes(table: pd.DataFrame) -> Figure:
     ends = {"error": "accuracy_mean", "low": "accuracy_ci_high", "high": "accuracy_ci_low"}
     # no error at all has no place on a log axis
     rows = table.assign(
-        **{name: (100 * (1 - table[column])).clip(lower=LEAST_ERROR) for name, column in ends.items()},
+        **{name: (100 * (1 - table[column])).clip(LEAST_ERROR, MOST_ERROR) for name, column in ends.items()},
         method=[method for method, _ in looks],
         colour=[colour for _, colour in looks],
     )

@@ -17,11 +17,12 @@ def _forms(results: Path) -> pd.DataFrame:
     return pd.read_csv(results / "all-forms.csv").set_index("recipe")
 
 
-def answer(results: Path, kind: Kind = "image") -> str:
+def answer(results: Path, kind: Kind = "image", *, score: str = "accuracy") -> str:
     """Markdown sentences: how much smaller, at what cost, and how sure.
 
     Args:
-        results: the folder with `all-forms.csv` and `claims.csv`. kind: of the inputs.
+        results: the folder with `all-forms.csv` and `claims.csv`.
+        kind: of the inputs. score: what accuracy is.
     Raises:
         FileNotFoundError: a table is missing.
     """
@@ -30,7 +31,7 @@ def answer(results: Path, kind: Kind = "image") -> str:
     baseline = forms.loc[BASELINE]
     seeds, tested = int(baseline.seeds), forms[(forms.role == "form") & forms.verdict.notna()]
     lines = [
-        f"Test accuracy is the mean of {seeds} seed{'s' * (seeds > 1)} on {baseline.test_images:,} {inputs}. "
+        f"Test {score} is the mean of {seeds} seed{'s' * (seeds > 1)} on {baseline.test_images:,} {inputs}. "
         "A change is against the float net trained for as long; its 95 % interval takes "
         f"{'seeds and ' * (seeds > 1)}{inputs} as drawn at random, and verdicts are corrected for the "
         f"number of forms, {len(tested)} (Holm).",

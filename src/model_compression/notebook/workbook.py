@@ -63,15 +63,11 @@ class Workbook(Gallery):
         data = str(REPOSITORY / data_dir)
         bench = Bench(dataset=dataset, train_images=train_images, cache_dir=str(cache), data_dir=data)
         self.bench = bench_of(bench, settings.net)
-        self.recipes = self._applicable(catalogue(settings))
+        # a saved model's layers may rule forms out
+        self.recipes, reasons = takes(self.bench, settings.net, catalogue(settings))
+        tell_left_out(reasons)
         self.study = Study(self.bench, self.recipes, settings.seeds)
         _ = self.data
-
-    def _applicable(self, recipes: dict[str, Recipe]) -> dict[str, Recipe]:
-        """The recipes that a saved model's layers allow; says which others are left out, and why."""
-        kept, reasons = takes(self.bench, self.settings.net, recipes)
-        tell_left_out(reasons)
-        return kept
 
     @property
     def data(self) -> Dataset:
@@ -90,11 +86,17 @@ class Workbook(Gallery):
         """Whether the net is one of the study's, and not somebody's saved model."""
         return not is_path(self.settings.net)
 
+    @property
+    def score(self) -> str:
+        """What accuracy is: of values, the coefficient of determination."""
+        return "accuracy (1 - squared error / variance)" if self.data.of_values else "accuracy"
+
     def show_examples(self) -> Image:
         """The first training inputs with their labels, as pictures, curves or bars."""
-        data = self.data
-        told = data.y_train[:12] if data.task in ("classes", "binary") else np.arange(12)
-        figure = plots.examples(data.x_train, list(told), data.kind)
+        data, answers = self.data, self.data.y_train[:12]
+        # several answers have no room above a picture
+        told = np.arange(12) if answers[0].size > 1 else answers.ravel()
+        figure = plots.examples(data.x_train, [f"{each:.4g}" for each in told], data.kind)
         return self.show_figure(figure, "examples")
 
     def start(self, device_images: int | None = None) -> None:
