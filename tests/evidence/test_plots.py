@@ -107,6 +107,12 @@ def test_digits_show_the_first_images_under_their_labels() -> None:
     np.testing.assert_array_equal(figure.axes[4].images[0].get_array(), IMAGES[4])
 
 
+def test_colours_in_floats_are_shown_over_their_whole_range() -> None:
+    colours = np.full((1, 2, 2, 3), [0, 127.5, 255], np.float32)
+    shown = plots.examples(colours, ["a"], "image").axes[0].images[0].get_array()
+    np.testing.assert_allclose(shown, np.full((2, 2, 3), [0, 0.5, 1]))
+
+
 def bars(axes: Axes) -> list[int]:
     """What each histogram of an axes counts in all."""
     return [int(sum(bar.get_height() for bar in container)) for container in axes.containers]

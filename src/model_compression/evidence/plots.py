@@ -25,6 +25,10 @@ def examples(inputs: np.ndarray, words: Sequence[object], kind: str, *, columns:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, height))
         grid = figure.subplots(rows, columns // rows, sharey=kind != "image").ravel()
+    if kind == "image" and inputs.dtype.kind == "f":
+        # colours in floats are shown from 0 to 1 alone
+        inputs = inputs[:columns] - inputs[:columns].min()
+        inputs = inputs / (inputs.max() or 1)
     for axes, sample, word in zip(grid, inputs, words, strict=False):
         axes.set_title(str(word))
         if kind == "image":
