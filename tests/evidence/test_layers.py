@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from tflite_graphs import IMAGES, layered
 
 from model_compression.data.datasets import Dataset
@@ -31,6 +32,14 @@ def test_table_has_a_row_for_each_layer_and_change() -> None:
     # the labels are the float file's own
     assert (table["accuracy_change_pp"] <= 0).all()
     assert table["kl"].notna().all()
+
+
+def test_layers_that_there_is_no_time_for_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(layers.time, "monotonic", lambda: next(clock))
+    table = layers.sensitivity(CONTENT, DATA, until=2 * len(CHANGES) - 1)
+    assert list(table["layer"]) == len(CHANGES) * ["CONV_2D 1"]
+    assert layers.sensitivity(CONTENT, DATA, until=0).empty
 
 
 def test_values_have_noise_alone() -> None:

@@ -42,7 +42,7 @@ RIVALS = changes(
     against=["small dense net", "lottery ticket", "small dense net", "lottery ticket"],
 )
 FIGURES = {
-    "digits": lambda: plots.examples(IMAGES, np.arange(15), "image"),
+    "examples": lambda: plots.examples(IMAGES, np.arange(15), "image"),
     "histograms": lambda: plots.weights_before_after(BEFORE, half_of(BEFORE)),
     "signals": lambda: plots.examples(SIGNALS, np.arange(15), "signal"),
     "tables": lambda: plots.examples(SIGNALS[..., 0], np.arange(15), "table"),
@@ -105,6 +105,12 @@ def test_digits_show_the_first_images_under_their_labels() -> None:
     figure = plots.examples(IMAGES[..., None], np.arange(15), "image", columns=5)
     assert [axes.get_title() for axes in figure.axes] == ["0", "1", "2", "3", "4"]
     np.testing.assert_array_equal(figure.axes[4].images[0].get_array(), IMAGES[4])
+
+
+def test_colours_in_floats_are_shown_over_their_whole_range() -> None:
+    colours = np.full((1, 2, 2, 3), [0, 127.5, 255], np.float32)
+    shown = plots.examples(colours, ["a"], "image").axes[0].images[0].get_array()
+    np.testing.assert_allclose(shown, np.full((2, 2, 3), [0, 0.5, 1]))
 
 
 def bars(axes: Axes) -> list[int]:

@@ -133,8 +133,8 @@ def test_picture_says_what_the_csv_says(tmp_path: Path) -> None:
 
 
 def test_unknown_columns_are_headed_by_their_names() -> None:
-    frame = pd.DataFrame({"wrong_pixels": [1234567], "where": ["here"]})
-    assert texts_of(tables.table_figure(frame, "t")) == [["wrong pixels", "where"], ["1,234,567", "here"]]
+    frame = pd.DataFrame({"wrong_turns": [1234567], "where": ["here"]})
+    assert texts_of(tables.table_figure(frame, "t")) == [["wrong turns", "where"], ["1,234,567", "here"]]
 
 
 def test_a_number_that_there_is_not_is_a_dash() -> None:

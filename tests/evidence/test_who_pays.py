@@ -154,13 +154,3 @@ def test_signals_are_refused_with_the_reason() -> None:
     message = "samples of shape (40, 1) are no images: height and width of at least 8 are needed"
     with pytest.raises(ValueError, match=exactly(message)):
         who_pays.corrupted({}, np.zeros((2, 40, 1), np.float32), np.zeros(2, int), seed=0)
-
-
-def test_scores_of_files_that_give_probabilities_or_a_single_score_become_logits() -> None:
-    scores = np.array([[0.2, 0.8], [0.5, 0.5]])
-    np.testing.assert_array_equal(who_pays.logits(scores, probabilities=False), scores)
-    np.testing.assert_allclose(who_pays.logits(scores, probabilities=True), np.log(scores))
-    single = who_pays.logits(np.array([[2.0]]), probabilities=False)
-    np.testing.assert_array_equal(single, [[0, 2]])
-    sure = who_pays.logits(np.array([[0.9]]), probabilities=True)
-    np.testing.assert_allclose(sure, np.log([[0.1, 0.9]]))

@@ -24,3 +24,10 @@ def test_table_that_takes_long_is_computed_once_and_is_the_same_again(tmp_path: 
     pd.testing.assert_frame_equal(first, compute(np.arange(3.0), share=1.0), check_exact=True)
     assert given(0.5).third[1] == pytest.approx(1 / 6)
     assert asked == [1.0, 1.0, 0.5]
+
+
+def test_column_without_a_figure_is_kept_in_the_csv_and_not_shown(tmp_path: Path) -> None:
+    table = pd.DataFrame({"recipe": ["a", "b"], "agreement": [np.nan, np.nan], "zeros": [0.5, np.nan]})
+    shown = Gallery(tmp_path, tmp_path).show_table(table, "t", "Two rows")
+    assert list(shown.data.columns) == ["recipe", "zeros"]
+    assert list(pd.read_csv(tmp_path / "t.csv").columns) == list(table.columns)

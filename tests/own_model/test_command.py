@@ -1,6 +1,7 @@
 """The command: a user's model in, the smallest form out; bad input in one line."""
 
 import argparse
+import re
 import subprocess
 import sys
 import warnings
@@ -326,6 +327,8 @@ def test_smallest_form_for_tflm_is_written_with_source_and_report(
     assert "accuracy, test images" in report
     assert "| clustered_8_tables |" in report
     assert "by pruning: depthwise_conv2d" in report
+    hurting = [line for line in report.splitlines() if line.startswith(("| CONV_2D 1:", "| FULLY_CONNECTED"))]
+    assert [len(re.findall(r" dB, [-+][0-9.]+ pp \|", line)) for line in hurting] == [6, 6, 6]
     assert f"{len(content):,} bytes" in capsys.readouterr().out
 
 
@@ -421,6 +424,7 @@ def test_when_the_time_is_up_the_first_forms_are_there(
     assert "not made before the end of the 0.0001 minutes" in report
     assert "| int8 |" in report
     assert "| clustered_8 |" not in report
+    assert "There was no time for 4 layers more." in report
 
 
 @pytest.mark.usefixtures("few_forms")

@@ -9,11 +9,11 @@ import pytest
 from conftest import exactly
 
 from model_compression.data.datasets import Dataset
-from model_compression.files import running
+from model_compression.files import flatbuffer, running
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
-    from model_compression.files import conversion
+    from model_compression.files import conversion, quantizing
     from model_compression.nets.keras2 import keras, tf
     from model_compression.own_model import converted
     from model_compression.quiet import quiet
@@ -87,6 +87,14 @@ def _file(model: keras.Model, path: Path) -> Path:
         concrete = function.get_concrete_function(ends)
         path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], model).convert())
     return path
+
+
+def test_file_with_names_and_without_a_signature_is_calibrated_too(tmp_path: Path) -> None:
+    """As Keras 3 writes one of several inputs."""
+    root = flatbuffer.read(_file(_dense(), tmp_path / "own.tflite").read_bytes())
+    root.signatureDefs = []
+    small = quantizing.quantize(flatbuffer.write(root, shared=False), "int8", ROWS, one_image=True)
+    assert running.io_details(small).input_dtype == "int8"
 
 
 def test_tokens_stay_whole_numbers_from_0(tmp_path: Path) -> None:

@@ -214,6 +214,23 @@ def test_forms_refused_for_one_reason_stand_together() -> None:
     assert devices.refusals(TABLE) == "- `float16`, `int4`: TFLM: a\\_\\<c>\n- `c_tables`: LiteRT"
 
 
+def test_files_that_tflm_calls_hybrid_are_refused_in_one_line() -> None:
+    said = (
+        "TFLM: Hybrid models are not supported on TFLite Micro.; Node CONV_2D (number 6) failed",
+        "TFLM: Input type: FLOAT32 with filter type: INT4 not supported.; Node FULLY_CONNECTED failed",
+        "TFLM: input->type == kTfLiteInt8 || input->type == kTfLiteUInt8 was not true.; Node DEQUANTIZE",
+    )
+    plain = "TFLM: has no operators for float activations with kernels in integers or halves"
+    assert {devices.plainly(each) for each in said} == {plain}
+    assert devices.plainly(f"LiteRT: no; {said[0]}") == f"LiteRT: no; {plain}"
+    assert devices.plainly("TFLM: another reason") == "TFLM: another reason"
+
+
+def test_error_after_its_way_through_the_code_is_said_alone() -> None:
+    traced = "in user code:\n\n    File a.py\n    Error: no\n\n    ValueError: rank 2 only\n  - x=1"
+    assert devices.plainly(traced) == "rank 2 only"
+
+
 def test_labels_that_differ_between_the_runtimes_are_said_with_their_share() -> None:
     table = TABLE.copy()
     table.loc[1, "tflm_agreement"] = 0.9998
@@ -247,12 +264,12 @@ def test_candidates_hold_what_was_measured() -> None:
         (
             0.005,
             "**`models/int8.tflite`** is the smallest of 2 forms that run on TFLite Micro within 0.50 pp of "
-            "the float net on validation images (-0.20 pp): 24,296 bytes of flash, 12,656 of arena.",
+            "the float net on validation data (-0.20 pp): 24,296 bytes of flash, 12,656 of arena.",
         ),
         (
             0.001,
             "**`models/non_quantized.tflite`** is the only form that runs on TFLite Micro within 0.10 pp of "
-            "the float net on validation images (+0.00 pp): 84,848 bytes of flash, 30,000 of arena.",
+            "the float net on validation data (+0.00 pp): 84,848 bytes of flash, 30,000 of arena.",
         ),
     ],
 )

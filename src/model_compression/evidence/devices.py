@@ -1,5 +1,6 @@
 """What the deployment table says, in words and as a reader wants it."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,24 @@ from ..runtimes.deployment import BASELINE
 from ..runtimes.smallest import Choice, Runtime
 
 RUNTIME_NAMES: dict[Runtime, str] = {"litert": "LiteRT", "tflm": "TFLite Micro"}
+
+#: What tools say in terms of their own code, and the same in words.
+_PLAIN = {
+    # kernels are not what activations are
+    r"TFLM: (Hybrid models|Input type: FLOAT32 with filter|input->type == kTfLiteInt8).*": "TFLM: has no "
+    "operators for float activations with kernels in integers or halves",
+    r"TFLM: the images are \(\d+,\).*": "TFLM: is asked with one input alone",
+    r"LiteRT: [^;]*TFLM_DECODE.*": "LiteRT: look-up tables are for TFLM alone",
+    # tracing puts its way through the code before an error
+    r"(?s)in user code:.*Error: ([^\n]+).*": r"\1",
+}
+
+
+def plainly(reason: str) -> str:
+    """Why a form cannot be, in a line of words."""
+    for pattern, words in _PLAIN.items():
+        reason = re.sub(pattern, words, reason)
+    return " ".join(reason.split())
 
 
 def shown(measured: pd.DataFrame) -> pd.DataFrame:
@@ -26,10 +45,10 @@ def speed(measured: pd.DataFrame) -> str:
     if timed.empty:
         return "No smaller file was timed."
     times = timed.latency_us_median / rows.latency_us_median[BASELINE]
-    ratio = f"{times.max():.1f} times as long"
+    ratio, faster = f"{times.max():.1f} times as long", int((times < 1).sum())
     return (
-        f"Of {len(timed)} smaller files that LiteRT runs, {(times < 1).sum()} are faster than the float file "
-        f"on this machine; `{times.idxmax()}` takes the longest, {ratio}."
+        f"Of {len(timed)} smaller files that LiteRT runs, {faster} {'is' if faster == 1 else 'are'} faster "
+        f"than the float file on this machine; `{times.idxmax()}` takes the longest, {ratio}."
     )
 
 
@@ -38,7 +57,7 @@ def refusals(measured: pd.DataFrame) -> str:
 
     Last come the forms that both runtimes run, with a label that differs here and there.
     """
-    named = measured.assign(recipe="`" + measured.recipe + "`")
+    named = measured.assign(recipe="`" + measured.recipe + "`", reason=measured.reason.map(plainly))
     refused = named[named.reason != ""].groupby("reason", sort=False).recipe.agg(", ".join)
     # underscores and angle brackets would be read as Markdown
     reasons = refused.index.str.replace("_", r"\_").str.replace("<", r"\<")
@@ -62,7 +81,8 @@ def sentence(choice: Choice, path: Path, *, max_drop: float, runtime: Runtime) -
     """
     form = choice.form
     if form is None or not choice.fits:
-        return f"{choice}."
+        said = f"{choice}."
+        return said[0].upper() + said[1:]
     several = f"the smallest of {choice.fitting} forms that run"
     which = several if choice.fitting > 1 else "the only form that runs"
     arena = "" if form.arena_bytes is None else f", {form.arena_bytes:,} of arena"
@@ -71,6 +91,6 @@ def sentence(choice: Choice, path: Path, *, max_drop: float, runtime: Runtime) -
     change = 100 * sign * form.drop + 0.0
     return (
         f"**`{path.as_posix()}`** is {which} on {RUNTIME_NAMES[runtime]} within {100 * max_drop:.2f} "
-        f"{unit} of the float net on validation images ({change:+.2f} {unit}): "
+        f"{unit} of the float net on validation data ({change:+.2f} {unit}): "
         f"{form.flash_bytes:,} bytes of flash{arena}."
     )

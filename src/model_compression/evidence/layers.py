@@ -1,5 +1,8 @@
 """Where it hurts, layer by layer, and what bits a layer are worth beside one width for all."""
 
+import itertools
+import math
+import time
 from dataclasses import asdict
 
 import matplotlib
@@ -11,28 +14,34 @@ from ..data.datasets import Dataset, scale
 from ..files import running
 from ..files.bit_allocation import Allocator
 from ..files.graph import read_model
-from ..files.sensitivity import changed, float_kernels, rounded, sensitivities
+from ..files.sensitivity import CHANGES, changed, float_kernels, rounded, sensitivities
 from .forms import verdicts
 from .plots import cells
 from .statistics import MARGIN
 from .tables import table_figure
 
-#: Validation images that every change is measured on.
-IMAGES = 1000
+#: Validation images that every change is measured on, and how many will do where there is no time.
+IMAGES, FEW = 1000, 200
 #: What the table of bits says of itself.
 NOTE = "one net, so that the verdict is on it alone. 5 to 7 bits for all: computed, for no file stores them."
 #: Mean bits a weight at which the two are compared.
 MEAN_BITS = (5, 6, 7, 8)
 
 
-def sensitivity(content: bytes, data: Dataset) -> pd.DataFrame:
+def sensitivity(
+    content: bytes, data: Dataset, *, images: int = IMAGES, until: float = math.inf
+) -> pd.DataFrame:
     """One row a kernel and change, see `files.sensitivity`, on validation images.
 
     Args:
-        content: a float .tflite file. data: as the file takes them.
+        content: a float .tflite file. data: as the file takes them. images: the first so many.
+        until: of `time.monotonic`; layers that are not measured by then are left out.
+    Raises:
+        ValueError: a file that cannot be treated so: why.
     """
-    classes = data.task in ("classes", "binary")
-    labels = data.y_val[:IMAGES] if classes else None
+    classes = data.task in ("classes", "binary") and not data.outputs
+    labels = data.y_val[:images] if classes else None
+    found = sensitivities(content, scale(data.x_val[:images]), labels)
     rows = [
         {
             "layer": f"{each.operator} {each.place + 1}",
@@ -41,19 +50,21 @@ def sensitivity(content: bytes, data: Dataset) -> pd.DataFrame:
             "snr_db": each.snr_db,
             "accuracy_change_pp": 100 * each.accuracy_change,
         }
-        for each in sensitivities(content, scale(data.x_val[:IMAGES]), labels)
+        for each in itertools.takewhile(lambda _: time.monotonic() < until, found)
     ]
-    table = pd.DataFrame(rows)
-    return table[["layer", "shape", "weights", "change", "snr_db", "kl", "accuracy_change_pp"]]
+    whole = rows[: len(rows) - len(rows) % len(CHANGES)]
+    columns = ["layer", "shape", "weights", "change", "snr_db", "kl", "accuracy_change_pp"]
+    return pd.DataFrame(whole, columns=columns)
 
 
-def picture(table: pd.DataFrame) -> Figure:
-    """Layers against changes: signal to noise in each cell, the darker the worse, with what accuracy lost.
+def grid(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Layers with their weights against changes: signal to noise, and in words with what accuracy lost.
 
     Args:
         table: what `sensitivity` gives.
     """
-    said = table["snr_db"].map("{:.0f} dB".format)
+    # without a minus before nothing
+    said = (table["snr_db"].round() + 0.0).map("{:.0f} dB".format)
     said += table["accuracy_change_pp"].map(", {:+.1f} pp".format, na_action="ignore").fillna("")
     named = table.assign(said=said, row=table["layer"] + table["weights"].map(": {:,}".format))
     places = {"index": named["row"].unique(), "columns": named["change"].unique()}
@@ -61,9 +72,20 @@ def picture(table: pd.DataFrame) -> Figure:
         named.pivot(index="row", columns="change", values=values).reindex(**places)
         for values in ("snr_db", "said")
     )
+    return noise, words
+
+
+def worst(table: pd.DataFrame, change: str) -> str:
+    """The layer that a change hurts most, of what `sensitivity` gives."""
+    return str(table.loc[table[table["change"] == change]["snr_db"].idxmin(), "layer"])
+
+
+def picture(table: pd.DataFrame) -> Figure:
+    """The words of `grid`, the darker a cell the worse."""
+    noise, words = grid(table)
     colours = matplotlib.colormaps["Oranges_r"]((noise.to_numpy() + 10) / 70)
-    worst = table.loc[table[table["change"] == "4 bits"]["snr_db"].idxmin(), "layer"]
-    return cells(words, colours, f"One kernel changed at a time, and its weights: 4 bits hurt {worst} most")
+    hurt = worst(table, "4 bits")
+    return cells(words, colours, f"One kernel changed at a time, and its weights: 4 bits hurt {hurt} most")
 
 
 def bits_a_layer(content: bytes, data: Dataset, *, margin: float = MARGIN) -> pd.DataFrame:

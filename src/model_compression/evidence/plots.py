@@ -25,12 +25,17 @@ def examples(inputs: np.ndarray, words: Sequence[object], kind: str, *, columns:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, height))
         grid = figure.subplots(rows, columns // rows, sharey=kind != "image").ravel()
+    if kind == "image" and inputs.dtype.kind == "f":
+        # colours in floats are shown from 0 to 1 alone
+        inputs = inputs[:columns] - inputs[:columns].min()
+        inputs = inputs / (inputs.max() or 1)
     for axes, sample, word in zip(grid, inputs, words, strict=False):
         axes.set_title(str(word))
         if kind == "image":
             axes.imshow(sample.squeeze(), cmap="gray_r")
         elif kind == "table":
             axes.bar(np.arange(sample.size), sample.ravel(), color=BLUE)
+            axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, integer=True))
         else:
             axes.plot(sample.reshape(len(sample), -1), linewidth=1)
         axes.tick_params(labelsize=6)
@@ -99,8 +104,8 @@ def pareto(bytes_: Sequence[float], errors: Sequence[float]) -> np.ndarray:
     return ~np.array(beaten)
 
 
-#: Where an error of 0 is drawn, in per cent.
-LEAST_ERROR = 0.01
+#: Where an error of 0 is drawn, in per cent, and one of values that is beyond all sense.
+LEAST_ERROR, MOST_ERROR = 0.01, 1000.0
 
 
 def error_against_bytes(table: pd.DataFrame) -> Figure:
@@ -112,14 +117,14 @@ def error_against_bytes(table: pd.DataFrame) -> Figure:
     ends = {"error": "accuracy_mean", "low": "accuracy_ci_high", "high": "accuracy_ci_low"}
     # no error at all has no place on a log axis
     rows = table.assign(
-        **{name: (100 * (1 - table[column])).clip(lower=LEAST_ERROR) for name, column in ends.items()},
+        **{name: (100 * (1 - table[column])).clip(LEAST_ERROR, MOST_ERROR) for name, column in ends.items()},
         method=[method for method, _ in looks],
         colour=[colour for _, colour in looks],
     )
     on_front = pareto(rows.best_coded_bytes, rows.error)
     front = rows[on_front].sort_values("best_coded_bytes")
     named = rows[on_front | rows.index.isin(rows.groupby("method").error.idxmin())]
-    drawn = "seeds and images" if (table.seeds > 1).all() else "images"
+    drawn = "seeds and test inputs" if (table.seeds > 1).all() else "test inputs"
     with page(6.4) as (figure, (axes,)):
         axes.set(xscale="log", yscale="log", xlabel="bytes of the best-coded file", ylabel="test error, %")
         axes.set_title(
@@ -133,6 +138,8 @@ def error_against_bytes(table: pd.DataFrame) -> Figure:
             axes.errorbar(group.best_coded_bytes, group.error, yerr=reach, fmt="o", markersize=4.5, **bars)
         steps: Any = {"color": BLACK, "linewidth": 0.8, "label": "Pareto front"}
         axes.step(front.best_coded_bytes, front.error, where="post", **steps)
+        # an interval down to no error at all would press the others together
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], rows.error.min() / 10))
         make_room(axes, rows.best_coded_bytes)
         axes.legend(**BELOW, ncols=5)
         figure.tight_layout()

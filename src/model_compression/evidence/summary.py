@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..data.dataset import Kind
 from .forms import BASELINE
 from .statistics import MARGIN
 
@@ -16,22 +17,24 @@ def _forms(results: Path) -> pd.DataFrame:
     return pd.read_csv(results / "all-forms.csv").set_index("recipe")
 
 
-def answer(results: Path) -> str:
+def answer(results: Path, kind: Kind = "image", *, score: str = "accuracy") -> str:
     """Markdown sentences: how much smaller, at what cost, and how sure.
 
     Args:
         results: the folder with `all-forms.csv` and `claims.csv`.
+        kind: of the inputs. score: what accuracy is.
     Raises:
         FileNotFoundError: a table is missing.
     """
+    inputs = {"image": "images", "signal": "signals", "table": "rows"}[kind]
     forms, claims = _forms(results), pd.read_csv(results / "claims.csv")
     baseline = forms.loc[BASELINE]
     seeds, tested = int(baseline.seeds), forms[(forms.role == "form") & forms.verdict.notna()]
     lines = [
-        f"Test accuracy is the mean of {seeds} seed{'s' * (seeds > 1)} on {baseline.test_images:,} images. "
+        f"Test {score} is the mean of {seeds} seed{'s' * (seeds > 1)} on {baseline.test_images:,} {inputs}. "
         "A change is against the float net trained for as long; its 95 % interval takes "
-        f"{'seeds and images' if seeds > 1 else 'images'} as drawn at random, and verdicts are corrected for "
-        f"the number of forms, {len(tested)} (Holm).",
+        f"{'seeds and ' * (seeds > 1)}{inputs} as drawn at random, and verdicts are corrected for the "
+        f"number of forms, {len(tested)} (Holm).",
         "",
         f"- **Baseline:** {baseline.file_bytes:,.0f} bytes as float32 .tflite, {baseline.zip_bytes:,.0f} "
         f"zipped, {100 * baseline.accuracy_mean:.2f} % "

@@ -76,15 +76,21 @@ def zeros_lost_by_plain_qat(outcomes: Outcomes) -> pd.DataFrame:
     return _sizes(outcomes, ZEROS, lambda plain, kept: zeros(plain) < zeros(kept), "zip_bytes")
 
 
-def _largest_kernel(content: bytes) -> Tensor:
-    return max((kernel for kernel, _ in read_graph(content).kernels()), key=lambda each: np.prod(each.shape))
+def _dense_kernels(content: bytes) -> list[Tensor]:
+    """The largest of the dense layers, where there is one."""
+    found = (kernel for kernel, user in read_graph(content).kernels() if user.name == "FULLY_CONNECTED")
+    return sorted(found, key=lambda each: np.prod(each.shape))[-1:]
 
 
 @_needs("clustered_16_per_channel", "clustered_16")
 def clusters_split(outcomes: Outcomes) -> pd.DataFrame:
     """A scale for each output turns shared values into more."""
     names = ("clustered_16_per_channel", "clustered_16")
-    kernels = [[_largest_kernel(each.content) for each in outcomes[name]] for name in names]
+    kernels = [
+        [tensor for each in outcomes[name] for tensor in _dense_kernels(each.content)] for name in names
+    ]
+    if not kernels[0]:
+        return pd.DataFrame()
     values = [[len(np.unique(np.asarray(kernel.values))) for kernel in each] for each in kernels]
     return pd.DataFrame(
         {
@@ -106,7 +112,7 @@ def input_cast(
     Args:
         images: float32 in [0, 1], (n, ...). labels: (n,), or what else the task asks for.
     """
-    ways = ("cast: images.astype(int8)", "truncated: (images / scale + zero_point).astype(int8)", "rounded")
+    ways = ("cast: inputs.astype(int8)", "truncated: (inputs / scale + zero_point).astype(int8)", "rounded")
     wrong, answers = np.zeros(3, int), np.empty((3, len(outcomes["int8"]), len(labels)))
     for seed, outcome in enumerate(outcomes["int8"]):
         io = running.io_details(outcome.content)

@@ -12,6 +12,7 @@ from scipy import special
 from ..data.corruptions import CORRUPTIONS, corrupt, why_not
 from ..data.datasets import scale
 from ..files import running
+from ..files.sensitivity import log_probabilities
 from . import statistics
 from .forms import Outcomes, right, stacked, verdicts
 from .statistics import MARGIN
@@ -58,18 +59,6 @@ def lost(outcomes: Outcomes, labels: np.ndarray) -> pd.DataFrame:
     )
 
 
-def logits(scores: np.ndarray, *, probabilities: bool) -> np.ndarray:
-    """Scores before the softmax, one a class, of what a file gave: probabilities, or one score of two.
-
-    Args:
-        scores: (images, outputs).
-    """
-    given = np.asarray(scores, np.float64)
-    if given.shape[1] == 1:
-        given = np.hstack([1 - given if probabilities else np.zeros_like(given), given])
-    return np.log(np.clip(given, 1e-7, 1)) if probabilities else given
-
-
 def calibration_error(scores: np.ndarray, labels: np.ndarray) -> float:
     """Expected calibration error: how far confidence and accuracy lie apart, a fraction.
 
@@ -99,8 +88,8 @@ def calibration(outcomes: Outcomes, labels: np.ndarray) -> pd.DataFrame:
     rows: list[dict[str, object]] = []
     control: np.ndarray | None = None
     for name, found in outcomes.items():
-        endings = [running.last_operator(one.content) in ("SOFTMAX", "LOGISTIC") for one in found]
-        scores = [logits(one.scores, probabilities=end) for one, end in zip(found, endings, strict=True)]
+        # the one score of two classes becomes two
+        scores = [log_probabilities(one.content, one.scores).reshape(len(labels), -1) for one in found]
         each = np.stack([surprise(one, labels) for one in scores])
         errors = [calibration_error(one, labels) for one in scores]
         control = each if control is None else control

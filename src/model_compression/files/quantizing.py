@@ -117,8 +117,9 @@ def quantize(content: bytes, form: str, images: np.ndarray | None, *, one_image:
         raise ValueError("the model takes whole numbers (tokens), which a quantized input would round")
     if form == "mixed_bits":
         return mixed(content, needed(images))
-    # a slimmed file has no names
-    content = content if graph.tensors[0].name else prepared(content)
+    # a slimmed file has no names, and one of Keras 3 no signature
+    if not graph.tensors[0].name or not read_model(content).root.signatureDefs:
+        content = prepared(content)
     with quiet():
         tool = quantizer.Quantizer(bytearray(content))
         for configure in FORMS[form]:

@@ -17,6 +17,8 @@ from .writing import write_model
 
 #: A kernel and the operator that uses it first -> float32 values in its place.
 Change = Callable[[Tensor, str], np.ndarray]
+#: A probability that is rounded to nothing.
+_LEAST = 1e-7
 
 
 def channel_axis(operator: str) -> int:
@@ -145,17 +147,17 @@ def sensitivities(
 
 def _divergence(content: bytes, before: np.ndarray, after: np.ndarray) -> float:
     """Mean over images of the sum over classes of p log(p / q)."""
-    p, q = (_log_probabilities(content, outputs) for outputs in (before, after))
+    p, q = (log_probabilities(content, outputs) for outputs in (before, after))
     return float(np.mean(np.sum(np.exp(p) * (p - q), axis=tuple(range(1, p.ndim)))))
 
 
-def _log_probabilities(content: bytes, outputs: np.ndarray) -> np.ndarray:
+def log_probabilities(content: bytes, outputs: np.ndarray) -> np.ndarray:
     """Of each class; (n, scores, 2) where each score stands for a yes or no of its own."""
     ending, numbers = running.last_operator(content), outputs.astype(np.float64)
     if ending == "SOFTMAX":
-        return special.log_softmax(np.log(np.maximum(numbers, 1e-12)), axis=-1)
+        return special.log_softmax(np.log(np.maximum(numbers, _LEAST)), axis=-1)
     if ending == "LOGISTIC":
-        numbers = special.logit(np.clip(numbers, 1e-12, 1 - 1e-12))
+        numbers = special.logit(np.clip(numbers, _LEAST, 1 - _LEAST))
     elif numbers.shape[-1] > 1:
         return special.log_softmax(numbers, axis=-1)
     return special.log_softmax(np.stack([np.zeros_like(numbers), numbers], axis=-1), axis=-1)

@@ -248,6 +248,7 @@ def rotated(table: pd.DataFrame) -> Figure:
 def write_layers(study: Study, results: Path) -> None:
     """Where it hurts in a float net, of the first seed, and bits a layer beside one width for all."""
     for outcome in study.outcomes(BASELINE)[:1]:
-        for name, compute in {"sensitivity": layers.sensitivity, "bits-a-layer": layers.bits_a_layer}.items():
-            table = compute(outcome.content, study.bench.data)
+        given = outcome.content, study.bench.data
+        found = {"sensitivity": layers.sensitivity(*given), "bits-a-layer": layers.bits_a_layer(*given)}
+        for name, table in found.items():
             save_csv(table, results / f"{name}-{study.recipes[BASELINE].net}.csv")

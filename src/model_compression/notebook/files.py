@@ -1,12 +1,12 @@
 """What the notebook asks of a form's file: what its bytes are, and what TFLite Micro does with it."""
 
-import numpy as np
+from collections.abc import Mapping
+
 import pandas as pd
 
 from ..data.datasets import scale
 from ..files import conversion
 from ..files.contents import bytes_by_kind
-from ..files.graph import read_graph
 from ..runtimes import deployment
 from ..study.experiment import Bench
 from ..study.outcomes import Outcome
@@ -28,12 +28,6 @@ def contents(bench: Bench, recipe: Recipe, outcome: Outcome) -> pd.DataFrame:
     return table
 
 
-def file_kernels(content: bytes) -> dict[str, np.ndarray]:
-    """The kernels that a file stores, by operator and place."""
-    pairs = enumerate(read_graph(content).kernels(), 1)
-    return {f"{user.name} {number}": kernel.dequantized() for number, (kernel, user) in pairs}
-
-
 def ask_tflm(bench: Bench, outcome: Outcome, *, net: str, shares_values: bool, images: int | None) -> None:
     """What TFLM does with a file and its look-up tables, computed on a worker for `deployment` to find.
 
@@ -44,3 +38,10 @@ def ask_tflm(bench: Bench, outcome: Outcome, *, net: str, shares_values: bool, i
     shared = [name] if shares_values else []
     files = deployment.with_tables({name: outcome.content}, shared, store=bench.store)
     deployment.table(files, bench.fed(net).x_test[:images], store=bench.store, runtimes=["tflm"])
+
+
+def tell_left_out(reasons: Mapping[str, str]) -> None:
+    """Say which forms are left out, those of one reason together."""
+    for reason in dict.fromkeys(reasons.values()):
+        names = [name for name in reasons if reasons[name] == reason]
+        print(f"{', '.join(names)} {'are' if len(names) > 1 else 'is'} left out: {reason}")

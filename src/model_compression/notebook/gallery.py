@@ -69,6 +69,7 @@ class Gallery:
 
         Args:
             table: None where a form that it needs is left out, which is said.
+                A column without a figure is not shown.
             whole: what the CSV holds, where the picture shows only some of its rows.
             least: columns, with spaces between, whose smallest value is set bold.
             folded: whether only the title is seen until a reader clicks on it.
@@ -78,6 +79,7 @@ class Gallery:
             return None
         self.save(table if whole is None else whole, name)
         view = tables.shown(table) if "change_ci_low_pp" in table else table
+        view = view.dropna(axis="columns", how="all")
         tables.save_figure(tables.table_figure(view, title, note=note), self.results / f"{name}.png")
         html = tables.html_table(view, title, least=[column for column in least.split() if column in view])
         if not folded:

@@ -71,7 +71,7 @@ class Tweak:
         drawn = tables.png(self.picture(sparsity))
         record = self.seen[sparsity].record
         print(
-            f"sparsity {100 * sparsity:g} %: {record.validation_accuracy:.2%} of the validation images "
+            f"sparsity {100 * sparsity:g} %: {record.validation_accuracy:.2%} of the validation data "
             f"right, {record.zip_bytes:,} bytes zipped ({record.file_bytes:,} as they are)"
         )
         display(Image(data=drawn, width=int(DPI * WIDTH)))

@@ -15,9 +15,8 @@ from ..files.graph import account, read_graph
 from ..frontier import plots as frontier_plots
 from ..frontier import tables as frontier_tables
 from ..nets.layers import kernels
-from ..own_model.bench import ConvertedBench, bench_of, takes
+from ..own_model.bench import bench_of, takes
 from ..runtimes import deployment
-from ..runtimes.deployment import BASELINE
 from ..runtimes.smallest import Limits, Runtime, smallest
 from ..saved_models.files import is_path
 from ..store import writable_folder, write_atomically
@@ -27,7 +26,7 @@ from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
 from ..study.scheduling import Failure, Study
 from . import slider
-from .files import ask_tflm, file_kernels
+from .files import ask_tflm, tell_left_out
 from .gallery import Gallery
 
 
@@ -64,16 +63,11 @@ class Workbook(Gallery):
         data = str(REPOSITORY / data_dir)
         bench = Bench(dataset=dataset, train_images=train_images, cache_dir=str(cache), data_dir=data)
         self.bench = bench_of(bench, settings.net)
-        self.recipes = self._applicable(catalogue(settings))
+        # a saved model's layers may rule forms out
+        self.recipes, reasons = takes(self.bench, settings.net, catalogue(settings))
+        tell_left_out(reasons)
         self.study = Study(self.bench, self.recipes, settings.seeds)
         _ = self.data
-
-    def _applicable(self, recipes: dict[str, Recipe]) -> dict[str, Recipe]:
-        """The recipes that a saved model's layers allow; says which others are left out, and why."""
-        kept, reasons = takes(self.bench, self.settings.net, recipes)
-        for name, reason in reasons.items():
-            print(f"{name} is left out: {reason}")
-        return kept
 
     @property
     def data(self) -> Dataset:
@@ -92,12 +86,18 @@ class Workbook(Gallery):
         """Whether the net is one of the study's, and not somebody's saved model."""
         return not is_path(self.settings.net)
 
+    @property
+    def score(self) -> str:
+        """What accuracy is: of values, the coefficient of determination."""
+        return "accuracy (1 - squared error / variance)" if self.data.of_values else "accuracy"
+
     def show_examples(self) -> Image:
         """The first training inputs with their labels, as pictures, curves or bars."""
-        data = self.data
-        told = data.y_train[:12] if data.task in ("classes", "binary") else np.arange(12)
-        figure = plots.examples(data.x_train, list(told), data.kind)
-        return self.show_figure(figure, "digits")
+        data, answers = self.data, self.data.y_train[:12]
+        # several answers have no room above a picture
+        told = np.arange(12) if answers[0].size > 1 else answers.ravel()
+        figure = plots.examples(data.x_train, [f"{each:.4g}" for each in told], data.kind)
+        return self.show_figure(figure, "examples")
 
     def start(self, device_images: int | None = None) -> None:
         """Begin to compute everything in the background, in the order of the notebook.
@@ -123,14 +123,9 @@ class Workbook(Gallery):
     def outcome(self, name: str) -> Outcome:
         """A recipe's outcome with the first seed; its file is written to the models' folder.
 
-        A saved model may rule the form out: then the float file's, which is said.
-
         Raises:
             RuntimeError: the recipe failed: its error.
         """
-        if not self.is_named and name != BASELINE and not self.known(name):
-            print(f"no {name} of this model: the float file stands in its place")
-            name = BASELINE
         self.study.wait([name], [self.settings.seed])
         found = self.study.outcome(name, self.settings.seed)
         if isinstance(found, Failure):
@@ -148,6 +143,20 @@ class Workbook(Gallery):
             name for name in there if not isinstance(self.study.outcome(name, self.settings.seed), Failure)
         ]
 
+    def has(self, *names: str) -> bool:
+        """Whether there is a file of all of these; says which are missing."""
+        if missing := [name for name in names if name not in self.known(*names)]:
+            print(f"not of this model: {', '.join(missing)}")
+        return not missing
+
+    def alike(self, one: Outcome, other: Outcome, name: str) -> str:
+        """How alike two forms answer the test inputs; the other's name as a reader should see it."""
+        if one.predictions.dtype.kind == "f":
+            apart = np.abs(one.predictions - other.predictions).max()
+            return f"answers at most {apart:.2g} from those of {name}"
+        same = int((one.predictions == other.predictions).sum())
+        return f"same label as {name} on {same:,} of {one.predictions.size:,} test inputs"
+
     def first_seed(self, *names: str) -> dict[str, list[Outcome]]:
         """Outcomes of the first seed, a list of one each, of those recipes that there is a file of."""
         return {name: [self.outcome(name)] for name in self.known(*names)}
@@ -155,9 +164,7 @@ class Workbook(Gallery):
     def kernels(self, name: str) -> dict[str, np.ndarray]:
         """The trained kernels of a recipe's net, first seed, by layer."""
         self.outcome(name)
-        if isinstance(self.bench, ConvertedBench):
-            return file_kernels(self.outcome(BASELINE).content)
-        recipe = self.recipes[next(iter(self.known(name)), BASELINE)]
+        recipe = self.recipes[name]
         model = self.bench.trained(recipe.net, recipe.steps, self.settings.seed, lambda *progress: None)
         return {layer: kernel.numpy() for layer, kernel in kernels(model).items()}
 
@@ -191,7 +198,7 @@ class Workbook(Gallery):
         None before it has run, and for other data.
         """
         if self.bench.dataset != "mnist":
-            print("the study and the published points are of MNIST")
+            print("not shown: it is of the study's own nets and data")
             return None
         figure = frontier_plots.picture(name, REPOSITORY / "results")
         if figure is None:
@@ -287,5 +294,4 @@ class Workbook(Gallery):
         if failures and self.is_named:
             lines = [f"{each.recipe}, seed {each.seed}: {each.error}" for each in failures]
             raise RuntimeError("\n".join(["some recipes failed, the others are done:", *lines]))
-        for failure in failures:
-            print(f"{failure.recipe}, seed {failure.seed}, is left out: {failure.error}")
+        tell_left_out({each.recipe: devices.plainly(each.error) for each in failures})

@@ -47,6 +47,8 @@ def run(request: Request, publish: Callable[[Search], None]) -> Search:
     try:
         for stage in made.stages:
             search.go_through(stage, until)
+            # the forms without training are there, and what follows takes longer
+            search.look_where_it_hurts(until)
         # how long to train is left to the command
         if request.epochs is None:
             search.go_further(until)

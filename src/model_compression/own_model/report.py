@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from nbconvert.filters import markdown2html
 
 from ..data.labels import variance
-from ..evidence.devices import RUNTIME_NAMES
+from ..evidence import layers
+from ..evidence.devices import RUNTIME_NAMES, plainly
 from ..evidence.placing import label_points, make_room
 from ..evidence.style import DPI, GREY, WIDTH, method_of, styled
 from ..evidence.tables import png
@@ -76,7 +77,7 @@ def _markdown(search: Search, files: list[str], title: str) -> str:
     size = {name: each.size(request.objective) for name, each in search.candidates.items()}
     reasons: dict[str, list[str]] = {}
     for name, reason in search.skipped.items():
-        reasons.setdefault(reason, []).append(name)
+        reasons.setdefault(plainly(reason), []).append(name)
     alone = {
         (method, tuple(layers))
         for methods in search.made.left_alone.values()
@@ -94,6 +95,7 @@ def _markdown(search: Search, files: list[str], title: str) -> str:
         files=files,
         picture=PICTURE,
         change=_points,
+        plainly=plainly,
         of_values=search.made.fed.of_values,
         images=len(search.made.fed.y_val),
         float_bytes=search.outcomes[BASELINE].record.file_bytes,
@@ -102,6 +104,7 @@ def _markdown(search: Search, files: list[str], title: str) -> str:
         forms=sorted(search.candidates.values(), key=lambda each: (size[each.name], each.name)),
         reasons=list(reasons.items()),
         alone=sorted(alone),
+        layers=layers,
     )
 
 

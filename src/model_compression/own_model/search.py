@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
 
+from ..evidence import layers
+from ..files.graph import read_model
 from ..files.quantizing import graph_bytes
+from ..files.sensitivity import float_kernels
 from ..runtimes import deployment
 from ..runtimes.deployment import BASELINE, TABLES
 from ..runtimes.smallest import Candidate, Choice, Runtime, smallest
@@ -24,6 +28,8 @@ MOST_AT_ONCE = 3
 NEAR = 2.0
 #: What is less than so many times as large as before is turned up again.
 GAIN = 0.95
+#: The part of all time that it may take to find where it hurts.
+HURT_TIME = 0.1
 
 
 @dataclass(kw_only=True)
@@ -36,6 +42,7 @@ class Search:
         outcomes: by recipe. failures: by recipe, why there is none.
         files: by form; one with look-up tables is made from a recipe's file.
         candidates: every form that was measured, by name.
+        hurt: see `evidence.layers.sensitivity`, of the float file. unhurt: what of it there is not, and why.
         ended: what ended the search before all forms were made.
     """
 
@@ -47,6 +54,8 @@ class Search:
     failures: dict[str, str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     candidates: dict[str, Candidate] = field(default_factory=dict)
+    hurt: pd.DataFrame | None = None
+    unhurt: str = ""
     ended: str = ""
     _best: str = ""
 
@@ -109,6 +118,20 @@ class Search:
         form = self.candidates[name]
         fits = self._fits(form)
         return not fits, form.size(self.request.objective) if fits else form.drop
+
+    def look_where_it_hurts(self, until: float) -> None:
+        """Change each kernel of the float file alone, once, within a part of the time."""
+        if self.hurt is not None or self.unhurt:
+            return
+        content, fed = self.files[BASELINE], self.made.fed
+        until = min(until, time.monotonic() + HURT_TIME * 60 * self.request.minutes)
+        try:
+            self.hurt = layers.sensitivity(content, fed, images=layers.FEW, until=until)
+        except (ValueError, RuntimeError) as error:
+            self.unhurt = f"Not measured: {error}."
+            return
+        if missing := len(float_kernels(read_model(content))) - self.hurt.layer.nunique():
+            self.unhurt = f"There was no time for {missing} layer{'s' * (missing > 1)} more."
 
     def _measure(self) -> None:
         """Figures of the new forms, of TFLite Micro where it has to run them, of time where that is asked."""
