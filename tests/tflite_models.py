@@ -82,13 +82,12 @@ def _recurrent() -> bytes:
 
 
 def _two_inputs() -> bytes:
-    """Two halves of an image, one Dense layer."""
+    """Two halves of an image, two Dense layers."""
     keras.utils.set_random_seed(3)
     halves = [keras.Input((8, 16), name=name) for name in ("above", "below")]
     both = keras.layers.Concatenate()([keras.layers.Flatten()(half) for half in halves])
-    return bytes(
-        tf.lite.TFLiteConverter.from_keras_model(keras.Model(halves, keras.layers.Dense(5)(both))).convert()
-    )
+    net = keras.Model(halves, [keras.layers.Dense(size)(both) for size in (5, 2)])
+    return bytes(tf.lite.TFLiteConverter.from_keras_model(net).convert())
 
 
 def _convert(form: str) -> bytes:

@@ -265,7 +265,7 @@ def test_tflite_micro_gives_the_same(form: str) -> None:
     with Tflm() as child:
         for each in (content, slim(content).content):
             child.load(each, MAX_ARENA_BYTES)
-            found.append(child.run(images))
+            found += child.run([images])
     np.testing.assert_array_equal(*found)
 
 

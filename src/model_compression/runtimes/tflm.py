@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from multiprocessing.connection import Pipe
 from typing import Any, cast
 
@@ -98,17 +99,22 @@ class Tflm:
     def load(self, content: bytes, arena_bytes: int) -> Ends:
         return cast(Ends, self._ask((content, arena_bytes)))
 
-    def run(self, inputs: np.ndarray) -> np.ndarray:
-        """The loaded file's outputs (n, ...), as TFLM stores them."""
-        starts = range(0, len(inputs), IMAGES_A_MESSAGE)
-        return np.concatenate([self._ask(inputs[start : start + IMAGES_A_MESSAGE]) for start in starts])
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The loaded file's outputs for its inputs (n, ...), each (n, numbers), as TFLM stores them."""
+        parts = [
+            self._ask([each[start : start + IMAGES_A_MESSAGE] for each in inputs])
+            for start in range(0, len(inputs[0]), IMAGES_A_MESSAGE)
+        ]
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
     def outputs(self, content: bytes, images: np.ndarray, *, arena_bytes: int) -> np.ndarray:
+        """The outputs in a row, (n, numbers), as real values for images whose inputs are in a row."""
         ends = self.load(content, arena_bytes)
-        outputs = self.run(_quantized(images, ends)).astype(np.float32)
-        if ends.output_scale:
-            outputs = (outputs - ends.output_zero_point) * np.float32(ends.output_scale)
-        return outputs
+        rows = []
+        for output, target in zip(self.run(_quantized(images, ends)), ends.targets, strict=True):
+            (scale, zero_point), real = target["quantization"], output.astype(np.float32)
+            rows.append((real - zero_point) * np.float32(scale) if scale else real)
+        return np.concatenate(rows, axis=1)
 
     def smallest_arena(self, content: bytes) -> int:
         ends = self.load(content, MAX_ARENA_BYTES)
@@ -118,7 +124,7 @@ class Tflm:
         def works(arena_bytes: int) -> bool:
             try:
                 self.load(content, arena_bytes)
-                return np.array_equal(self.run(probe), expected)
+                return all(map(np.array_equal, self.run(probe), expected))
             except MicroError:
                 return False
 
@@ -131,26 +137,25 @@ class Tflm:
         return sizes[bisect.bisect_left(sizes, True, least, len(sizes) - 1, key=works)]
 
 
-def random_inputs(ends: Ends, images: int) -> np.ndarray:
+def random_inputs(ends: Ends, images: int) -> list[np.ndarray]:
     """The same inputs each time, (images, ...): floats from 0 to 1, or integers over their whole range."""
-    generator = np.random.default_rng(0)
-    shape = (images, *ends.shape[1:])
-    if not ends.scale:
-        return generator.random(shape).astype(ends.dtype)
-    limits = np.iinfo(ends.dtype)
-    return generator.integers(limits.min, limits.max, shape, ends.dtype, endpoint=True)
+    generator, found = np.random.default_rng(0), []
+    for source in ends.sources:
+        shape, dtype = (images, *source["shape"][1:]), source["dtype"]
+        if source["quantization"][0]:
+            limits = np.iinfo(dtype)
+            found.append(generator.integers(limits.min, limits.max, shape, dtype, endpoint=True))
+        else:
+            found.append(generator.random(shape).astype(dtype))
+    return found
 
 
-def _quantized(images: np.ndarray, ends: Ends) -> np.ndarray:
-    """Images as TFLM's input tensor takes them, shape (n,) + the tensor's; axes of one may be missing."""
-    if ends.shape[:1] != (1,):
-        raise ValueError(f"the input tensor is {ends.shape}: its batch size must be 1")
-    if [size for size in images.shape[1:] if size > 1] != [size for size in ends.shape[1:] if size > 1]:
-        raise ValueError(f"the images are {images.shape[1:]}: the input tensor takes {ends.shape[1:]}")
-    real = datasets.scale(images).reshape(-1, *ends.shape[1:])
-    if not ends.scale:
-        return real.astype(ends.dtype)
-    return running.quantize(real, scale=ends.scale, zero_point=ends.zero_point, dtype=ends.dtype)
+def _quantized(images: np.ndarray, ends: Ends) -> list[np.ndarray]:
+    """Images as TFLM's input tensors take them, shape (n,) + the tensor's; axes of one may be missing."""
+    if any(source["shape"][:1] != (1,) for source in ends.sources):
+        raise ValueError(f"the input tensor is {ends.sources[0]['shape']}: its batch size must be 1")
+    parts = running.split(datasets.scale(images), ends.sources)
+    return [running.stored(part, source) for part, source in zip(parts, ends.sources, strict=True)]
 
 
 def _death(status: int) -> str:

@@ -3,8 +3,10 @@
 It imports little, since it is started often.
 """
 
+import contextlib
 import signal
 import struct
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -19,18 +21,17 @@ class MicroError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Ends:
-    """What TFLM says of the input and the output; scale 0 means real values."""
+    """What TFLM says of each input and output: shape, dtype and, as scale and zero point, quantization.
 
-    shape: tuple[int, ...]
-    dtype: str
-    scale: float
-    zero_point: int
-    output_scale: float
-    output_zero_point: int
+    Scale 0 means real values.
+    """
+
+    sources: Sequence[Mapping[str, Any]]
+    targets: Sequence[Mapping[str, Any]]
 
 
 def serve(descriptor: int, cpu_seconds: float) -> None:
-    """Answer (file, arena bytes) with `Ends`, and inputs (n, ...) with outputs (n, ...).
+    """Answer (file, arena bytes) with `Ends`, and a list of inputs (n, ...) with one of outputs (n, numbers).
 
     An answer that takes more processor time than `cpu_seconds` ends the process with SIGPROF.
     """
@@ -56,31 +57,36 @@ def serve(descriptor: int, cpu_seconds: float) -> None:
 
 
 def _ends(interpreter: Any) -> Ends:
-    source, target = interpreter.get_input_details(0), interpreter.get_output_details(0)
-    (scale, zero_point), (output_scale, output_zero_point) = map(_quantization, (source, target))
     return Ends(
-        shape=tuple(int(size) for size in source["shape"]),
-        dtype=np.dtype(source["dtype"]).name,
-        scale=scale,
-        zero_point=zero_point,
-        output_scale=output_scale,
-        output_zero_point=output_zero_point,
+        sources=_details(interpreter.get_input_details), targets=_details(interpreter.get_output_details)
     )
 
 
-def _quantization(details: dict[str, Any]) -> tuple[float, int]:
-    parameters = details["quantization_parameters"]
-    if not len(parameters["scales"]):
-        return 0.0, 0
-    return float(parameters["scales"][0]), int(parameters["zero_points"][0])
+def _details(tell: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    # how many there are is not told
+    with contextlib.suppress(IndexError):
+        while True:
+            details = tell(len(found))
+            scales, zero_points = (details["quantization_parameters"][k] for k in ("scales", "zero_points"))
+            found.append(
+                {
+                    "shape": tuple(int(size) for size in details["shape"]),
+                    "dtype": np.dtype(details["dtype"]).name,
+                    "quantization": (float(scales[0]), int(zero_points[0])) if len(scales) else (0.0, 0),
+                }
+            )
+    return found
 
 
-def _run(interpreter: Any, inputs: np.ndarray) -> np.ndarray:
+def _run(interpreter: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     outputs = []
-    for image in inputs:
+    count = len(_details(interpreter.get_output_details))
+    for image in zip(*inputs, strict=True):
         # a recurrent layer remembers the image before
         interpreter.reset()
-        interpreter.set_input(image[None], 0)
+        for index, given in enumerate(image):
+            interpreter.set_input(given[None], index)
         interpreter.invoke()
-        outputs.append(interpreter.get_output(0)[0])
-    return np.array(outputs)
+        outputs.append([interpreter.get_output(index).reshape(-1) for index in range(count)])
+    return [np.array(each) for each in zip(*outputs, strict=True)]
