@@ -18,6 +18,7 @@ from ..study.experiment import Bench
 from . import making, report
 from .request import Parser, Request
 from .search import Search
+from .variants import go_further
 
 
 def run(request: Request, publish: Callable[[Search], None]) -> Search:
@@ -51,7 +52,7 @@ def run(request: Request, publish: Callable[[Search], None]) -> Search:
             search.look_where_it_hurts(until)
         # how long to train is left to the command
         if request.epochs is None:
-            search.go_further(until)
+            go_further(search, until)
     except KeyboardInterrupt:
         if not search.candidates:
             raise

@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from tqdm import tqdm
 
@@ -41,14 +40,6 @@ TEACHER_TEMPERATURE = 4.0
 INITIAL_SPARSITY, FINAL_SPARSITY = 0.5, 0.8
 #: Accuracy that fine-tuning may add before the inputs are doubted, a fraction.
 MOST_GAIN = 0.05
-#: At most so many times as long a form is trained again that loses too much.
-LONGEST = 8
-#: How a technique is turned up, by the field of its config, and what that makes smaller.
-DIALS: Mapping[str, tuple[Callable[[float], float], tuple[Objective, ...]]] = {
-    "price": (lambda price: 3 * price, ("download",)),
-    "final_sparsity": (lambda sparsity: 1 - (1 - sparsity) / 2, ("download",)),
-    "keep": (lambda keep: 0.7 * keep, ("flash", "download", "arena", "latency")),
-}
 #: What came of a form: its outcome, or why there is none.
 Found = Outcome | str
 #: Forms without training that come before the others, and those with training in the order of their promise
@@ -124,13 +115,11 @@ class Making:
         """Forms whose kernels look-up tables can hold."""
         return [name for name, recipe in self.recipes.items() if recipe.shares_values]
 
-    def further(self, name: str, recipe: Recipe, *, times: int = 1) -> str:
-        """One more form, by its name: `recipe` as a variant of a form, trained so many times as long."""
-        new = f"{name}{_told(recipe)}" + (f"_{times}x" if times > 1 else "")
-        self.recipes[new] = replace(recipe, name=new)
+    def add(self, name: str, recipe: Recipe) -> None:
+        """One more form; nothing of it is made yet."""
+        self.recipes[name] = replace(recipe, name=name)
         if self.study:
-            self.study.add(new, self.recipes[new])
-        return new
+            self.study.add(name, self.recipes[name])
 
     def found(self, names: Sequence[str], until: float) -> Iterator[tuple[str, Found]]:
         """What comes of forms until a time of `time.monotonic`, each as soon as it is there.
@@ -247,28 +236,6 @@ def _by_training(bench: Bench, path: str, request: Request) -> Making:
         parameters=int(net.count_params()),
         fed=fed,
     )
-
-
-def turned_up(recipe: Recipe, objective: Objective) -> Recipe | None:
-    """The recipe with its last technique that has a dial for the objective turned up; None without one."""
-    for place, step in reversed(list(enumerate(recipe.steps))):
-        for dial, (turn, helps) in DIALS.items():
-            if objective in helps and hasattr(step.technique, dial):
-                changed: Any = {dial: float(f"{turn(getattr(step.technique, dial)):.3g}")}
-                step = replace(step, technique=replace(step.method, **changed))
-                return replace(recipe, steps=(*recipe.steps[:place], step, *recipe.steps[place + 1 :]))
-    return None
-
-
-def _told(recipe: Recipe) -> str:
-    """Where a recipe's dials stand, for its name."""
-    found = {
-        dial: getattr(step.technique, dial)
-        for step in recipe.steps
-        for dial in DIALS
-        if hasattr(step.technique, dial)
-    }
-    return "".join(f"_{dial}_{value:g}" for dial, value in found.items())
 
 
 class _TimeIsUp(Exception):

@@ -1,9 +1,8 @@
 """The search for the smallest form: what was found of a model so far, and what is best of it."""
 
-import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -17,17 +16,11 @@ from ..runtimes.deployment import BASELINE, TABLES
 from ..runtimes.smallest import Candidate, Choice, Runtime, smallest
 from ..store import Store
 from ..study.outcomes import Outcome
-from .making import LONGEST, Making, gained, turned_up
+from .making import Making, gained
 from .request import Request
 
 #: Validation images on which LiteRT and TFLite Micro are compared.
 MICRO_IMAGES = 500
-#: Variants of a round, of those that are worth trying the most promising.
-MOST_AT_ONCE = 3
-#: Forms that fit are turned up if they are less than so many times as large as the smallest.
-NEAR = 2.0
-#: What is less than so many times as large as before is turned up again.
-GAIN = 0.95
 #: The part of all time that it may take to find where it hurts.
 HURT_TIME = 0.1
 
@@ -75,49 +68,6 @@ class Search:
             if not self.request.is_timed:
                 self._measure()
         self._measure()
-
-    def go_further(self, until: float) -> None:
-        """Turn up what fits, train for longer what is smaller and loses too much, a few at once."""
-        trained = [name for name in self.made.stages[-1] if name in self.made.recipes]
-        chains = [[name] for name in trained if name in self.candidates]
-        while time.monotonic() < until:
-            found = {name: chain for chain in chains if (name := self._next(chain))}
-            names = sorted(found, key=lambda name: self._promise(found[name][-1]))[:MOST_AT_ONCE]
-            if not names:
-                break
-            for name in names:
-                found[name].append(name)
-            self.go_through(names, until)
-
-    def _next(self, chain: Sequence[str]) -> str:
-        """The variant that is worth trying after those of a chain, the form itself first; empty for none."""
-        objective, recipes, last = self.request.objective, self.made.recipes, self.candidates.get(chain[-1])
-        if last is None:
-            return ""
-        first, recipe, best = recipes[chain[0]], recipes[last.name], self.choice.form
-        least = best.size(objective) if best and self._fits(best) else math.inf
-        size, times = last.size(objective), recipe.epochs // first.epochs
-        if self._fits(last):
-            before = [form for name in chain[:-1] if self._fits(form := self.candidates[name])]
-            harder = turned_up(recipe, objective)
-            if not harder or size >= NEAR * least:
-                return ""
-            if size < GAIN * min((form.size(objective) for form in before), default=math.inf):
-                return self.made.further(chain[0], harder, times=times)
-            # it may take longer for the dial to tell
-        elif size >= least or not self._fits(last, max_drop=1.0):
-            return ""
-        return self.made.further(chain[0], recipe.longer(2), times=2 * times) if times < LONGEST else ""
-
-    def _fits(self, form: Candidate, max_drop: float | None = None) -> bool:
-        limits = self.request if max_drop is None else replace(self.request, max_drop=max_drop)
-        return smallest([form], limits).fits
-
-    def _promise(self, name: str) -> tuple[bool, float]:
-        """What is tried first: beyond the smallest that fits, then beyond what loses the least."""
-        form = self.candidates[name]
-        fits = self._fits(form)
-        return not fits, form.size(self.request.objective) if fits else form.drop
 
     def look_where_it_hurts(self, until: float) -> None:
         """Change each kernel of the float file alone, once, within a part of the time."""

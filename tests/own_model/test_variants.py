@@ -13,9 +13,10 @@ from tflite_graphs import layered
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
     from model_compression.data.datasets import Dataset
-    from model_compression.own_model.making import Making, turned_up
+    from model_compression.own_model.making import Making
     from model_compression.own_model.request import Request
     from model_compression.own_model.search import Search
+    from model_compression.own_model.variants import go_further, turned_up
     from model_compression.store import Store
     from model_compression.study.catalogue import Settings, catalogue
     from model_compression.study.outcomes import Outcome
@@ -80,7 +81,7 @@ def start(few: Dataset, tmp_path: Path) -> Start:
 def test_what_fits_is_turned_up_and_what_loses_too_much_is_trained_for_longer(start: Start) -> None:
     search = start(MADE)
     assert search.choice.form is search.candidates["rate_distortion"]
-    search.go_further(math.inf)
+    go_further(search, math.inf)
     # what is larger than the best is left
     assert set(search.outcomes) == set(MADE)
     assert [name for name in search.outcomes if name.startswith("rate")] == [
@@ -103,14 +104,14 @@ def test_what_fits_and_gets_no_smaller_is_trained_for_longer(start: Start) -> No
         "rate_distortion_price_0.27_8x": (0.95, 0.39),
     }
     search = start(made)
-    search.go_further(math.inf)
+    go_further(search, math.inf)
     assert list(search.outcomes) == list(made)
 
 
 def test_nothing_is_tried_after_the_end_of_the_time(start: Start) -> None:
     search = start(MADE)
     known = set(search.outcomes)
-    search.go_further(0.0)
+    go_further(search, 0.0)
     assert set(search.outcomes) == known
 
 
