@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model_compression.data import own
-from model_compression.data.files import InvalidDataError
+from model_compression.data.files import SAVED, InvalidDataError
 
 Write = Callable[..., Path]
 
@@ -90,7 +90,7 @@ def test_missing_arrays_are_named(write: Write, changes: dict[str, object], held
     path = write(**changes)
     message = (
         f"{path} holds {held}: {missing} missing; "
-        "allowed is an .npz file with x_train, y_train, x_test, y_test"
+        f"allowed is an .npz file with x_train, y_train, x_test, y_test: {SAVED}"
     )
     with pytest.raises(InvalidDataError, match=f"^{re.escape(message)}$"):
         own.read(path, values=False)
@@ -144,7 +144,8 @@ def spoilt(name: str, value: float) -> dict[str, object]:
 INVALID: dict[str, tuple[dict[str, object], str]] = {
     "nan": (
         spoilt("x_train", np.nan),
-        "x_train has 1 NaN or infinite values: allowed are finite float32 numbers",
+        "x_train has 1 NaN or infinite values: allowed are finite float32 numbers; "
+        "numpy.nan_to_num(x_train) puts numbers in their place",
     ),
     "beyond float32": (
         spoilt("x_test", 1e300),
@@ -152,7 +153,11 @@ INVALID: dict[str, tuple[dict[str, object], str]] = {
     ),
     "complex images": (
         {"x_train": ARRAYS["x_train"].astype(complex)},
-        "x_train is complex128: allowed is uint8 (0 to 255) or floats",
+        "x_train is complex128: allowed is uint8 (0 to 255) or floats, such as numpy.abs of a spectrum",
+    ),
+    "text": (
+        {"x_train": ["good film"] * 6},
+        "x_train is <U9: allowed is uint8 (0 to 255) or floats, such as what the model takes for them",
     ),
     "a single number as images": (
         {"x_train": np.uint8(3)},

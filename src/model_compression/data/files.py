@@ -16,6 +16,8 @@ import numpy as np
 from ..store import write_atomically
 
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
+#: The line that writes a user's data, the last of them to test on.
+SAVED = "numpy.savez('data.npz', x_train=x[:-n], y_train=y[:-n], x_test=x[-n:], y_test=y[-n:])"
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 """Arrays by name; of a named dataset those of Keras's layout, ARRAY_NAMES."""
 
@@ -47,7 +49,8 @@ def as_float32(arrays: Arrays) -> Arrays:
     for name, array in floats.items():
         if wrong := array.size - np.count_nonzero(np.isfinite(array)):
             raise InvalidDataError(
-                f"{name} has {wrong} NaN or infinite values: allowed are finite float32 numbers"
+                f"{name} has {wrong} NaN or infinite values: allowed are finite float32 numbers; "
+                f"numpy.nan_to_num({name}) puts numbers in their place"
             )
     return floats
 
@@ -85,7 +88,7 @@ def check_held(path: Path, found: Iterable[str], wanted: Iterable[str], claimed:
     if missing := [name for name in wanted if name not in found and name not in claimed]:
         raise InvalidDataError(
             f"{path} holds {', '.join(found) or 'nothing'}: {', '.join(missing)} missing; "
-            f"allowed is an .npz file with {', '.join(ARRAY_NAMES)}"
+            f"allowed is an .npz file with {', '.join(ARRAY_NAMES)}: {SAVED}"
         )
 
 
@@ -102,7 +105,7 @@ def open_npz(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
     """
     if not path.is_file():
         raise InvalidDataError(
-            f"{path} is {'a folder' if path.is_dir() else 'missing'}: allowed is an .npz file"
+            f"{path} is {'a folder' if path.is_dir() else 'missing'}: allowed is an .npz file: {SAVED}"
         )
     try:
         # np.load takes other files than archives too, and names the fault less well
@@ -111,9 +114,7 @@ def open_npz(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
     except InvalidDataError:
         raise
     except _DAMAGED as error:
-        raise InvalidDataError(
-            f"{path} is no whole .npz file ({error}): write it anew with np.savez"
-        ) from error
+        raise InvalidDataError(f"{path} is no whole .npz file ({error}): write it with {SAVED}") from error
 
 
 def read_member(path: Path, archive: Mapping[str, np.ndarray], name: str) -> np.ndarray:

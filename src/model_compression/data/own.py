@@ -118,13 +118,16 @@ def _choose(path: Path, found: tuple[str, ...]) -> dict[str, str]:
 def _inputs(given: dict[str, np.ndarray], say: Say) -> Arrays:
     """One input in all splits, as uint8 or float32."""
     for name, array in given.items():
+        if array.dtype.kind not in "biuf":
+            remedy = "numpy.abs of a spectrum" if array.dtype.kind == "c" else "what the model takes for them"
+            raise InvalidDataError(
+                f"{name} is {array.dtype}: allowed is uint8 (0 to 255) or floats, such as {remedy}"
+            )
         if array.ndim < 2 or 0 in array.shape:
             remedy = f"; one number an input is {name}[:, None]" if array.ndim == 1 else ""
             raise InvalidDataError(
                 f"{name} has the shape {array.shape}: allowed is (images, ...), none of it 0{remedy}"
             )
-        if array.dtype.kind not in "biuf":
-            raise InvalidDataError(f"{name} is {array.dtype}: allowed is uint8 (0 to 255) or floats")
     (first, one), *others = given.items()
     for name, array in others:
         if (array.dtype.kind == "f") != (one.dtype.kind == "f"):
@@ -154,7 +157,8 @@ def _whole_numbers(given: dict[str, np.ndarray], say: Say) -> Arrays:
         )
     if max(-low, high) > _EXACT:
         raise InvalidDataError(
-            f"{name} runs from {low} to {high}: allowed are whole numbers up to {_EXACT}, as float32 holds"
+            f"{name} runs from {low} to {high}: allowed are whole numbers up to {_EXACT}, as float32 holds; "
+            f"where rounding does no harm: {name}.astype('float32')"
         )
     say(f"{name} is {one.dtype} from {low} to {high}: taken as floats of the same size")
     return as_float32(given)

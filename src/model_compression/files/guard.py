@@ -5,8 +5,9 @@ zeros, floats where integers were asked for. So each file's constants are read f
 into the Keras net, and both are asked the same questions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -90,26 +91,40 @@ def check_file(
     for what, model in models.items():
         if not (promise.by_scores and _score_error(scores, _scores(model, images)) <= SCORE_ERROR):
             _check_labels(labels, predict(model, images), rule.agreement, what)
-    check_delegate(content, images, by_scores=promise.by_scores, agreement=min(rule.agreement, 0.99))
+    agreement, float32 = min(rule.agreement, 0.99), partial(_scores, trained, images)
+    check_delegate(content, images, float32, by_scores=promise.by_scores, agreement=agreement)
 
 
 def check_delegate(
-    content: bytes, images: np.ndarray, *, by_scores: bool = True, agreement: float = 0.99
+    content: bytes,
+    images: np.ndarray,
+    float32: Callable[[], np.ndarray],
+    *,
+    by_scores: bool = True,
+    agreement: float = 0.99,
 ) -> None:
     """Raise unless a file computes finite numbers, and the same ones with XNNPACK and without.
 
     Args:
         images: float32 (n, ...), as the file takes them.
-        by_scores: whether labels may differ where the scores lie within `SCORE_ERROR`.
+        float32: gives the scores of the float net.
+        by_scores: whether labels may differ where the scores lie within `SCORE_ERROR`, of each other or both
+            of the float net's: each rounds in its own way.
         agreement: least fraction of images with the same label.
     Raises:
         CorruptFileError: what disagrees.
     """
     scores, plain = (running.logits(content, images, delegate=delegate) for delegate in (True, False))
     _require(bool(np.isfinite(scores).all()), "the file computes numbers that are not finite")
-    if not (by_scores and _score_error(scores, plain) <= SCORE_ERROR):
-        labels, others = (running.predict(content, images, delegate=delegate) for delegate in (True, False))
-        _check_labels(labels, others, agreement, "the interpreter without XNNPACK")
+    if by_scores and _score_error(scores, plain) <= SCORE_ERROR:
+        return
+    known = float32()
+    apart = [_score_error(each, known) for each in (scores, plain)]
+    if by_scores and max(apart) <= SCORE_ERROR:
+        return
+    labels, others = (running.predict(content, images, delegate=delegate) for delegate in (True, False))
+    far = f"which lies {apart[1]:.2g} of the scores' spread from the float net, the file {apart[0]:.2g},"
+    _check_labels(labels, others, agreement, f"the interpreter without XNNPACK, {far}")
 
 
 def check_same(content: bytes, other: bytes, *, images: np.ndarray) -> None:
