@@ -93,6 +93,9 @@ def trained(name: str, bench: Bench) -> keras.Model:
     data = bench.data
     keras.utils.set_random_seed(0)
     model = net(data.input_shape, data.classes)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.9  # of the few hundred steps of this training, not of many thousands
     images = scale(data.x_train[:OWN_IMAGES])
     fit(model, images, data.y_train[:OWN_IMAGES], OWN_TRAIN, seed=0, progress=lambda done: None)
     return model

@@ -10,6 +10,7 @@ from conftest import exactly
 
 from model_compression.data.datasets import Dataset
 from model_compression.files import flatbuffer, running
+from model_compression.files.slimming import slim
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
@@ -118,7 +119,8 @@ def test_tokens_stay_whole_numbers_from_0(tmp_path: Path) -> None:
 
 def test_loop_of_a_recurrent_layer_is_quantized_by_its_weights(tmp_path: Path) -> None:
     keras.utils.set_random_seed(1)
-    model = keras.Sequential([keras.Input((6, 4)), layers.GRU(16), layers.Dense(3)])
+    stack = [layers.GRU(16, return_sequences=True), layers.GRU(8)]
+    model = keras.Sequential([keras.Input((6, 4)), *stack, layers.Dense(3)])
     source = converted.source(_file(model, tmp_path / "own.tflite"), DATA)
     small = converted.outcome(source, "dynamic_range", DATA, seed=0)
     np.testing.assert_allclose(running.logits(small.content, ROWS), model(ROWS), atol=0.02)
@@ -126,6 +128,49 @@ def test_loop_of_a_recurrent_layer_is_quantized_by_its_weights(tmp_path: Path) -
         converted.outcome(source, "int8", DATA, seed=0)
     # kernels within the loop count too
     assert converted.parameters(source.content) > 16 * 48 + 4 * 48
+
+
+def test_flash_of_a_net_that_keeps_its_state_is_counted(tmp_path: Path) -> None:
+    """The operator that keeps it gives nothing."""
+    model = keras.Sequential([keras.Input((6, 4), batch_size=1), layers.GRU(4, stateful=True)])
+    assert quantizing.graph_bytes(_file(model, tmp_path / "own.tflite").read_bytes()) > 1000
+
+
+def test_file_with_tensorflow_s_operators_is_refused_by_their_names(tmp_path: Path) -> None:
+    function = tf.function(lambda x: tf.abs(tf.signal.fft2d(tf.cast(x, tf.complex64))), autograph=False)
+    with quiet():
+        concrete = function.get_concrete_function(tf.TensorSpec((1, 6, 4)))
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], function)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+        (tmp_path / "own.tflite").write_bytes(converter.convert())
+    with pytest.raises(UnsupportedModelError, match=r"LiteRT cannot run .*own\.tflite \(FlexFFT2D\)"):
+        converted.source(tmp_path / "own.tflite", DATA)
+
+
+def test_inputs_are_told_by_their_names_where_the_file_has_them() -> None:
+    details = [{"name": "serving_default_b:0"}, {"name": "serving_default_a:0"}]
+    assert converted._named(details, ("a", "b")) == ("b", "a")
+    assert converted._named([{"name": ""}, {"name": "args_0"}], ("a", "b")) == ("a", "b")
+
+
+def test_pixels_among_several_inputs_stay_pixels(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(2)
+    image, row = keras.Input((4, 4), name="image"), keras.Input((3,), name="row")
+    pixels = layers.Flatten()(layers.Rescaling(1 / 255)(image))
+    model = keras.Model([image, row], layers.Dense(3)(layers.Concatenate()([pixels, row])))
+    # without names, and without the signature that the quantizer asks for
+    with quiet():
+        content = slim(tf.lite.TFLiteConverter.from_keras_model(model).convert()).content
+    (tmp_path / "own.tflite").write_bytes(content)
+    x, few = GENERATOR.integers(0, 256, (60, 4, 4)).astype(np.uint8), ROWS[:, 0, :3]
+    answers = np.asarray(model([x.astype(np.float32), few]))
+    labels = {f"y_{split}": answers.argmax(axis=1) for split in ("train", "val", "test")}
+    data = replace(_ends(inputs={"image": x, "row": few}, outputs={}), **labels)
+    source = converted.source(tmp_path / "own.tflite", data)
+    fed = converted.fed(source, data)
+    np.testing.assert_allclose(fed.x_val, np.concatenate([x.reshape(60, 16), few], axis=1), rtol=1e-6)
+    small = converted.outcome(source, "dynamic_range", fed, seed=0)
+    np.testing.assert_allclose(running.logits(small.content, fed.x_val), answers, atol=0.1)
 
 
 def test_quantized_tflite_file_is_refused(tmp_path: Path) -> None:

@@ -599,41 +599,13 @@ def test_images_and_classes_must_fit_the_model(saved: Path, data: Dataset) -> No
     grey = replace(data, **{f"x_{s}": getattr(data, f"x_{s}")[..., :1] for s in ("train", "val", "test")})
     message = (
         "the model takes images 12 x 12 x 3 and the data hold 12 x 12 x 1; "
-        "allowed is the same shape, but for axes of 1"
+        "allowed is the same shape, but for axes of 1; repeat the grey channel: x = numpy.stack("
+        "[x.squeeze()] * 3, axis=-1)"
     )
     with pytest.raises(UnsupportedModelError, match=exactly(message)):
         fitting.fit_to(model, grey)
     with pytest.raises(UnsupportedModelError, match="the model gives 4 scores and the data have 5 classes"):
         fitting.fit_to(model, replace(data, classes=5))
-
-
-@pytest.mark.parametrize(
-    ("wanted", "given", "taken"),
-    [
-        ((6, 6, 1), (6, 6), (6, 6, 1)),
-        ((6, 6), (6, 6, 1), (6, 6)),
-        ((6, 6, 1), (1, 6, 6), (6, 6, 1)),
-        ((36,), (6, 6), (36,)),
-        ((6, 6, 1), (36,), (6, 6, 1)),
-        ((None, None, 1), (6, 6), (6, 6, 1)),
-        ((None, 3), (9, 3), (9, 3)),
-    ],
-)
-def test_images_are_reshaped_where_only_axes_of_one_differ(
-    wanted: tuple[int | None, ...], given: tuple[int, ...], taken: tuple[int, ...]
-) -> None:
-    net = Net(input="image", input_shape=wanted, nodes=(), output="image")
-    assert fitting._shaped(net, given).input_shape == taken
-
-
-def test_channels_first_data_are_refused_with_the_line_that_moves_them() -> None:
-    net = Net(input="image", input_shape=(6, 5, 3), nodes=(), output="image")
-    message = (
-        "the model takes images 6 x 5 x 3 and the data hold 3 x 6 x 5; allowed is the same shape, but for "
-        "axes of 1; move the channels last: x = numpy.moveaxis(x, 1, -1)"
-    )
-    with pytest.raises(UnsupportedModelError, match=exactly(message)):
-        fitting._shaped(net, (3, 6, 5))
 
 
 def test_name_of_a_net_is_no_path_and_a_file_is() -> None:

@@ -59,7 +59,15 @@ def test_one_score_for_several_labels_may_be_a_value() -> None:
             data(notes=("the labels of y_train, 1 to 3, were taken as 0 to 2",)),
             "the model gives 5 scores and the data have 3 classes (labels 0 to 2); allowed is one score a "
             "class; the labels of y_train, 1 to 3, were taken as 0 to 2; add images of the others to the "
-            "data, or leave their scores out of the model",
+            "data, or leave their scores out of the model: "
+            "model = keras.Model(model.input, model.output[:, 2:])",
+        ),
+        (
+            6,
+            data(),
+            "the model gives 6 scores and the data have 3 classes (labels 0 to 2); allowed is one score a "
+            "class; add images of the others to the data, or leave their scores out of the model: "
+            "model = keras.Model(model.input, model.output[:, :3])",
         ),
         (
             2,
@@ -70,7 +78,8 @@ def test_one_score_for_several_labels_may_be_a_value() -> None:
         (
             2,
             data(np.zeros((6, 3), np.float32), 3, task="values"),
-            "the model gives 2 numbers and y_train holds 3 an input; allowed is as many",
+            "the model gives 2 numbers and y_train holds 3 an input; allowed is as many; labels are whole "
+            "numbers: y_train.astype(int)",
         ),
     ],
 )

@@ -105,7 +105,7 @@ def test_floats_that_the_model_knows_less_well_than_pixels_are_asked_about() -> 
     """A net that saturates is as sure of either, so that a warning is all that can be given."""
 
     def scores(images: np.ndarray) -> np.ndarray:
-        wrong = np.arange(len(images)) % (5 if images.max() > 1 else 10) == 0
+        wrong = np.arange(len(images)) % (4 if images.max() > 1 else 10) == 0
         margin = np.where((LABELS == 1) ^ wrong, 0.3, -0.3)
         return np.stack([-margin, margin], axis=1)
 
@@ -133,6 +133,51 @@ def test_normalized_outside_of_the_model_is_said() -> None:
     (warning,) = choose(scores, DATA, (2, 2), own="", probabilities=False).warnings
     assert "keras.utils.normalize(x, axis=1)" in warning
     assert "give the arrays so prepared, as floats" in warning
+
+
+def test_few_right_answers_do_not_show_that_a_net_is_too_sure() -> None:
+    def score(images: np.ndarray) -> np.ndarray:
+        sure = 4 * images.max() * (-1 if images.min() < 0 else 1)
+        return np.where(LABELS[:3, None] == 1, sure, -sure)
+
+    few = replace(DATA, x_val=PIXELS[:3], y_val=LABELS[:3])
+    chosen = choose(score, few, (2, 2), own="", probabilities=False)
+    assert (chosen.range.multiplier, chosen.range.offset, chosen.accuracy) == (1.0, 0.0, 1.0)
+
+
+def test_range_in_which_a_model_is_clearly_less_right_is_not_taken_for_its_modesty() -> None:
+    def scores(images: np.ndarray) -> np.ndarray:
+        # far too sure of each label, but where it gets half of them wrong
+        modest = images.min() < 0
+        wrong = np.arange(40) % (2 if modest else 8) == 0
+        margin = np.where((LABELS == 1) ^ wrong, 1.0, -1.0) * (0.1 if modest else 50)
+        return np.stack([-margin, margin], axis=1)
+
+    chosen = choose(scores, DATA, (2, 2), own="", probabilities=False)
+    assert (chosen.range.multiplier, chosen.range.offset) == (1.0, 0.0)
+
+
+def test_few_images_more_are_no_reason_to_doubt_the_inputs() -> None:
+    def scores(images: np.ndarray) -> np.ndarray:
+        # standardized or normalized inputs get 4 of 40 right more, as chance does
+        wrong = np.arange(40) % (10 if images.min() < 0 or images.max() > 1.01 else 5) == 0
+        margin = np.where((LABELS == 1) ^ wrong, 3, -3)
+        return np.stack([-margin, margin], axis=1)
+
+    floats = _floats(lambda images: images / 255)
+    chosen = choose(scores, floats, (2, 2), own="", probabilities=False)
+    assert (chosen.range.multiplier, chosen.warnings) == (1.0, ())
+
+
+def test_of_several_inputs_in_a_row_pixels_alone_are_scaled() -> None:
+    rows = np.concatenate([PIXELS[:, 0] / np.float32(255), PIXELS[:, 1].astype(np.float32)], axis=1)
+    data = replace(DATA, x_train=rows, x_val=rows, x_test=rows)
+    chosen = choose(
+        lambda images: (images[:, :1] - 127.5) / 40, data, (4,), own="", probabilities=False,
+        pixels=np.array([True, True, False, False]),
+    )  # fmt: skip
+    np.testing.assert_allclose(chosen.range.fed(rows), PIXELS.reshape(40, 4), rtol=1e-6)
+    assert chosen.notes[0].startswith("the model takes pixels from 0 to 255, which it knows best")
 
 
 def test_autoencoder_is_asked_for_what_it_takes() -> None:

@@ -104,7 +104,7 @@ def on_grid(model: Model, *, bits: int) -> Model:
 def _from_first_kernel(graph: Graph) -> Graph:
     """The graph from behind a first operator that only reshapes its input."""
     for operator in graph.operators:
-        source, output = operator.inputs[0] if operator.inputs else -1, operator.outputs[0]
+        source, output = (ends[0] if ends else -1 for ends in (operator.inputs, operator.outputs))
         if operator.name == "RESHAPE" and graph.inputs == (source,) and output not in graph.outputs:
             given = replace(graph.tensors[output], table=schema.TensorT())
             # what worked its shape out has nobody left who asks
@@ -119,7 +119,7 @@ def _pooling(graph: Graph) -> Graph:
     """
     operators = []
     for operator in graph.operators:
-        readers = [other.name for other in graph.operators if operator.outputs[0] in other.inputs]
+        readers = [other.name for other in graph.operators if set(operator.outputs) & set(other.inputs)]
         if operator.name == "MEAN" and set(readers) == {"FULLY_CONNECTED"}:
             source, axes = (graph.tensors[index] for index in operator.inputs)
             if len(source.shape) == 4 and axes.values is not None and {*axes.values.ravel()} == {1, 2}:

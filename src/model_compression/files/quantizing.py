@@ -128,8 +128,8 @@ def quantize(content: bytes, form: str, images: np.ndarray | None, *, one_image:
         if tool.need_calibration:
             if any(operator.name == "WHILE" for operator in graph.operators):
                 raise ValueError(
-                    "a recurrent layer is a loop in the file, inside which no ranges can be measured; "
-                    "an LSTM is one operator"
+                    "a recurrent layer is a loop in the file, inside which no ranges can be measured, and "
+                    "written out step by step it is larger than the float file; an LSTM is one operator"
                 )
             shown = needed(images)
             if "gptq" in form:

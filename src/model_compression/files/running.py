@@ -113,9 +113,7 @@ def invoke(content: bytes, images: np.ndarray, *, delegate: bool = True, real: b
                 own.set_tensor(source["index"], _filled(stored(given, source) if real else given, size))
             own.invoke()
             rows = [own.get_tensor(target["index"]).reshape(size, -1) for target in targets]
-            if real:
-                rows = [_real(values, target) for values, target in zip(rows, targets, strict=True)]
-            parts[start] = np.concatenate(rows, axis=1)[: len(part)]
+            parts[start] = (in_a_row(rows, targets) if real else np.concatenate(rows, axis=1))[: len(part)]
 
     with ThreadPoolExecutor(cores) as pool:
         list(pool.map(work, loaded))
@@ -151,11 +149,13 @@ def stored(values: np.ndarray, source: Detail) -> np.ndarray:
     return quantize(values, scale=scale, zero_point=zero_point, dtype=np.dtype(source["dtype"]).name)
 
 
-def _real(values: np.ndarray, target: Detail) -> np.ndarray:
-    """What an output gives as real numbers."""
-    scale, zero_point = target["quantization"]
-    floats = values.astype(np.float32, copy=False)
-    return (floats - zero_point) * np.float32(scale) if scale else floats
+def in_a_row(outputs: Sequence[np.ndarray], targets: Sequence[Detail]) -> np.ndarray:
+    """Stored outputs, each (n, numbers), as real numbers in a row."""
+    rows = []
+    for output, target in zip(outputs, targets, strict=True):
+        (scale, zero_point), floats = target["quantization"], output.astype(np.float32, copy=False)
+        rows.append((floats - zero_point) * np.float32(scale) if scale else floats)
+    return np.concatenate(rows, axis=1)
 
 
 def allocated(content: bytes, *, delegate: bool = False, batch: int = 1) -> Interpreter:

@@ -27,7 +27,8 @@ def write_model(
         keep_signatures: also write the signatures, and with them their names of the two ends.
         shared: whether equal parts are stored once. coded: whether the file is going to be coded.
     """
-    writer = _Writer(shared)
+    # loops go by sizes that stay open
+    writer = _Writer(shared, loops=len(model.graphs) > 1)
     signatures = (model.root.signatureDefs or ()) if keep_signatures else ()
     named: list[list[int]] = [[] for _ in model.graphs]
     for signature in signatures:
@@ -66,8 +67,8 @@ def _vector(values: Sequence[int]) -> np.ndarray:
 class _Writer:
     """Collects what the subgraphs have in common."""
 
-    def __init__(self, shared: bool) -> None:
-        self.shared = shared
+    def __init__(self, shared: bool, *, loops: bool) -> None:
+        self.shared, self.loops = shared, loops
         self.buffers = [schema.BufferT()]
         self.codes: list[schema.OperatorCodeT] = []
         self.known: dict[Any, int] = {}
@@ -143,7 +144,7 @@ class _Writer:
             name=None,
             quantization=quantization if used else None,
             hasRank=False,
-            shapeSignature=tensor.table.shapeSignature if end else None,
+            shapeSignature=tensor.table.shapeSignature if end or self.loops else None,
         )
 
     def operator(self, operator: Operator, order: dict[int, int]) -> schema.OperatorT:

@@ -57,7 +57,7 @@ def run(request: Request, publish: Callable[[Search], None]) -> Search:
         if not search.candidates:
             raise
         search.ended = "Ctrl-C"
-    except ValueError:
+    except Exception:
         # nothing is written for bad input
         if not existed and not search.candidates:
             request.output.rmdir()
@@ -82,7 +82,8 @@ def main(request: Request, parser: Parser) -> int:
 
     try:
         search = run(request, publish)
-    except (ValueError, OSError, DataUnavailableError) as error:
+    # what the tools raise for a net that they cannot run is an answer too
+    except (ValueError, OSError, RuntimeError, DataUnavailableError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         parser.exit(130, f"{parser.prog}: interrupted before there was a file\n")

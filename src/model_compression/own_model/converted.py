@@ -1,8 +1,9 @@
 """Forms of a model that cannot be rebuilt, but converted: quantized after training, never trained on."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from ..data.datasets import Dataset, scale
 from ..data.labels import labels_of
 from ..files import quantizing, running
+from ..files.bit_allocation import prepared
 from ..files.conversion import REPRESENTATIVE_IMAGES
 from ..files.graph import read_graph, read_model
 from ..files.guard import check_delegate
@@ -22,6 +24,7 @@ from ..saved_models.converting import FORMS as CONVERTER_FORMS
 from ..saved_models.fitting import ENDING_NOTES, asked_notes, check_outputs
 from ..saved_models.graphs import NotRebuiltError, UnsupportedModelError
 from ..saved_models.ranges import Range, choose
+from ..saved_models.shapes import closed
 from ..store import make_key
 from ..study.measuring import GUARD_IMAGES, answered, sizes
 from ..study.outcomes import Outcome, Record
@@ -84,13 +87,20 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
         content = path.read_bytes()
         _check_float(content, path)
         why = "a .tflite file holds no layers to train: the methods that train are out of reach"
-        # a file's own names say little: its inputs and outputs are taken in the order of the data's
-        inputs, names = tuple(data.inputs), tuple(data.outputs)
+        # a file's own names may say nothing: then the order of the data's is taken
+        loaded = running.interpreter(content)
+        inputs = _named(loaded.get_input_details(), tuple(data.inputs))
+        names = _named(loaded.get_output_details(), tuple(data.outputs))
     else:
         content, inputs, names = _converted(path, data, reason)
         why = f"converted as it is, so that the methods that train are out of reach: {reason}"
+    firsts = [data.inputs[name].x_train[0] for name in inputs if data.inputs]
+    pixels = [np.full(first.size, first.dtype == np.uint8) for first in firsts]
+    if not running.interpreter(content).get_signature_list():
+        content = prepared(content)
     data = _in_a_row(data, inputs)
-    shape = _input_shape(content, data.input_shape)
+    shapes = [tuple(map(int, each["shape"][1:])) for each in running.allocated(content).get_input_details()]
+    shape = closed(shapes[0], data.input_shape) if len(shapes) == 1 else data.input_shape
     outputs = _outputs(content, names, data)
     first = outputs[0]
     reconstructs = [
@@ -104,6 +114,7 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
             own=quantizing.reads_tokens(read_graph(content)),
             probabilities=first.ending != "linear",
             reconstructs=reconstructs[0],
+            pixels=np.concatenate(pixels) if pixels else None,
         )
     except RuntimeError as error:
         raise UnsupportedModelError(f"the model cannot take all of the inputs ({error})") from error
@@ -115,7 +126,7 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
     if any(operator.name.endswith("_LSTM") for operator in read_graph(content).operators):
         notes += ("its files remember: call interpreter.reset_all_variables() before each image",)
     shown = chosen.range.fed(data.x_train[:REPRESENTATIVE_IMAGES])
-    ready = {} if keras_files.is_tflite(path) or len(inputs) > 1 else _ready(path, shown, len(content))
+    ready = {} if keras_files.is_tflite(path) or len(inputs) > 1 else _ready(path, shown, content)
     return Source(
         content=content,
         inputs=inputs,
@@ -156,6 +167,12 @@ def _in_a_row(data: Dataset, names: tuple[str, ...]) -> Dataset:
     return replace(data, inputs={}, outputs=outputs, **rows)
 
 
+def _named(details: Sequence[running.Detail], names: tuple[str, ...]) -> tuple[str, ...]:
+    """The data's names in the file's order, where it has them; else as they are."""
+    found = [each["name"].partition(":")[0].removeprefix("serving_default_") for each in details]
+    return tuple(found) if sorted(found) == sorted(names) else names
+
+
 def _outputs(content: bytes, names: tuple[str, ...], data: Dataset) -> tuple[Output, ...]:
     """What a file gives, in its order.
 
@@ -183,16 +200,17 @@ def _outputs(content: bytes, names: tuple[str, ...], data: Dataset) -> tuple[Out
     )
 
 
-def _ready(path: Path, shown: np.ndarray, most_bytes: int) -> Mapping[str, bytes]:
+def _ready(path: Path, shown: np.ndarray, float32: bytes) -> Mapping[str, bytes]:
     """The forms that the converter itself writes; it leaves small kernels as they are, and so small files."""
+    # calibrating a loop ends its process
+    loops = any(operator.name == "WHILE" for operator in read_graph(float32).operators)
+    forms = [form for form in CONVERTER_FORMS[1:] if not (loops and form == "int8")]
     try:
-        written = convert(
-            str(path), {"": shown}, CONVERTER_FORMS[1:], legacy=keras_files.is_legacy(path)
-        ).contents
+        written = convert(str(path), {"": shown}, forms, legacy=keras_files.is_legacy(path)).contents
     # what breaks the converter off may still be quantized as a file
     except NotRebuiltError:
         return {}
-    return {form: content for form, content in written.items() if len(content) < most_bytes}
+    return {form: content for form, content in written.items() if len(content) < len(float32)}
 
 
 #: The forms by name, the float file first.
@@ -217,7 +235,8 @@ def outcome(source: Source, form: str, data: Dataset, *, seed: int) -> Outcome:
     if form != BASELINE:
         shown = data.x_val if form == "mixed_bits" else data.x_train[:REPRESENTATIVE_IMAGES]
         content = source.ready.get(form) or quantizing.quantize(content, form, shown, one_image=True)
-        check_delegate(content, data.x_val[:GUARD_IMAGES])
+        guarded = data.x_val[:GUARD_IMAGES]
+        check_delegate(content, guarded, partial(running.logits, source.content, guarded))
     converted_bytes = len(content)
     content = slim(content).content
 
@@ -251,19 +270,16 @@ def parameters(content: bytes) -> int:
 
 def _check_float(content: bytes, path: Path) -> None:
     graph = read_graph(content)
+    try:
+        running.allocated(content)
+    except RuntimeError as error:
+        custom = sorted({op.name[7:] for op in graph.operators if op.name.startswith("CUSTOM ")})
+        raise UnsupportedModelError(
+            f"LiteRT cannot run {path} ({', '.join(custom) or error}); allowed are its own operators: "
+            "converter.target_spec.supported_ops = [tensorflow.lite.OpsSet.TFLITE_BUILTINS]"
+        ) from error
     kinds = {tensor.dtype for tensor, _ in graph.kernels()}
     if running.io_details(content).input_scale or not kinds <= {"float32"}:
         raise UnsupportedModelError(
             f"{path} is quantized already ({', '.join(sorted(kinds))}); give the float model it was made from"
         )
-
-
-def _input_shape(content: bytes, given: tuple[int, ...]) -> tuple[int, ...]:
-    shapes = [tuple(map(int, each["shape"][1:])) for each in running.allocated(content).get_input_details()]
-    count = sum(int(np.prod(shape)) for shape in shapes)
-    if count != np.prod(given):
-        taken = " and ".join(" x ".join(map(str, shape)) for shape in shapes)
-        raise UnsupportedModelError(
-            f"the model takes images {taken} and the data hold {' x '.join(map(str, given))}"
-        )
-    return shapes[0] if len(shapes) == 1 else (count,)

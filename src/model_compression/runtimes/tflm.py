@@ -110,11 +110,7 @@ class Tflm:
     def outputs(self, content: bytes, images: np.ndarray, *, arena_bytes: int) -> np.ndarray:
         """The outputs in a row, (n, numbers), as real values for images whose inputs are in a row."""
         ends = self.load(content, arena_bytes)
-        rows = []
-        for output, target in zip(self.run(_quantized(images, ends)), ends.targets, strict=True):
-            (scale, zero_point), real = target["quantization"], output.astype(np.float32)
-            rows.append((real - zero_point) * np.float32(scale) if scale else real)
-        return np.concatenate(rows, axis=1)
+        return running.in_a_row(self.run(_quantized(images, ends)), ends.targets)
 
     def smallest_arena(self, content: bytes) -> int:
         ends = self.load(content, MAX_ARENA_BYTES)

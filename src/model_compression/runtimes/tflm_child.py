@@ -67,15 +67,11 @@ def _details(tell: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
     # how many there are is not told
     with contextlib.suppress(IndexError):
         while True:
-            details = tell(len(found))
-            scales, zero_points = (details["quantization_parameters"][k] for k in ("scales", "zero_points"))
-            found.append(
-                {
-                    "shape": tuple(int(size) for size in details["shape"]),
-                    "dtype": np.dtype(details["dtype"]).name,
-                    "quantization": (float(scales[0]), int(zero_points[0])) if len(scales) else (0.0, 0),
-                }
-            )
+            told = tell(len(found))
+            scales, zero_points = (told["quantization_parameters"][k] for k in ("scales", "zero_points"))
+            quantization = (float(scales[0]), int(zero_points[0])) if len(scales) else (0.0, 0)
+            shape, dtype = tuple(map(int, told["shape"])), np.dtype(told["dtype"]).name
+            found.append({"shape": shape, "dtype": dtype, "quantization": quantization})
     return found
 
 

@@ -46,8 +46,9 @@ def call(module: str, path: str, folder: str, *, legacy: bool) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in a line of at most 300 characters."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    """What an error says, in a line of at most 300 characters, without the places in code that lead there."""
+    _, _, said = str(error).rpartition(": error: ") if ": error: " in str(error) else ("", "", str(error))
+    return " ".join(said.split())[:300] or type(error).__name__
 
 
 def main(module: str, path: str, folder: str) -> None:

@@ -88,7 +88,14 @@ class _Model:
 def _load(path: str) -> _Model:
     import tensorflow as tf
 
-    if os.path.isdir(path) and not _has_layers(path):
+    try:
+        model = load_model(path)
+    # what it raises for a SavedModel without layers differs from version to version
+    except Exception:
+        if not os.path.isdir(path):
+            raise
+        model = None
+    if not hasattr(model, "inputs"):
         loaded = tf.saved_model.load(path)
         function = loaded.signatures["serving_default"]
         ends = function.structured_input_signature[1]
@@ -98,7 +105,6 @@ def _load(path: str) -> _Model:
             inputs={name: (tuple(spec.shape[1:]), spec.dtype) for name, spec in ends.items()},
             outputs=sorted(function.structured_outputs),
         )
-    model = load_model(path)
     return _Model(
         call=lambda *given: model(given[0] if len(given) == 1 else list(given), training=False),
         # the weights of Keras 3 would stay variables, which an interpreter has no values for
@@ -109,14 +115,6 @@ def _load(path: str) -> _Model:
         },
         outputs=list(getattr(model, "output_names", ("output",))),
     )
-
-
-def _has_layers(path: str) -> bool:
-    try:
-        return hasattr(load_model(path), "inputs")
-    # what it raises for a SavedModel without layers differs from version to version
-    except Exception:
-        return False
 
 
 def carry_out(path: str, folder: Path) -> None:

@@ -18,7 +18,7 @@ from ..nets.keras2 import keras
 from .graphs import NotRebuiltError, UnsupportedModelError
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
-SAVE_AGAIN = "save the whole model with model.save('model.keras')"
+SAVE_AGAIN = "save the whole model with model.save('model.keras'), or give a float .tflite file of it"
 
 _NETS = ("Sequential", "Functional", "Model")
 #: Wrappers of training, and the line that takes them off.
@@ -32,7 +32,10 @@ _WRAPPED = {
 }
 _WRAPPED |= dict.fromkeys(("QuantizeWrapperV2", "QuantizeWrapper"), _WRAPPED["QuantizeLayer"])
 #: Layers that no method takes; a net with one is converted as it is.
-_NOT_TAKEN = ("RNN", "LSTM", "GRU", "SimpleRNN", "Bidirectional", "TimeDistributed", "Embedding")
+_NOT_TAKEN = (
+    "RNN", "LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional",
+    "TimeDistributed", "Embedding",
+)  # fmt: skip
 
 
 def is_path(net: str) -> bool:

@@ -17,6 +17,7 @@ from .folding import fold
 from .graphs import Net, UnsupportedModelError
 from .loading import UserModel
 from .ranges import DECIDING_IMAGES, Range, choose
+from .shapes import closed
 
 #: Numbers up to this size are trained on as they are.
 LARGEST_TRAINED = 10.0
@@ -75,7 +76,7 @@ def fit_to(model: UserModel, data: Dataset) -> Fitted:
     Raises:
         UnsupportedModelError: images or classes that do not fit the model.
     """
-    net = fold(_shaped(model.net, data.input_shape))
+    net = fold(replace(model.net, input_shape=closed(model.net.input_shape, data.input_shape)))
     shape = tuple(size or 1 for size in net.input_shape)
     reconstructs = check_outputs(net.output_shape, shape, data)
     built = to_keras(net)
@@ -141,10 +142,15 @@ def check_outputs(outputs: tuple[int | None, ...], inputs: tuple[int, ...], data
         )
     if data.task in ("values", "multilabel"):
         raise UnsupportedModelError(
-            f"the model gives {said} numbers and y_train holds {data.classes} an input; allowed is as many"
+            f"the model gives {said} numbers and y_train holds {data.classes} an input; allowed is as many; "
+            "labels are whole numbers: y_train.astype(int)"
         )
     read = "".join(f"; {note}" for note in data.notes if note.startswith("the labels of"))
-    fewer = "; add images of the others to the data, or leave their scores out of the model"
+    kept = f"{count - data.classes}:" if read else f":{data.classes}"
+    fewer = (
+        "; add images of the others to the data, or leave their scores out of the model: "
+        f"model = keras.Model(model.input, model.output[:, {kept}])"
+    )
     raise UnsupportedModelError(
         f"the model gives {said} scores and the data have {data.classes} classes "
         f"(labels 0 to {data.classes - 1}); allowed is one score a class{read}"
@@ -205,33 +211,3 @@ def first_kernels(net: Net) -> tuple[list[str], list[str]] | None:
             else:
                 return None
     return scaled, carried
-
-
-def _shaped(net: Net, shape: tuple[int, ...]) -> Net:
-    """The net with its open sizes closed by what the images have.
-
-    Raises:
-        UnsupportedModelError: images of another shape, but for axes of 1 and for all numbers in one axis.
-    """
-    wanted, given = net.input_shape, " x ".join(map(str, shape))
-    if None in wanted:
-        # an open size takes the image's, and an axis of 1 may be missing at the end
-        full = shape if len(shape) == len(wanted) else (*shape, 1)
-        fits = len(full) == len(wanted) and all(w in (None, s) for w, s in zip(wanted, full, strict=True))
-        wanted = full if fits else wanted
-    sizes = tuple(size for size in wanted if size is not None)
-    same = _without_ones(sizes) == _without_ones(shape)
-    flat = 1 in (len(sizes), len(shape)) and np.prod(sizes) == np.prod(shape)
-    if len(sizes) == len(wanted) and (same or flat):
-        return replace(net, input_shape=sizes)
-    expected = " x ".join("any" if size is None else str(size) for size in net.input_shape)
-    moved = (*shape[1:], shape[0]) == sizes
-    remedy = "; move the channels last: x = numpy.moveaxis(x, 1, -1)" if moved else ""
-    raise UnsupportedModelError(
-        f"the model takes images {expected} and the data hold {given}; "
-        f"allowed is the same shape, but for axes of 1{remedy}"
-    )
-
-
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(size for size in shape if size != 1)

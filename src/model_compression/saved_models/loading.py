@@ -3,9 +3,11 @@
 What is built from the nodes has to answer what the file's own Keras answers.
 """
 
+import contextlib
 import functools
 import json
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,8 +47,8 @@ def _load(path: str, content: str) -> UserModel:
     read, answers = (_read_keras_3 if version.startswith("3") else _read_keras_2)(path)
     net = canonical(read)
     half = "mixed_float16" in json.dumps(config) or "bfloat16" in json.dumps(config)
-    with quiet():
-        built = to_keras(net).predict(reader.probes(net.input_shape), verbose=0)
+    with _told("rebuilt, it does not run in Keras 2"):
+        built = np.asarray(to_keras(net)(reader.probes(net.input_shape), training=False))
     error = float("inf")
     if built.shape == answers.shape:
         error = float(np.max(np.abs(built - answers)) / max(1.0, float(np.max(np.abs(answers)))))
@@ -59,6 +61,18 @@ def _load(path: str, content: str) -> UserModel:
         )
     net, ending = without_ending(net)
     return UserModel(net=net, ending=ending)
+
+
+@contextlib.contextmanager
+def _told(what: str, remedy: str = "") -> Iterator[None]:
+    """Work of Keras, which raises whatever comes up in its layers."""
+    try:
+        with quiet():
+            yield
+    except UnsupportedModelError:
+        raise
+    except Exception as error:
+        raise NotRebuiltError(f"{what} ({child.first_line(error)}){remedy}") from error
 
 
 #: Functions that keep the order of scores, and make probabilities of them.
@@ -86,16 +100,8 @@ def load(path: str | Path) -> UserModel:
 
 
 def _read_keras_2(path: str) -> tuple[Net, np.ndarray]:
-    try:
-        with quiet():
-            return reader.read_file(path)
-    except UnsupportedModelError:
-        raise
-    # Keras raises whatever comes up in rebuilding its layers
-    except Exception as error:
-        raise NotRebuiltError(
-            f"{path}: Keras 2 cannot load it ({child.first_line(error)}); {SAVE_AGAIN}"
-        ) from error
+    with _told("Keras 2 cannot load it", f"; {SAVE_AGAIN}"):
+        return reader.read_file(path)
 
 
 def _read_keras_3(path: str) -> tuple[Net, np.ndarray]:

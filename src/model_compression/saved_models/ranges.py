@@ -13,9 +13,9 @@ from ..data.labels import labels_of, right
 
 #: Images of the validation split that decide how pixels are scaled.
 DECIDING_IMAGES = 2000
-#: Another preparation than the usual ones is believed where it has so many more right, and is so much less
-#: surprised by the answers.
-CLEARLY_MORE, CLEARLY_LESS = 0.01, 0.8
+#: Another preparation than the usual ones is believed where it has so many more right, and so many standard
+#: errors more, and is so much less surprised by the answers.
+CLEARLY_MORE, STANDARD_ERRORS, CLEARLY_LESS = 0.01, 2.0, 0.8
 #: What makes small numbers of floats that are pixels.
 _OVER = {"inputs over 255": (1 / 255, 0.0), "inputs over 127.5, minus 1": (1 / 127.5, -1.0)}
 #: What Keras's `normalize` does to an image, along one of its axes.
@@ -29,23 +29,22 @@ class Range:
     """What a model, and so its files, take.
 
     Attributes:
-        multiplier, offset: of images as `data.scale` gives them. shape: of one image.
+        multiplier, offset: of images as `data.scale` gives them; of several inputs in a row, of each number.
+        shape: of one image.
         asks: for the data's answers, or for the inputs again: as the model takes them, or as `scale` gives
             them.
     """
 
-    multiplier: float
-    offset: float
+    multiplier: float | np.ndarray
+    offset: float | np.ndarray
     shape: tuple[int, ...]
     asks: Asks = "answers"
 
     def fed(self, images: np.ndarray) -> np.ndarray:
         """Images of the data set as the model takes them: float32 (n, *shape)."""
         images = images.reshape(len(images), *self.shape)
-        if images.dtype == np.uint8 and (self.multiplier, self.offset) == (255.0, 0.0):
+        if images.dtype == np.uint8 and np.all(self.multiplier == 255) and not np.any(self.offset):
             return images.astype(np.float32)
-        if (self.multiplier, self.offset) == (1.0, 0.0):
-            return scale(images)
         return scale(images) * np.float32(self.multiplier) + np.float32(self.offset)
 
     def wanted(self, images: np.ndarray, answers: np.ndarray) -> np.ndarray:
@@ -65,8 +64,11 @@ class Range:
         return replace(data, **arrays, task="values", classes=int(np.prod(data.input_shape)))
 
 
-#: What a model may have been trained on, as (multiplier, offset) of pixels from 0 to 1.
-_PIXELS = {
+_Way: TypeAlias = tuple[float | np.ndarray, float | np.ndarray]
+"""Multiplier and offset of a `Range`."""
+
+#: What a model may have been trained on, of pixels from 0 to 1.
+_PIXELS: Mapping[str, _Way] = {
     "pixels from 0 to 1": (1.0, 0.0),
     "pixels from 0 to 255": (255.0, 0.0),
     "pixels from -1 to 1": (2.0, -1.0),
@@ -85,11 +87,15 @@ class Chosen:
 
 @dataclass(frozen=True, kw_only=True)
 class _Tried:
-    """A range with the score on validation images, and how much their answers surprise the model."""
+    """A range with the score on validation images, and how much their answers surprise the model.
+
+    What has `clearly_more` right than this has so not by chance.
+    """
 
     range: Range
     accuracy: float
     surprise: float
+    clearly_more: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +110,16 @@ class _Asked:
     asks: Asks
     probabilities: bool
 
-    def tried(self, way: tuple[float, float]) -> _Tried:
+    def tried(self, way: _Way) -> _Tried:
         """What comes of a range, (multiplier, offset)."""
         range = Range(multiplier=way[0], offset=way[1], shape=self.shape, asks=self.asks)
         given, answers = self.outputs(range.fed(self.images)), range.wanted(self.images, self.answers)
         said = labels_of(given, probabilities=self.probabilities, task=self.task)
         surprise = _surprise(given, answers, self.task, probabilities=self.probabilities)
-        return _Tried(range=range, accuracy=float(np.mean(right(answers, said))), surprise=surprise)
+        accuracy = float(np.mean(right(answers, said)))
+        error = max(0.0, accuracy * (1 - accuracy) / len(answers)) ** 0.5
+        more = max(CLEARLY_MORE, STANDARD_ERRORS * error)
+        return _Tried(range=range, accuracy=accuracy, surprise=surprise, clearly_more=more)
 
 
 def choose(
@@ -121,6 +130,7 @@ def choose(
     own: str,
     probabilities: bool,
     reconstructs: bool = False,
+    pixels: np.ndarray | None = None,
 ) -> Chosen:
     """The range with which a model gives validation images the highest likelihood; floats as they are.
 
@@ -132,6 +142,7 @@ def choose(
         own: the layer by which the model scales pixels itself, or empty.
         probabilities: whether outputs are, and not unbounded scores.
         reconstructs: whether the model is asked for its inputs, and not for the answers.
+        pixels: of several inputs in a row, which numbers are pixels.
     """
     asked = _Asked(
         outputs=outputs,
@@ -142,7 +153,8 @@ def choose(
         asks="answers" if not reconstructs else "scaled inputs" if own else "inputs",
         probabilities=probabilities,
     )
-    notes, usual = [], {"floats as they are": (1.0, 0.0)}
+    notes: list[str] = []
+    usual: Mapping[str, _Way] = {"floats as they are": (1.0, 0.0)}
     if shape != data.input_shape:
         sizes = " x ".join(map(str, shape))
         notes.append(f"the images are reshaped to {sizes}, as the model and its files take them")
@@ -150,15 +162,20 @@ def choose(
         usual = {"pixels from 0 to 255": (255.0, 0.0)} if own else _PIXELS
         if own:
             notes.append(f"the model scales pixels itself ({own}): it and its files take them from 0 to 255")
+    if pixels is not None and pixels.any():
+        usual = {name: (np.where(pixels, m, 1), np.where(pixels, o, 0)) for name, (m, o) in _PIXELS.items()}
     as_given = {name: asked.tried(way) for name, way in usual.items()}
-    known = min(as_given.values(), key=lambda one: one.surprise)
-    prepared = {name: asked.tried(way) for name, way in ({} if own else _prepared(data)).items()}
+    most = max(as_given.values(), key=lambda one: one.accuracy)
+    sound = {name: one for name, one in as_given.items() if most.accuracy - one.accuracy < most.clearly_more}
+    least_surprise = min(one.surprise for one in sound.values())
+    alone = not own and pixels is None
+    prepared = {name: asked.tried(way) for name, way in (_prepared(data) if alone else {}).items()}
     better = {
         name: one
         for name, one in prepared.items()
-        if one.accuracy >= known.accuracy + CLEARLY_MORE and one.surprise < CLEARLY_LESS * known.surprise
+        if one.accuracy - most.accuracy >= most.clearly_more and one.surprise < CLEARLY_LESS * least_surprise
     }
-    best, chosen = min((better or as_given).items(), key=lambda named: named[1].surprise)
+    best, chosen = min((better or sound).items(), key=lambda named: named[1].surprise)
     if len(usual) > 1:
         percents = ", ".join(f"{name}: {100 * one.accuracy:.1f} %" for name, one in as_given.items())
         what = "explained" if asked.task == "values" else "right"
@@ -166,8 +183,7 @@ def choose(
     if better:
         warning = (
             f"the model was trained on {best} ({100 * chosen.accuracy:.1f} % on validation images, "
-            f"{100 * max(one.accuracy for one in as_given.values()):.1f} % as they are given): so does its "
-            "file take them"
+            f"{100 * most.accuracy:.1f} % as they are given): so does its file take them"
         )
     else:
         warning = _question(asked, prepared, chosen) or _doubt(chosen.accuracy, asked.task, data.classes)
@@ -184,10 +200,11 @@ def _question(asked: _Asked, prepared: Mapping[str, _Tried], given: _Tried) -> s
             norm = np.maximum(np.linalg.norm(floats, axis=axis, keepdims=True), np.float32(1e-9))
             name = f"inputs normalized by keras.utils.normalize(x, axis={axis})"
             others[name] = replace(asked, images=floats / norm).tried((1.0, 0.0))
-    least = max(CLEARLY_MORE, 3 / len(asked.images))
     for name, other in others.items():
         more = other.accuracy - given.accuracy
-        if more >= least or (more > -CLEARLY_MORE and other.surprise < CLEARLY_LESS * given.surprise):
+        # a factor leaves the labels of a net of ReLU as they are
+        surer = name in _OVER and other.surprise < CLEARLY_LESS * given.surprise
+        if more >= given.clearly_more or (surer and more > -CLEARLY_MORE):
             return (
                 f"was the model trained on {name}? It has {100 * other.accuracy:.1f} % of the validation "
                 f"images right so, {100 * given.accuracy:.1f} % as they are given: then give the arrays so "
@@ -225,13 +242,20 @@ def _prepared(data: Dataset) -> dict[str, tuple[float, float]]:
 
 
 def _surprise(outputs: np.ndarray, answers: np.ndarray, task: Task, *, probabilities: bool) -> float:
-    """Mean of -log(probability of the right label); of values the squared error, 1 for saying the mean."""
+    """Mean of -log(probability of the right label); of values the squared error, 1 for saying the mean.
+
+    One image more has an answer at random: few right ones do not show that a net is too sure of itself.
+    """
     if task == "values":
         return 1 - float(np.mean(right(answers, outputs)))
     scores = np.log(np.clip(outputs, 1e-7, 1)) if probabilities else outputs.astype(np.float64)
     if task == "multilabel" or outputs.shape[1] == 1:
         against = np.log(np.clip(1 - outputs, 1e-7, 1)) if probabilities else np.zeros_like(scores)
         sign = 1 - 2 * answers.reshape(scores.shape)
-        return float(np.mean(np.logaddexp(0, sign * (scores - against))))
-    right_scores = scores[np.arange(len(answers)), answers]
-    return float(np.mean(special.logsumexp(scores, axis=1) - right_scores))
+        both = [np.logaddexp(0, way * (scores - against)) for way in (sign, -sign)]
+        known, unknown = np.mean(both[0], axis=1), np.mean(both)
+    else:
+        whole = special.logsumexp(scores, axis=1)
+        known = whole - scores[np.arange(len(answers)), answers]
+        unknown = np.mean(whole - np.mean(scores, axis=1))
+    return float(np.mean([*known, unknown]))
