@@ -124,6 +124,13 @@ def test_histograms_count_all_weights_before_and_the_others_than_zero_after() ->
     assert [bars(axes) for axes in figure.axes] == [[108, 54], [20_280, 10_140]]
 
 
+def test_histograms_are_of_the_six_largest_kernels_three_a_row() -> None:
+    many = {f"layer {size}": np.linspace(-1, 1, size) for size in (5, 40, 30, 20, 60, 50, 70)}
+    axes = plots.weights_before_after(many, half_of(many)).axes
+    assert [each.get_title().split(":")[0] for each in axes] == list(many)[1:]
+    assert [each.get_subplotspec().rowspan.start for each in axes] == [0, 0, 0, 1, 1, 1]
+
+
 def test_histogram_of_one_layer_is_drawn() -> None:
     one = {"dense": BEFORE["dense"]}
     assert len(plots.weights_before_after(one, half_of(one)).axes) == 1

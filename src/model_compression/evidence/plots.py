@@ -46,9 +46,14 @@ def examples(inputs: np.ndarray, words: Sequence[object], kind: str, *, columns:
 
 
 def weights_before_after(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> Figure:
-    """Each kernel's weights before and after pruning, zeros of the pruned one counted apart."""
-    with page(2.6, len(before), sharey=False) as (figure, panels):
-        for axes, name in zip(panels, before, strict=True):
+    """The six largest kernels before and after pruning, zeros of the pruned ones counted apart."""
+    largest = sorted(before, key=lambda name: before[name].size)[-6:]
+    shown = [name for name in before if name in largest]
+    rows = -(-len(shown) // 3)
+    with page(2.6 * rows, min(3, len(shown)), rows=rows, sharey=False) as (figure, panels):
+        for axes in panels[len(shown) :]:
+            axes.axis("off")
+        for axes, name in zip(panels, shown, strict=False):
             old, new = before[name].ravel(), after[name].ravel()
             bins = np.linspace(min(old.min(), new.min()), max(old.max(), new.max()), 60).tolist()
             axes.hist(old, bins, color=GREY, alpha=0.6, label="before")

@@ -54,16 +54,16 @@ def styled() -> Iterator[None]:
 
 @contextlib.contextmanager
 def page(
-    height: float, columns: int = 1, *, grid: bool = True, sharey: bool = True
+    height: float, columns: int = 1, *, rows: int = 1, grid: bool = True, sharey: bool = True
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A figure as wide as a page, of panels side by side; laid out at the end.
+    """A figure as wide as a page, of panels side by side, in rows; laid out at the end.
 
     Args:
         height: in inches. grid: whether lines are drawn behind. sharey: have one y axis.
     """
     with matplotlib.rc_context({**STYLE, "axes.grid": grid}):
         figure = Figure(figsize=(WIDTH, height))
-        yield figure, list(figure.subplots(1, columns, sharey=sharey, squeeze=False)[0])
+        yield figure, list(figure.subplots(rows, columns, sharey=sharey, squeeze=False).flat)
         figure.tight_layout()
 
 
