@@ -19,16 +19,6 @@ from ..study.recipes import Recipe
 from . import converted
 
 
-@functools.lru_cache(maxsize=1)
-def _source(bench: "ConvertedBench", path: str) -> converted.Source:
-    return converted.source(Path(path), bench.data, bench.reason)
-
-
-@functools.lru_cache(maxsize=1)
-def _fed(bench: "ConvertedBench", path: str) -> Dataset:
-    return converted.fed(_source(bench, path), bench.data)
-
-
 @dataclass(frozen=True, kw_only=True)
 class ConvertedBench(Bench):
     """For a model that is converted as it is: nothing of it trains.
@@ -39,16 +29,18 @@ class ConvertedBench(Bench):
 
     reason: str
 
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - a process has one
     def source(self, path: str) -> converted.Source:
         """The model as a float file, converted once a process.
 
         Raises:
             UnsupportedModelError: it cannot be converted, or not for these data.
         """
-        return _source(self, path)
+        return converted.source(Path(path), self.data, self.reason)
 
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - a process has one
     def fed(self, net: str) -> Dataset:
-        return _fed(self, net)
+        return converted.fed(self.source(net), self.data)
 
     def run(self, recipe: Recipe, seed: int, report: Report) -> Outcome:
         key, suffix = self.record_key(recipe, seed), recipe.export.suffix

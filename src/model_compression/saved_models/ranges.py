@@ -202,10 +202,9 @@ def _question(asked: _Asked, prepared: Mapping[str, _Tried], given: _Tried) -> s
             others[name] = replace(asked, images=floats / norm).tried((1.0, 0.0))
     for name, other in others.items():
         more = other.accuracy - given.accuracy
-        # floats up to 255 may well be pixels, and a factor leaves the labels of a net of ReLU as they are
-        least = max(CLEARLY_MORE, 3 / len(asked.images)) if name in _OVER else given.clearly_more
+        # a factor leaves the labels of a net of ReLU as they are
         surer = name in _OVER and other.surprise < CLEARLY_LESS * given.surprise
-        if more >= least or (surer and more > -CLEARLY_MORE):
+        if more >= given.clearly_more or (surer and more > -CLEARLY_MORE):
             return (
                 f"was the model trained on {name}? It has {100 * other.accuracy:.1f} % of the validation "
                 f"images right so, {100 * given.accuracy:.1f} % as they are given: then give the arrays so "
