@@ -130,6 +130,13 @@ def test_loop_of_a_recurrent_layer_is_quantized_by_its_weights(tmp_path: Path) -
     assert converted.parameters(source.content) > 16 * 48 + 4 * 48
 
 
+def test_probabilities_of_some_classes_are_probabilities(tmp_path: Path) -> None:
+    """What leaves scores out of a model, as a refusal of too many says."""
+    net = keras.Sequential([keras.Input((6, 4)), layers.Flatten(), layers.Dense(4, activation="softmax")])
+    source = converted.source(_file(keras.Model(net.input, net.output[:, :3]), tmp_path / "own.tflite"), DATA)
+    assert source.outputs[0].ending == "softmax"
+
+
 def test_flash_of_a_net_that_keeps_its_state_is_counted(tmp_path: Path) -> None:
     """The operator that keeps it gives nothing."""
     model = keras.Sequential([keras.Input((6, 4), batch_size=1), layers.GRU(4, stateful=True)])

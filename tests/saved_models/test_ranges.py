@@ -180,6 +180,14 @@ def test_of_several_inputs_in_a_row_pixels_alone_are_scaled() -> None:
     assert chosen.notes[0].startswith("the model takes pixels from 0 to 255, which it knows best")
 
 
+def test_axis_of_one_is_not_taken_for_one_that_was_normalized() -> None:
+    """Every number of it would be 1."""
+    ones = replace(DATA, **{f"x_{s}": PIXELS[..., None] for s in ("train", "val", "test")})
+    chosen = choose(lambda images: 9 * (images[:, 0, 0] == 1) + images[:, 0, 0], ones, (2, 2, 1), own="",
+                    probabilities=False)  # fmt: skip
+    assert not any("axis=-1" in warning for warning in chosen.warnings)
+
+
 def test_autoencoder_is_asked_for_what_it_takes() -> None:
     chosen = choose(
         lambda images: np.clip(images, 0, 1), DATA, (2, 2), own="", probabilities=False, reconstructs=True

@@ -207,8 +207,8 @@ def last_operator(content: bytes, *, output: int = 0) -> str:
     return maker.name if maker else ""
 
 
-#: Operators that change how numbers are stored, not which.
-_CONVERTING = ("QUANTIZE", "DEQUANTIZE", "CAST", "RESHAPE")
+#: Operators that change how numbers are stored, and pick of them.
+_CONVERTING = ("QUANTIZE", "DEQUANTIZE", "CAST", "RESHAPE", "SLICE", "STRIDED_SLICE")
 
 
 def accuracy(answers: np.ndarray, predicted: np.ndarray) -> float:

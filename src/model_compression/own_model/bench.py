@@ -29,7 +29,7 @@ class ConvertedBench(Bench):
 
     reason: str
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019 - one bench at a time is kept
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - a process has one
     def source(self, path: str) -> converted.Source:
         """The model as a float file, converted once a process.
 
@@ -38,7 +38,7 @@ class ConvertedBench(Bench):
         """
         return converted.source(Path(path), self.data, self.reason)
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019 - one bench at a time is kept
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - a process has one
     def fed(self, net: str) -> Dataset:
         return converted.fed(self.source(net), self.data)
 

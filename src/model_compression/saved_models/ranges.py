@@ -196,14 +196,14 @@ def _question(asked: _Asked, prepared: Mapping[str, _Tried], given: _Tried) -> s
     others = {name: prepared[name] for name in prepared if name in _OVER}
     if asked.asks == "answers" and asked.images.ndim > 2:
         floats = scale(asked.images)
-        for axis in _NORMALIZED_AXES:
+        for axis in (axis for axis in _NORMALIZED_AXES if floats.shape[axis] > 1):
             norm = np.maximum(np.linalg.norm(floats, axis=axis, keepdims=True), np.float32(1e-9))
             name = f"inputs normalized by keras.utils.normalize(x, axis={axis})"
             others[name] = replace(asked, images=floats / norm).tried((1.0, 0.0))
     for name, other in others.items():
         more = other.accuracy - given.accuracy
         # a factor leaves the labels of a net of ReLU as they are
-        surer = name in _OVER and other.surprise < CLEARLY_LESS * given.surprise
+        surer = other.surprise < CLEARLY_LESS * given.surprise
         if more >= given.clearly_more or (surer and more > -CLEARLY_MORE):
             return (
                 f"was the model trained on {name}? It has {100 * other.accuracy:.1f} % of the validation "
