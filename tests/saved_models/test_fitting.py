@@ -426,7 +426,7 @@ def _refused(path: Path, message: str) -> None:
 
 
 def test_files_that_are_no_model(tmp_path: Path) -> None:
-    again = "save the whole model with model.save('model.keras')"
+    again = "save the whole model with model.save('model.keras'), or give a float .tflite file of it"
     path = tmp_path / "model.keras"
     _refused(path, f"there is no file {path}; give the path of a saved Keras model")
     path.write_text("not a model")
@@ -447,7 +447,7 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
 def test_weights_without_layers(saved: Path, tmp_path: Path) -> None:
     path = tmp_path / "some.weights.h5"
     _chain(layers.Dense(2), shape=(3,)).save_weights(path)
-    said = "save the whole model with model.save('model.keras')"
+    said = "save the whole model with model.save('model.keras'), or give a float .tflite file of it"
     _refused(path, f"{path} holds weights only, and no layers that they belong to; {said}")
 
 
