@@ -38,7 +38,6 @@ METHODS = {
     "cluster": ("clustered", GREEN),
     "quantization_aware": ("quantization-aware", SKY),
     "int": ("quantized", BLUE),
-    "mixed_bits": ("quantized", BLUE),
     "float16": ("quantized", BLUE),
     "mixed_bits": ("quantized", BLUE),
     "dynamic_range": ("quantized", BLUE),

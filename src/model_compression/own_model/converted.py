@@ -1,7 +1,7 @@
 """Forms of a model that cannot be rebuilt, but converted: quantized after training, never trained on."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -120,11 +120,7 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
         raise UnsupportedModelError(f"the model cannot take all of the inputs ({error})") from error
     notes = (why, *chosen.notes, *asked_notes(chosen.range))
     notes += tuple(dict.fromkeys(ENDING_NOTES[each.ending] for each in outputs))
-    for what, order in (("inputs", inputs), ("outputs", [each.name for each in outputs])):
-        if len(order) > 1:
-            notes += (f"the files' {what} are, in this order: {', '.join(order)}",)
-    if any(operator.name.endswith("_LSTM") for operator in read_graph(content).operators):
-        notes += ("its files remember: call interpreter.reset_all_variables() before each image",)
+    notes += tuple(_usage(content, inputs, outputs))
     shown = chosen.range.fed(data.x_train[:REPRESENTATIVE_IMAGES])
     ready = {} if keras_files.is_tflite(path) or len(inputs) > 1 else _ready(path, shown, content)
     return Source(
@@ -136,6 +132,15 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
         notes=notes,
         warnings=chosen.warnings,
     )
+
+
+def _usage(content: bytes, inputs: Sequence[str], outputs: Sequence[Output]) -> Iterator[str]:
+    """What is to be known for feeding the files, a sentence each."""
+    for what, order in (("inputs", inputs), ("outputs", [each.name for each in outputs])):
+        if len(order) > 1:
+            yield f"the files' {what} are, in this order: {', '.join(order)}"
+    if any(operator.name.endswith("_LSTM") for operator in read_graph(content).operators):
+        yield "its files remember: call interpreter.reset_all_variables() before each image"
 
 
 def _converted(path: Path, data: Dataset, reason: str) -> tuple[bytes, tuple[str, ...], tuple[str, ...]]:

@@ -153,17 +153,7 @@ def choose(
         asks="answers" if not reconstructs else "scaled inputs" if own else "inputs",
         probabilities=probabilities,
     )
-    notes: list[str] = []
-    usual: Mapping[str, _Way] = {"floats as they are": (1.0, 0.0)}
-    if shape != data.input_shape:
-        sizes = " x ".join(map(str, shape))
-        notes.append(f"the images are reshaped to {sizes}, as the model and its files take them")
-    if data.x_train.dtype == np.uint8:
-        usual = {"pixels from 0 to 255": (255.0, 0.0)} if own else _PIXELS
-        if own:
-            notes.append(f"the model scales pixels itself ({own}): it and its files take them from 0 to 255")
-    if pixels is not None and pixels.any():
-        usual = {name: (np.where(pixels, m, 1), np.where(pixels, o, 0)) for name, (m, o) in _PIXELS.items()}
+    usual, notes = _usual(data, shape, own, pixels)
     as_given = {name: asked.tried(way) for name, way in usual.items()}
     most = max(as_given.values(), key=lambda one: one.accuracy)
     sound = {name: one for name, one in as_given.items() if most.accuracy - one.accuracy < most.clearly_more}
@@ -189,6 +179,24 @@ def choose(
         warning = _question(asked, prepared, chosen) or _doubt(chosen.accuracy, asked.task, data.classes)
     said = (warning,) if warning else ()
     return Chosen(range=chosen.range, accuracy=chosen.accuracy, notes=tuple(notes), warnings=said)
+
+
+def _usual(
+    data: Dataset, shape: tuple[int, ...], own: str, pixels: np.ndarray | None
+) -> tuple[Mapping[str, _Way], list[str]]:
+    """How the model may want what it is given, by name, and what is said of it; see `choose`."""
+    notes: list[str] = []
+    usual: Mapping[str, _Way] = {"floats as they are": (1.0, 0.0)}
+    if shape != data.input_shape:
+        sizes = " x ".join(map(str, shape))
+        notes.append(f"the images are reshaped to {sizes}, as the model and its files take them")
+    if data.x_train.dtype == np.uint8:
+        usual = {"pixels from 0 to 255": (255.0, 0.0)} if own else _PIXELS
+        if own:
+            notes.append(f"the model scales pixels itself ({own}): it and its files take them from 0 to 255")
+    if pixels is not None and pixels.any():
+        usual = {name: (np.where(pixels, m, 1), np.where(pixels, o, 0)) for name, (m, o) in _PIXELS.items()}
+    return usual, notes
 
 
 def _question(asked: _Asked, prepared: Mapping[str, _Tried], given: _Tried) -> str:
