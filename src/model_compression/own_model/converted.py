@@ -87,7 +87,6 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
         content = path.read_bytes()
         _check_float(content, path)
         why = "a .tflite file holds no layers to train: the methods that train are out of reach"
-        # a file's own names may say nothing: then the order of the data's is taken
         loaded = running.interpreter(content)
         inputs = _named(loaded.get_input_details(), tuple(data.inputs))
         names = _named(loaded.get_output_details(), tuple(data.outputs))

@@ -153,50 +153,44 @@ def choose(
         asks="answers" if not reconstructs else "scaled inputs" if own else "inputs",
         probabilities=probabilities,
     )
-    usual, notes = _usual(data, shape, own, pixels)
-    as_given = {name: asked.tried(way) for name, way in usual.items()}
+    notes, sizes = list[str](), " x ".join(map(str, shape))
+    if shape != data.input_shape:
+        notes.append(f"the images are reshaped to {sizes}, as the model and its files take them")
+    if own and data.x_train.dtype == np.uint8:
+        notes.append(f"the model scales pixels itself ({own}): it and its files take them from 0 to 255")
+    as_given = {name: asked.tried(way) for name, way in _usual(data, own, pixels).items()}
     most = max(as_given.values(), key=lambda one: one.accuracy)
     sound = {name: one for name, one in as_given.items() if most.accuracy - one.accuracy < most.clearly_more}
     least_surprise = min(one.surprise for one in sound.values())
-    alone = not own and pixels is None
-    prepared = {name: asked.tried(way) for name, way in (_prepared(data) if alone else {}).items()}
+    others = {} if own or pixels is not None else _prepared(data)
+    prepared = {name: asked.tried(way) for name, way in others.items()}
     better = {
         name: one
         for name, one in prepared.items()
         if one.accuracy - most.accuracy >= most.clearly_more and one.surprise < CLEARLY_LESS * least_surprise
     }
     best, chosen = min((better or sound).items(), key=lambda named: named[1].surprise)
-    if len(usual) > 1:
+    if len(as_given) > 1:
         percents = ", ".join(f"{name}: {100 * one.accuracy:.1f} %" for name, one in as_given.items())
         what = "explained" if asked.task == "values" else "right"
         notes.append(f"the model takes {best}, which it knows best, and so do its files ({what}: {percents})")
-    if better:
-        warning = (
-            f"the model was trained on {best} ({100 * chosen.accuracy:.1f} % on validation images, "
-            f"{100 * most.accuracy:.1f} % as they are given): so does its file take them"
-        )
-    else:
-        warning = _question(asked, prepared, chosen) or _doubt(chosen.accuracy, asked.task, data.classes)
+    warning = (
+        f"the model was trained on {best} ({100 * chosen.accuracy:.1f} % on validation images, "
+        f"{100 * most.accuracy:.1f} % as they are given): so does its file take them"
+        if better
+        else _question(asked, prepared, chosen) or _doubt(chosen.accuracy, asked.task, data.classes)
+    )
     said = (warning,) if warning else ()
     return Chosen(range=chosen.range, accuracy=chosen.accuracy, notes=tuple(notes), warnings=said)
 
 
-def _usual(
-    data: Dataset, shape: tuple[int, ...], own: str, pixels: np.ndarray | None
-) -> tuple[Mapping[str, _Way], list[str]]:
-    """How the model may want what it is given, by name, and what is said of it; see `choose`."""
-    notes: list[str] = []
-    usual: Mapping[str, _Way] = {"floats as they are": (1.0, 0.0)}
-    if shape != data.input_shape:
-        sizes = " x ".join(map(str, shape))
-        notes.append(f"the images are reshaped to {sizes}, as the model and its files take them")
-    if data.x_train.dtype == np.uint8:
-        usual = {"pixels from 0 to 255": (255.0, 0.0)} if own else _PIXELS
-        if own:
-            notes.append(f"the model scales pixels itself ({own}): it and its files take them from 0 to 255")
+def _usual(data: Dataset, own: str, pixels: np.ndarray | None) -> Mapping[str, _Way]:
+    """What models take of such data; see `choose`."""
     if pixels is not None and pixels.any():
-        usual = {name: (np.where(pixels, m, 1), np.where(pixels, o, 0)) for name, (m, o) in _PIXELS.items()}
-    return usual, notes
+        return {name: (np.where(pixels, m, 1), np.where(pixels, o, 0)) for name, (m, o) in _PIXELS.items()}
+    if data.x_train.dtype != np.uint8:
+        return {"floats as they are": (1.0, 0.0)}
+    return {"pixels from 0 to 255": (255.0, 0.0)} if own else _PIXELS
 
 
 def _question(asked: _Asked, prepared: Mapping[str, _Tried], given: _Tried) -> str:
