@@ -285,9 +285,9 @@ def test_answer_where_nothing_fits_says_what_came_closest() -> None:
         deployment.candidates(TABLE, FILES, RECORDS), Limits(max_drop=0.005, max_flash=100, runtime="tflm")
     )
     said = devices.sentence(choice, Path("models/x"), max_drop=0.005, runtime="tflm")
-    assert said == "nothing fits; int8 comes closest: flash 24,296 bytes, allowed 100 bytes."
+    assert said == "Nothing fits; int8 comes closest: flash 24,296 bytes, allowed 100 bytes."
     none = devices.sentence(Choice(form=None), Path("models/x"), max_drop=0.005, runtime="tflm")
-    assert none == "no form runs on this runtime."
+    assert none == "No form runs on this runtime."
 
 
 def test_no_images_is_an_error(store: Store) -> None:
