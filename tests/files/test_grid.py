@@ -54,6 +54,24 @@ def test_file_holds_the_grid_and_computes_the_net(net: str, bits: int) -> None:
         assert correlation > 0.99
 
 
+@pytest.mark.parametrize("net", ["baseline", "small_4s_6p_6p"])
+def test_exact_file_gives_the_scores_without_a_factor(net: str) -> None:
+    model = on_grid(net)
+    expected = model.predict(images(), verbose=0)
+    exact, loose = (
+        export(model, ExportConfig(form="packed_int4", exact=exact), representative=None)
+        for exact in (True, False)
+    )
+
+    def factor(content: bytes) -> float:
+        found = running.logits(content, images(), delegate=False)
+        return float(np.sum(found * expected) / np.sum(expected**2))
+
+    assert factor(exact) == pytest.approx(1, abs=0.05)
+    assert abs(factor(loose) - 1) > 0.5
+    assert len(exact) - len(loose) < 40
+
+
 def test_file_passes_the_guard_and_a_changed_weight_does_not() -> None:
     model, net = (
         on_grid("small_4s_6p_6p"),

@@ -110,3 +110,5 @@ def test_orders_below_0_are_refused(value: object) -> None:
 def test_orders_go_with_packed_forms_only() -> None:
     with pytest.raises(ValueError, match="orders goes with a packed form, not 'int8'"):
         ExportConfig(form="int8", orders=5)
+    with pytest.raises(ValueError, match="exact goes with a packed form, not 'int8'"):
+        ExportConfig(form="int8", exact=True)

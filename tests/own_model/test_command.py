@@ -356,6 +356,8 @@ def test_litert_within_a_latency(model_file: Path, shared_cache: Path, tmp_path:
 
 def test_forms_without_training_come_first_then_the_promising_ones(model_file: Path) -> None:
     recipes = catalogue.forms(making.settings(Request(model=model_file, data="", max_drop=0.0), 640))
+    # scores as the model gave them
+    assert recipes["rate_distortion"].export.exact
     ready, trained = making.ordered(recipes, "download")
     assert ready[:2] == ["non_quantized", "int8"]
     assert all(not recipes[name].steps for name in ready)

@@ -36,6 +36,7 @@ class ExportConfig:
         one_image: a file for one image a call, which TFLite Micro wants: shapes that an open batch would
             leave to be worked out, by operators that it lacks, are numbers then.
         orders: of the hidden channels that are tried for a packed file that codes short, see `ordered`.
+        exact: a packed file whose scores are the net's; without, in fewer bytes, they are times a factor.
         budget: most bytes of a "mixed_bits" file, slimmed; None for those in the middle between the file with
             all kernels at 4 bits and the one with all at 8.
     Raises:
@@ -46,6 +47,7 @@ class ExportConfig:
     per_channel_dense: bool = False
     one_image: bool = False
     orders: int = 0
+    exact: bool = False
     budget: int | None = None
 
     def __post_init__(self) -> None:
@@ -55,8 +57,9 @@ class ExportConfig:
             raise ValueError(f"per_channel_dense goes with form 'int8', not {self.form!r}")
         if isinstance(self.orders, bool) or not isinstance(self.orders, int) or self.orders < 0:
             raise ValueError(f"orders is {self.orders!r}; allowed: whole numbers from 0")
-        if self.orders and not self.form.startswith("packed"):
-            raise ValueError(f"orders goes with a packed form, not {self.form!r}")
+        for name in ("orders", "exact"):
+            if getattr(self, name) and not self.form.startswith("packed"):
+                raise ValueError(f"{name} goes with a packed form, not {self.form!r}")
         if self.budget is not None and self.form != "mixed_bits":
             raise ValueError(f"budget goes with form 'mixed_bits', not {self.form!r}")
 
@@ -178,7 +181,8 @@ def _packed(model: keras.Model, images: np.ndarray | None, config: ExportConfig)
 
 
 def _on_grid(model: Model, config: ExportConfig) -> bytes:
-    return write_model(on_grid(model, bits=4 if config.form == "packed_int4" else 8), coded=True)
+    bits = 4 if config.form == "packed_int4" else 8
+    return write_model(on_grid(model, bits=bits, exact=config.exact), coded=True)
 
 
 #: Every form that the stack writes and runs rightly.

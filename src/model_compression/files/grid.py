@@ -68,7 +68,7 @@ def round_mantissa(values: np.ndarray, bits: int) -> np.ndarray:
     return np.ldexp(np.rint(mantissa * 2**bits) / 2**bits, exponent).astype(np.float32)
 
 
-def on_grid(model: Model, *, bits: int) -> Model:
+def on_grid(model: Model, *, bits: int, exact: bool = False) -> Model:
     """The file with its kernels as whole numbers.
 
     What only reshapes its input first goes: the input then is what a convolution reads, (1, height, width,
@@ -77,12 +77,14 @@ def on_grid(model: Model, *, bits: int) -> Model:
     Args:
         model: a float32 file with one input, as the converter writes it.
         bits: of each weight, 4 or 8.
+        exact: whether the outputs are the net's, without a factor.
     Raises:
         ValueError: a kernel that is computed or not float32.
     """
     graph = without_idle_operators(_pooling(_from_first_kernel(without_idle_operators(model.graphs[0]))))
     groups = _same_factors(graph)
-    factors = {groups[index]: 1.0 for index in (*graph.inputs, *_fixed(graph))}
+    kept = (*graph.inputs, *_fixed(graph), *(graph.outputs if exact else ()))
+    factors = {groups[index]: 1.0 for index in kept}
     tensors, operators = list(graph.tensors), []
     for operator in graph.operators:
         if operator.name in KERNEL_OPERATORS:

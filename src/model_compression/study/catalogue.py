@@ -171,7 +171,10 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
     found = []
     for row in rows:
         steps = (*settings.base, *(methods[technique] for technique in row["techniques"].split()))
-        export = ExportConfig(form=row["form"], per_channel_dense=row["per_channel_dense"] == "yes")
+        # a model of a user's gives what it gave
+        exact = is_path(settings.net) and row["form"].startswith("packed")
+        per_channel = row["per_channel_dense"] == "yes"
+        export = ExportConfig(form=row["form"], per_channel_dense=per_channel, exact=exact)
         found.append(recipe(row["name"], steps, export, is_control=row["is_control"] == "yes"))
     masked = _under_masks(settings).items()
     found += [recipe(name, steps, int8, is_control=True) for name, steps in masked]
