@@ -162,10 +162,9 @@ def page(browser: Any) -> str:
 
 
 def words(browser: Any) -> str:
-    """What is printed in the outputs."""
-    return " ".join(
-        each.text for each in browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea .jp-RenderedText")
-    )
+    """What is printed in the outputs, without the spaces that wipe a progress bar away."""
+    found = browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea .jp-RenderedText")
+    return " ".join(" ".join(each.text for each in found).split())
 
 
 def picture(browser: Any) -> str:
