@@ -126,3 +126,11 @@ def test_only_what_makes_the_objective_smaller_is_turned_up() -> None:
     assert harder.steps[-1].technique == replace(SETTINGS.prune, final_sparsity=0.9)
     assert narrower.steps[-1].technique == StructuredConfig(keep=0.35)
     assert harder.steps[0] == pruned.steps[0]
+
+
+def test_pruning_is_turned_up_to_an_end() -> None:
+    recipe, seen = catalogue(SETTINGS)["pruned_quantized"], list[float]()
+    while (harder := turned_up(recipe, "download")) is not None:
+        recipe = harder
+        seen.append(getattr(recipe.steps[-1].technique, "final_sparsity"))  # noqa: B009
+    assert seen == [0.9, 0.95, 0.975, 0.988, 0.99]

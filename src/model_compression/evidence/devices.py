@@ -16,7 +16,6 @@ _PLAIN = {
     # kernels are not what activations are
     r"TFLM: (Hybrid models|Input type: FLOAT32 with filter|input->type == kTfLiteInt8).*": "TFLM: has no "
     "operators for float activations with kernels in integers or halves",
-    r"TFLM: the images are \(\d+,\).*": "TFLM: is asked with one input alone",
     r"LiteRT: [^;]*TFLM_DECODE.*": "LiteRT: look-up tables are for TFLM alone",
     # tracing puts its way through the code before an error
     r"(?s)in user code:.*Error: ([^\n]+).*": r"\1",

@@ -12,10 +12,12 @@ from .search import Search
 
 #: At most so many times as long a form is trained again that loses too much.
 LONGEST = 8
+#: The last sparsity that pruning is turned up to.
+MOST_SPARSE = 0.99
 #: How a technique is turned up, by the field of its config, and what that makes smaller.
 DIALS: Mapping[str, tuple[Callable[[float], float], tuple[Objective, ...]]] = {
     "price": (lambda price: 3 * price, ("download",)),
-    "final_sparsity": (lambda sparsity: 1 - (1 - sparsity) / 2, ("download",)),
+    "final_sparsity": (lambda sparsity: min(1 - (1 - sparsity) / 2, MOST_SPARSE), ("download",)),
     "keep": (lambda keep: 0.7 * keep, ("flash", "download", "arena", "latency")),
 }
 #: Variants of a round, of those that are worth trying the most promising.
@@ -78,11 +80,14 @@ def _promise(search: Search, name: str) -> tuple[bool, float]:
 
 
 def turned_up(recipe: Recipe, objective: Objective) -> Recipe | None:
-    """The recipe with its last technique that has a dial for the objective turned up; None without one."""
+    """The recipe with its last technique that has a dial for the objective turned up; None if none can be."""
     for place, step in reversed(list(enumerate(recipe.steps))):
         for dial, (turn, helps) in DIALS.items():
             if objective in helps and hasattr(step.technique, dial):
-                changed: Any = {dial: float(f"{turn(getattr(step.technique, dial)):.3g}")}
+                value = getattr(step.technique, dial)
+                changed: Any = {dial: float(f"{turn(value):.3g}")}
+                if changed[dial] == value:
+                    return None
                 step = replace(step, technique=replace(step.method, **changed))
                 return replace(recipe, steps=(*recipe.steps[:place], step, *recipe.steps[place + 1 :]))
     return None
