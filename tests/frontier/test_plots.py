@@ -141,9 +141,8 @@ def test_ideas_that_save_bytes_lie_left_of_the_line_and_others_right_of_it() -> 
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["x", "y"]
 
 
-def test_ideas_without_trials_still_draw() -> None:
-    (axes,) = frontier_plots.ideas(records_table()[:0]).axes
-    assert not axes.patches
+def test_ideas_without_trials_are_no_picture() -> None:
+    assert frontier_plots.ideas(records_table()[:0]) is None
 
 
 def test_parts_of_a_file_add_up_to_its_bytes(table: pd.DataFrame) -> None:

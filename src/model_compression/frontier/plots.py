@@ -146,14 +146,17 @@ def anatomy(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def ideas(records: pd.DataFrame) -> Figure:
+def ideas(records: pd.DataFrame) -> Figure | None:
     """What each idea gave: bytes at the validation error of the plans that stand, trial by trial.
 
+    None before there are trials to compare.
     Args:
         records: with the columns of `records.COLUMNS`.
     """
     rows = at_equal_error(records)
-    with page(1.4 + 0.3 * max(len(rows), 1)) as (figure, (axes,)):
+    if rows.empty:
+        return None
+    with page(1.4 + 0.3 * len(rows)) as (figure, (axes,)):
         for colour, (idea, bars) in zip(PALETTE, rows.groupby("idea", sort=False), strict=False):
             axes.barh(bars.index, 100 * (bars["share"] - 1), color=colour, label=idea)
         for place, row in enumerate(rows.itertuples()):
@@ -165,8 +168,7 @@ def ideas(records: pd.DataFrame) -> Figure:
         words = "bytes, % against the plans that stand at the same validation error, trained alike"
         axes.set(xlabel=words, title="What each idea gave")
         axes.margins(x=0.35)
-        if len(rows):
-            axes.legend(fontsize=7)
+        axes.legend(fontsize=7)
     return figure
 
 
@@ -186,7 +188,7 @@ PICTURES = {
 
 
 def picture(name: str, results: Path) -> Figure | None:
-    """One of `PICTURES`, drawn from the CSV in `results`; None where that is not there yet."""
+    """One of `PICTURES`, drawn from the CSV in `results`; None where there is nothing yet."""
     table, drawn = PICTURES[name]
     path = results / f"{table}.csv"
     return drawn(pd.read_csv(path)) if path.exists() else None

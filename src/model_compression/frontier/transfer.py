@@ -233,7 +233,9 @@ def rotated(table: pd.DataFrame) -> Figure:
                 for place in ("here", "there")
             )
             look: dict[str, Any] = {"fmt": "o", "markersize": 4, "elinewidth": 0.7, "color": colour}
-            look["label"] = f"{kind}s: {(rows['holds'] == 'no').sum()} of {len(rows)} do not hold"
+            look["label"] = (
+                f"{kind}s: {(rows['holds'] == 'no').sum()} of {rows['holds'].notna().sum()} do not hold"
+            )
             axes.errorbar(rows["error_pct_here"], rows["error_pct_there"], xerr=here, yerr=there, **look)
         axes.axline((0, 0), slope=1, color="black", linewidth=0.8, label="equal")
         axes.set(
