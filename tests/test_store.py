@@ -106,9 +106,9 @@ class Config:
     ],
 )
 def test_comments_docstrings_and_layout_do_not_change_the_digest(tmp_path: Path, changed: str) -> None:
-    digest = code_digest([module(tmp_path, SOURCE)])
+    digest = code_digest(module(tmp_path, SOURCE))
     assert changed != SOURCE
-    assert code_digest([module(tmp_path, changed)]) == digest
+    assert code_digest(module(tmp_path, changed)) == digest
 
 
 @pytest.mark.parametrize(
@@ -120,17 +120,17 @@ def test_comments_docstrings_and_layout_do_not_change_the_digest(tmp_path: Path,
     ],
 )
 def test_code_changes_the_digest(tmp_path: Path, changed: str) -> None:
-    digest = code_digest([module(tmp_path, SOURCE)])
-    assert code_digest([module(tmp_path, changed)]) != digest
+    digest = code_digest(module(tmp_path, SOURCE))
+    assert code_digest(module(tmp_path, changed)) != digest
 
 
 def test_digest_is_of_all_the_modules() -> None:
-    assert len({code_digest([store_module]), code_digest([store_module, json]), code_digest([json])}) == 3
+    assert len({code_digest(store_module), code_digest(store_module, json), code_digest(json)}) == 3
 
 
 def test_module_without_a_file_has_no_digest() -> None:
     with pytest.raises(ValueError, match=exactly("module 'made_up' has no file to hash")):
-        code_digest([ModuleType("made_up")])
+        code_digest(ModuleType("made_up"))
 
 
 # Entries

@@ -15,7 +15,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -53,7 +53,8 @@ def _without_docstrings(source: str) -> str:
     return ast.dump(tree)
 
 
-def code_digest(modules: Iterable[ModuleType]) -> str:
+@functools.cache
+def code_digest(*modules: ModuleType) -> str:
     """SHA-256 of what `modules` do, whatever their comments say; a package stands for all its modules."""
     digest = hashlib.sha256()
     for module in modules:

@@ -10,6 +10,7 @@ from conftest import exactly
 from scipy import integrate, stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
+from statsmodels.stats.multitest import multipletests
 
 from model_compression.evidence import statistics
 from model_compression.evidence.statistics import Comparison, Estimate, Spread, compare, estimate, judge
@@ -327,3 +328,9 @@ def test_holm_by_hand() -> None:
     assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert statistics.holm([0.6, 0.7]) == pytest.approx([1, 1])
     assert statistics.holm([]).size == 0
+
+
+def test_holm_is_that_of_statsmodels() -> None:
+    p_values = np.random.default_rng(1).beta(0.3, 1, size=40)
+    expected = multipletests(p_values, method="holm")[1]
+    assert statistics.holm(list(p_values)) == pytest.approx(expected)

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize, special, stats
-from statsmodels.stats.multitest import multipletests
 
 #: Of every test, before and after Holm's correction.
 SIGNIFICANCE = 0.05
@@ -208,9 +207,11 @@ def compare(form: np.ndarray, control: np.ndarray, *, margin: float = MARGIN) ->
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """p values corrected for their number (Holm 1979), in the order given."""
-    if len(p_values) < 2:
-        return np.array(p_values, float)
-    return multipletests(p_values, method="holm")[1]
+    order = np.argsort(p_values)
+    steps = np.sort(p_values) * np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return corrected
 
 
 def judge(family: Sequence[Comparison]) -> list[Judgement]:

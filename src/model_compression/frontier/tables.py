@@ -156,6 +156,8 @@ def literature(frontier: pd.DataFrame) -> pd.DataFrame:
 def unreached(table: pd.DataFrame) -> str:
     """Markdown: the published points that no coded file of ours has passed, and how near ours come.
 
+    Where a point is counted otherwise than as a file, also how ours do when they are counted alike.
+
     Args:
         table: with the columns of `COLUMNS`.
     """
@@ -163,20 +165,24 @@ def unreached(table: pd.DataFrame) -> str:
     lines = []
     for point in table[table["counted_as"].isin(COUNTS)].itertuples():
         found = reached(ours, point.bytes, point.error_pct) or MISSED
+        if found == PASSED:
+            continue
         nearest = {
             "error": ours[ours["error_pct"] <= point.error_pct].nsmallest(1, "bytes"),
             "bytes": ours[ours["bytes"] <= point.bytes].nsmallest(1, "error_pct"),
         }
-        near = [
-            f"ours with {row.bytes:,.0f} bytes at {row.error_pct:.2f} % ({row.net}) has no more {what}"
-            for what, rows in nearest.items()
-            for row in rows.itertuples()
-        ]
-        if found != PASSED:
-            lines.append(
-                f"- {found}: {point.method} on {point.net} ({point.counted_as}), {point.bytes:,.0f} bytes at "
-                f"{point.error_pct:.2f} %: {'; '.join(near) or 'nothing of ours is as small or as good'}"
-            )
+        near: dict[str, list[str]] = {}
+        for what, rows in nearest.items():
+            for row in rows.itertuples():
+                name = f"ours with {row.bytes:,.0f} bytes at {row.error_pct:.2f} % ({row.net})"
+                near.setdefault(name, []).append(f"no more {what}")
+        words = [f"{name} has {' and '.join(each)}" for name, each in near.items()]
+        if like := _LIKE.get(point.counted_as):
+            words.append(f"counted alike: {reached(ours, point.bytes, point.error_pct, like) or MISSED}")
+        lines.append(
+            f"- {found}: {point.method} on {point.net} ({point.counted_as}), {point.bytes:,.0f} bytes at "
+            f"{point.error_pct:.2f} %: {'; '.join(words) or 'nothing of ours is as small or as good'}"
+        )
     return "\n".join(lines)
 
 

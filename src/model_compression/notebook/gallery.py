@@ -39,7 +39,7 @@ class Gallery:
         key = make_key(
             table=compute.__qualname__,
             given=hashlib.sha256(pickle.dumps((given, named))).hexdigest(),
-            code=code_digest([data, evidence, files]),
+            code=code_digest(data, evidence, files),
             libraries=versions(),
         )
 
@@ -80,7 +80,7 @@ class Gallery:
         self.save(table if whole is None else whole, name)
         view = tables.shown(table) if "change_ci_low_pp" in table else table
         view = view.dropna(axis="columns", how="all")
-        tables.save_figure(tables.table_figure(view, title, note=note), self.results / f"{name}.png")
+        self._save_figure(tables.table_figure(view, title, note=note), name)
         html = tables.html_table(view, title, least=[column for column in least.split() if column in view])
         if not folded:
             return html
@@ -89,6 +89,9 @@ class Gallery:
 
     def show_figure(self, figure: Figure, name: str) -> Image:
         """Write a figure as PNG to the results, and show it."""
+        return Image(data=self._save_figure(figure, name), width=int(DPI * WIDTH))
+
+    def _save_figure(self, figure: Figure, name: str) -> bytes:
         path = self.results / f"{name}.png"
-        tables.save_figure(figure, path)
-        return Image(data=path.read_bytes(), width=int(DPI * WIDTH))
+        tables.save_figure(figure, path, store=self._cache)
+        return path.read_bytes()

@@ -13,7 +13,6 @@ import platform
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -171,7 +170,7 @@ def candidates(
 def look_up_tables(content: bytes, *, store: Store) -> bytes | None:
     """`micro.compress_lut`, made once; None where no kernel gets smaller or TFLM refuses the file."""
     key = make_key(
-        look_up_tables=_digest(content), code=_code(micro, tflm, tflm_child), libraries=_versions()
+        look_up_tables=_digest(content), code=code_digest(micro, tflm, tflm_child), libraries=_versions()
     )
 
     def make() -> dict[str, bytes]:
@@ -194,7 +193,7 @@ def _micro_reports(files: list[_File], images: np.ndarray, store: Store) -> list
                 # a packed file may leave out the shapes that TFLM needs
                 yield MicroReport(runs_on_tflm=False, reason=str(error), flash_bytes=len(file.content))
 
-    code = _code(micro, tflm, tflm_child, running)
+    code = code_digest(micro, tflm, tflm_child, running)
     return _kept(MicroReport, store, files, measure, micro=_digest(images.tobytes()), code=code)
 
 
@@ -209,7 +208,7 @@ def _latencies(
         batch = min(BATCH, len(images)) if kernels == "xnnpack" else 1
         return latency.measure_latencies(contents, images[:BATCH], kernels=kernels, batch=batch)
 
-    parts = {"latency": kernels, "machine": _machine(), "code": _code(latency)}
+    parts = {"latency": kernels, "machine": _machine(), "code": code_digest(latency)}
     return _kept(LatencyReport, store, files, measure, **parts)
 
 
@@ -243,11 +242,6 @@ def _kept(
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-@functools.cache
-def _code(*modules: ModuleType) -> str:
-    return code_digest(modules)
 
 
 def _versions() -> dict[str, str]:

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
@@ -81,7 +80,7 @@ class Bench:
             teachers=[self.training_key(teacher.net, teacher.steps, seed) for seed in teacher.seeds],
             views=teacher.distill.views,
             strength=task.strength,
-            code=_digest(training, augmentation, distillation),
+            code=code_digest(training, augmentation, distillation),
         )
 
     def training_key(self, net: str, steps: tuple[Step, ...], seed: int) -> str:
@@ -102,14 +101,14 @@ class Bench:
             technique=step.technique.identity if step.technique else None,
             parents=parents,
             depth=len(steps),
-            code=_digest(*modules),
+            code=code_digest(*modules),
             **taught,
             **root,
         )
 
     def record_key(self, recipe: Recipe, seed: int) -> str:
         """The hash of all that makes a record."""
-        code = _digest(file_room, measuring)
+        code = code_digest(file_room, measuring)
         trained = self.training_key(recipe.net, recipe.steps, seed)
         return make_key(
             recipe=recipe.name, export=recipe.export, trained=trained, code=code, libraries=versions()
@@ -209,7 +208,7 @@ class Bench:
         """What stands for a net in keys: its architecture, or the hash of all that makes a saved model."""
         if not keras_files.is_path(net):
             return _architecture(net, self.data.input_shape, self.data.classes)
-        code = _digest(saved_models)
+        code = code_digest(saved_models)
         content, seen = keras_files.digest(net), self.data.fingerprint
         return make_key(model=content, data=seen, code=code, libraries=versions())
 
@@ -272,11 +271,6 @@ class Bench:
 def _architecture(net: str, input_shape: tuple[int, ...], classes: int) -> str:
     """The net as Keras describes it: what else `named` holds must not cost a training."""
     return named.build(net, input_shape=input_shape, classes=classes, seed=0).to_json()
-
-
-@functools.cache
-def _digest(*modules: ModuleType) -> str:
-    return code_digest(modules)
 
 
 def _seed_of(seed: int, depth: int) -> int:
