@@ -525,6 +525,22 @@ def test_exported_model_has_no_layers_and_is_converted(tmp_path: Path) -> None:
     np.testing.assert_allclose(running.logits(found.contents["float32"], rows), model(rows), atol=1e-5)
 
 
+def test_saved_model_with_a_lambda_is_converted_without_its_python_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = _chain(layers.Lambda(lambda inputs: 2 * inputs), layers.Dense(2), shape=(3,))
+    folder, rows = tmp_path / "lambda", np.eye(3, dtype=np.float32)
+    with quiet():
+        model.save(folder)
+    with pytest.raises(NotRebuiltError, match=r"\(Lambda\) holds Python code, which is not run"):
+        loading.load(folder)
+    found = converting.convert(str(folder), {"": rows}, ("float32",), legacy=True)
+    np.testing.assert_allclose(running.logits(found.contents["float32"], rows), model(rows), atol=1e-5)
+    # by the graph that it holds: Keras, which would run the code, is not asked
+    monkeypatch.setattr(converting, "load_model", lambda path: pytest.fail("Keras was asked"))
+    assert len(converting._load(str(folder)).inputs) == 1
+
+
 def test_subclassed_models_are_refused(tmp_path: Path) -> None:
     class Own(keras.Model):
         def call(self, inputs: Any) -> Any:

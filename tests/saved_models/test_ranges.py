@@ -203,3 +203,16 @@ def test_values_are_known_best_where_their_error_is_least() -> None:
     data = replace(DATA, y_train=values, y_val=values, y_test=values, task="values", classes=1)
     chosen = choose(lambda images: images[:, 0, :1], data, (2, 2), own="", probabilities=False)
     assert (chosen.range.multiplier, chosen.accuracy) == (255.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "times"),
+    [((1, 1, 1000), 1000), ((1, 2000, 1000), 2), ((1, 63), 1), ((1, 65), 65), ((0, 1), 1), ((0, 0), 1)],
+)
+def test_channels_that_integers_would_lose_are_warned_of(sizes: tuple[float, ...], times: float) -> None:
+    rows = np.tile([[-1.0], [1.0]], (20, 1)) * np.array(sizes)
+    table = replace(DATA, **{f"x_{s}": rows.astype(np.float32) for s in ("train", "val", "test")})
+    shape = (len(sizes),)
+    chosen = choose(lambda given: given[:, :2], table, shape, own="", probabilities=False)
+    said = [each for each in chosen.warnings if "times in size" in each]
+    assert [each.split(" times")[0].split()[-1] for each in said] == ([f"{times:,}"] if times > 64 else [])

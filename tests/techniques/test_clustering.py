@@ -68,6 +68,22 @@ def test_clustering_keeps_zeros_where_asked(nets: Nets) -> None:
         assert 4 <= len(np.unique(kernel)) <= 8
 
 
+def test_kernel_too_small_to_be_clustered_keeps_its_zeros() -> None:
+    net = keras.Sequential([keras.layers.Input((12,)), keras.layers.Dense(8), keras.layers.Dense(1)])
+    net.build()
+    kernel, bias = net.layers[-1].get_weights()
+    net.layers[-1].set_weights([np.where(np.arange(8)[:, None] < 6, 0, kernel), bias])
+    config = ClusterConfig(clusters=8, preserve_sparsity=True)
+    wrapped = config.wrap(net, steps=20, seed=0)
+    rows = np.random.default_rng(0).normal(size=(64, 12)).astype(np.float32)
+    wrapped.compile("sgd", "mse")
+    wrapped.fit(rows, rows[:, :1], epochs=2, verbose=0)
+    stripped = config.strip(wrapped)
+    assert np.count_nonzero(stripped.layers[-1].kernel.numpy()) == 2
+    assert all(layer.trainable for layer in stripped.layers)
+    assert len(np.unique(stripped.layers[0].kernel.numpy())) <= 8
+
+
 def sparse(nets: Nets, kept: list[float]) -> keras.Model:
     """The baseline, its convolution's kernel zero but for `kept`."""
     net = layers.clone(nets["baseline"])

@@ -253,7 +253,8 @@ def test_patterns_of_four_need_inputs_in_fours() -> None:
             layers.Flatten(),
             layers.Dense(4, name="inputs_12"),
             layers.Dense(2, name="inputs_4"),
-            layers.Dense(3, name="inputs_2"),
+            layers.Dense(4, name="inputs_2"),
+            layers.Dense(1, name="one_column"),
         ]
     )
     configs = {pattern: PruneConfig(final_sparsity=0.5, pattern=pattern) for pattern in pruning.PATTERNS}
@@ -262,8 +263,8 @@ def test_patterns_of_four_need_inputs_in_fours() -> None:
         for pattern, config in configs.items()
     }
     assert taken == {
-        "unstructured": ["one_channel", "four_channels", "inputs_12", "inputs_4", "inputs_2"],
-        "2:4": ["four_channels", "inputs_12", "inputs_4"],
+        "unstructured": ["one_channel", "four_channels", "inputs_12", "inputs_4", "inputs_2", "one_column"],
+        "2:4": ["four_channels", "inputs_12", "inputs_4", "one_column"],
         "block": ["inputs_12", "inputs_4"],
     }
 

@@ -88,15 +88,12 @@ class _Model:
 def _load(path: str) -> _Model:
     import tensorflow as tf
 
-    try:
-        model = load_model(path)
-    # what it raises for a SavedModel without layers differs from version to version
-    except Exception:
-        if not os.path.isdir(path):
-            raise
-        model = None
-    if not hasattr(model, "inputs"):
+    if os.path.isdir(path):
+        # not by Keras, which would run a Lambda's Python code
         loaded = tf.saved_model.load(path)
+        if "serving_default" not in loaded.signatures:
+            held = ", ".join(loaded.signatures) or "none"
+            raise UnsupportedModelError(f"it has the signatures: {held}; allowed: one named serving_default")
         function = loaded.signatures["serving_default"]
         ends = function.structured_input_signature[1]
         return _Model(
@@ -105,6 +102,7 @@ def _load(path: str) -> _Model:
             inputs={name: (tuple(spec.shape[1:]), spec.dtype) for name, spec in ends.items()},
             outputs=sorted(function.structured_outputs),
         )
+    model = load_model(path)
     return _Model(
         call=lambda *given: model(given[0] if len(given) == 1 else list(given), training=False),
         # the weights of Keras 3 would stay variables, which an interpreter has no values for

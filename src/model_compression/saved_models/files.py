@@ -192,13 +192,13 @@ def _check_is_net(class_name: str, path: Path, *, has_layers: bool) -> None:
 def _check_layer(
     layer: Mapping[str, Any], *, own: type[UnsupportedModelError] = UnsupportedModelError
 ) -> None:
-    """Refuse a layer that cannot be rebuilt; one of the user's own classes with `own`."""
+    """Refuse a layer that cannot be rebuilt; one of the user's own Python code with `own`."""
     kind = str(layer.get("class_name", "")).rpartition(">")[2]
     name = layer.get("config", {}).get("name", "?")
     if kind in _WRAPPED:
         raise UnsupportedModelError(f"the model {_WRAPPED[kind]}")
     if kind == "Lambda":
-        raise UnsupportedModelError(
+        raise own(
             f"layer {name!r} (Lambda) holds Python code, which is not run; write it with layers of Keras "
             "(an axis is added by Reshape), or save the model with model.export(folder)"
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..checks import check_whole
 from ..nets.keras2 import cluster_weights, keras, tfmot
+from ..nets.layers import kernel_layers
 from .base import Kept, Technique
 
 CentroidInitialization = tfmot.clustering.keras.CentroidInitialization
@@ -69,10 +70,17 @@ class ClusterConfig(Technique):
                 preserve_sparsity=self.preserve_sparsity,
             )
 
-        return self.wrap_layers(net, clustered)
+        wrapped = self.wrap_layers(net, clustered)
+        # kernels too small to be clustered keep their zeros by not being trained
+        for layer in kernel_layers(wrapped):
+            layer.trainable = not self.preserve_sparsity
+        return wrapped
 
     def strip(self, net: keras.Model) -> keras.Model:
-        return tfmot.clustering.keras.strip_clustering(net)
+        stripped = tfmot.clustering.keras.strip_clustering(net)
+        for layer in kernel_layers(stripped):
+            layer.trainable = True
+        return stripped
 
     def promise(self, layers: Sequence[keras.layers.Layer], before: Kept) -> Kept:
         """Few values in each kernel that it takes; the zeros from before where it preserves them."""

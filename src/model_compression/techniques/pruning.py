@@ -83,8 +83,8 @@ class PruneConfig(Technique):
         if not super().takes(layer) or isinstance(layer, keras.layers.DepthwiseConv2D):
             return False
         # a run or block that sticks out beyond the kernel would hold fewer zeros than promised; TFMOT groups
-        # by the input channel, and blocks need a matrix
-        matrix = isinstance(layer, keras.layers.Dense)
+        # by the input channel, and blocks need a matrix of more than one column
+        matrix = isinstance(layer, keras.layers.Dense) and (self.pattern == "2:4" or layer.units > 1)
         fits = (matrix or self.pattern == "2:4") and layer.kernel.shape[-2] % 4 == 0
         return self.pattern == "unstructured" or fits
 
