@@ -18,13 +18,19 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 
 #: The longest files, so that no process ends with one of them while the others wait.
-FIRST = ["test_notebook", "test_user_models", "test_experiment", "test_quantization", "test_main"]
+FIRST = (
+    "notebook/test_run", "saved_models/test_fitting", "own_model/test_converted", "study/test_experiment",
+    "study/test_scheduling", "own_model/test_command", "techniques/test_structured",
+    "saved_models/test_taking", "own_model/test_tasks", "test_example", "frontier/test_study",
+)  # fmt: skip
+TESTS = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Each file's tests stay together, in their order."""
-    place = {name: number for number, name in enumerate(FIRST)}
-    items.sort(key=lambda item: place.get(item.path.stem, len(FIRST)))
+    place = {TESTS / f"{name}.py": number for number, name in enumerate(FIRST)}
+    assert all(path.exists() for path in place)
+    items.sort(key=lambda item: place.get(item.path, len(FIRST)))
 
 
 @pytest.fixture(scope="session")

@@ -378,9 +378,9 @@ def test_changed_training_code_changes_the_key_of_what_uses_it(
     def unchanged(*modules: object) -> str:
         return hashlib.sha256("".join(str(each) for each in modules).encode()).hexdigest()
 
-    monkeypatch.setattr(experiment, "_digest", unchanged)
+    monkeypatch.setattr(experiment, "code_digest", unchanged)
     base, pruned = key_of(bench, (BASE,)), key_of(bench, RECIPES["pruned"].steps)
-    monkeypatch.setattr(experiment, "_digest", digest)
+    monkeypatch.setattr(experiment, "code_digest", digest)
     assert (key_of(bench, (BASE,)) != base) == (module != "pruning")
     assert key_of(bench, RECIPES["pruned"].steps) != pruned
     assert (base, pruned) != before

@@ -1,6 +1,6 @@
 """The range of the inputs that a model takes, of a data set as it was given, and what it is asked of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -155,11 +155,7 @@ def choose(
         asks="answers" if not reconstructs else "scaled inputs" if own else "inputs",
         probabilities=probabilities,
     )
-    notes, sizes = list[str](), " x ".join(map(str, shape))
-    if shape != data.input_shape:
-        notes.append(f"the images are reshaped to {sizes}, as the model and its files take them")
-    if own and data.x_train.dtype == np.uint8:
-        notes.append(f"the model scales pixels itself ({own}): it and its files take them from 0 to 255")
+    notes = list(_told(data, shape, own))
     as_given = {name: asked.tried(way) for name, way in _usual(data, own, pixels).items()}
     most = max(as_given.values(), key=lambda one: one.accuracy)
     sound = {name: one for name, one in as_given.items() if most.accuracy - one.accuracy < most.clearly_more}
@@ -182,9 +178,18 @@ def choose(
         if better
         else _question(asked, prepared, chosen) or _doubt(chosen.accuracy, asked.task, data.classes)
     )
-    uneven = _uneven(asked.images.reshape(-1, shape[-1])) if pixels is None else ""
-    said = tuple(each for each in (warning, uneven) if each)
-    return Chosen(range=chosen.range, accuracy=chosen.accuracy, notes=tuple(notes), warnings=said)
+    said = warning, "" if pixels is not None else _uneven(asked.images.reshape(-1, shape[-1]))
+    warnings = tuple(filter(None, said))
+    return Chosen(range=chosen.range, accuracy=chosen.accuracy, notes=tuple(notes), warnings=warnings)
+
+
+def _told(data: Dataset, shape: tuple[int, ...], own: str) -> Iterator[str]:
+    """What is known before anything is tried."""
+    if shape != data.input_shape:
+        sizes = " x ".join(map(str, shape))
+        yield f"the images are reshaped to {sizes}, as the model and its files take them"
+    if own and data.x_train.dtype == np.uint8:
+        yield f"the model scales pixels itself ({own}): it and its files take them from 0 to 255"
 
 
 def _usual(data: Dataset, own: str, pixels: np.ndarray | None) -> Mapping[str, _Way]:
