@@ -63,3 +63,13 @@ def test_model_that_is_only_converted_has_the_forms_without_training(
     np.testing.assert_allclose(running.logits(small.content, ROWS), model(ROWS), atol=0.1)
     again = found.run(kept["post_training_quantized"], 0, lambda *progress: None)
     assert again.record == small.record
+
+
+def test_net_by_name_is_asked_as_it_is_after_its_training(tmp_path: Path) -> None:
+    images, labels = GENERATOR.integers(0, 255, (40, 12, 12)).astype(np.uint8), np.arange(40) % 2
+    np.savez(tmp_path / "own.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    bench = Bench(dataset=str(tmp_path / "own.npz"), cache_dir=str(tmp_path / "cache"))
+    kept, left_out = takes(bench, "ds_cnn", catalogue(replace(SETTINGS, net="ds_cnn")))
+    # its batch normalization, which TFMOT cannot quantize, is folded then
+    assert "quantization_aware_trained" in kept
+    assert set(left_out) == {"int4_mixed", "int4_mixed_gptq", "int4_static"}

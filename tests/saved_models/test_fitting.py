@@ -385,8 +385,11 @@ def test_depthwise_net_has_forms_of_4_bits_and_the_layers_at_8_are_named() -> No
         layers.Conv2D(4, 3), layers.DepthwiseConv2D(3, name="apart"), layers.Flatten(), layers.Dense(2)
     )
     kept, skipped = applicable.applicable(net, forms(settings(str(Path(__file__)))))
-    assert {"int4_dynamic", "int4_weight_only", "int4_static_all"} <= set(kept)
-    assert skipped["int8_mixed"] == "every layer has an integer kernel: int8 takes all of them"
+    assert {"int8_mixed", "int4_dynamic", "int4_weight_only", "int4_static_all"} <= set(kept)
+    assert (
+        skipped["int4_mixed"]
+        == "conv2d, the largest kernel, is a convolution, which this form keeps at 8 bits"
+    )
     assert applicable.left_alone(net, kept["int4_dynamic"]) == {
         "4 bits, at 8 or in floats instead": ["apart"]
     }

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..data.datasets import Dataset
 from ..evidence.tables import save_csv
 from ..runtimes.deployment import BASELINE
 from ..study.catalogue import catalogue
@@ -31,7 +30,7 @@ class Part:
         first_seed: the others follow from it. n_seeds: how many, where the command names no number.
     """
 
-    recipes: Callable[[Dataset], Mapping[str, Recipe]]
+    recipes: Callable[[Bench], Mapping[str, Recipe]]
     write: Callable[[Study, Path], None]
     check: Callable[[Path], None] = lambda results: None
     dataset: str = "mnist"
@@ -82,20 +81,20 @@ def _swept(cases: Sequence[sweep.Case], name: str) -> Part:
         found = {recipe: study.outcomes(recipe) for recipe in study.recipes}
         save_csv(sweep.table(cases, found, study.bench.data.y_test), results / f"{name}.csv")
 
-    return Part(recipes=lambda data: {case.recipe.name: case.recipe for case in cases}, write=write)
+    return Part(recipes=lambda bench: {case.recipe.name: case.recipe for case in cases}, write=write)
 
 
 def _pair(pair: transfer.Pair) -> Part:
     return Part(
         dataset=pair.dataset,
-        recipes=lambda data: transfer.recipes_of(pair, data)[0],
+        recipes=lambda bench: transfer.recipes_of(pair, bench)[0],
         write=functools.partial(transfer.write_pair, pair),
         first_seed=transfer.FIRST_SEED,
     )
 
 
 def _net(net: str) -> Part:
-    return Part(recipes=lambda data: plans.points(net), write=write_frontier)
+    return Part(recipes=lambda bench: plans.points(net), write=write_frontier)
 
 
 NETS = tuple(dict.fromkeys(plan.net for plan in plans.PLANS))
@@ -104,27 +103,27 @@ PARTS: dict[str, Part] = {
     "sweep": _swept(sweep.cases(), "sparsity-sweep"),
     "budget": _swept(sweep.budget_cases(), "pruning-budget"),
     "trials": Part(
-        recipes=lambda data: {plan.recipe.name: plan.recipe for plan in plans.TRIALS}, write=write_records
+        recipes=lambda bench: {plan.recipe.name: plan.recipe for plan in plans.TRIALS}, write=write_records
     ),
     **{pair.name: _pair(pair) for pair in transfer.PAIRS},
     # the net of the pair, so that it is trained once
     "layers": Part(
         dataset="fashion_mnist",
-        recipes=lambda data: {BASELINE: catalogue(transfer.settings("resnet_8"))[BASELINE]},
+        recipes=lambda bench: {BASELINE: catalogue(transfer.settings("resnet_8"))[BASELINE]},
         write=transfer.write_layers,
         first_seed=transfer.FIRST_SEED,
         n_seeds=1,
     ),
     "rotated-forms": Part(
         dataset="mnist_rotated",
-        recipes=lambda data: transfer.all_notebook_forms(),
+        recipes=lambda bench: transfer.all_notebook_forms(),
         write=transfer.write_rotated_forms,
         check=functools.partial(transfer.check_beside, "all-forms", "accuracy_ci_high", "make results"),
         first_seed=transfer.FIRST_SEED,
     ),
     "rotated-plans": Part(
         dataset="mnist_rotated",
-        recipes=lambda data: plans.points(),
+        recipes=lambda bench: plans.points(),
         write=transfer.write_rotated_plans,
         check=functools.partial(transfer.check_beside, "frontier", "error_low_pct", "make study"),
     ),
@@ -160,7 +159,7 @@ def run(
     """
     part.check(results)
     wanted = seeds(part.first_seed, part.n_seeds if n_seeds is None else n_seeds)
-    study = Study(bench, part.recipes(bench.data), wanted, n_workers=n_workers).start()
+    study = Study(bench, part.recipes(bench), wanted, n_workers=n_workers).start()
     part.write(study, results)
     return [f"{failure.recipe}, seed {failure.seed}: {failure.error}" for failure in study.failures]
 

@@ -13,16 +13,15 @@ import matplotlib.colors
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..data.datasets import Dataset
 from ..evidence import layers
 from ..evidence.forms import all_forms
 from ..evidence.plots import cells
 from ..evidence.style import PALETTE, page, reach
 from ..evidence.tables import SHADES, save_csv
-from ..nets import named
+from ..own_model.bench import takes
 from ..runtimes.deployment import BASELINE
-from ..study.applicable import applicable
 from ..study.catalogue import Settings, catalogue, control_of, forms
+from ..study.experiment import Bench
 from ..study.recipes import Recipe
 from ..study.scheduling import Study
 from . import records, tables
@@ -83,10 +82,9 @@ def with_controls(recipes: Mapping[str, Recipe], wanted: Sequence[str]) -> dict[
     return {name: recipes[name] for name in names}
 
 
-def recipes_of(pair: Pair, data: Dataset) -> tuple[dict[str, Recipe], dict[str, str]]:
+def recipes_of(pair: Pair, bench: Bench) -> tuple[dict[str, Recipe], dict[str, str]]:
     """The forms that a pair's net can take, with their controls; why it cannot take the others."""
-    net = named.build(pair.net, input_shape=data.input_shape, classes=data.classes, seed=FIRST_SEED)
-    return applicable(net, with_controls(catalogue(settings(pair.net)), FORMS))
+    return takes(bench, pair.net, with_controls(catalogue(settings(pair.net)), FORMS))
 
 
 def _forms(study: Study) -> pd.DataFrame:
@@ -98,7 +96,7 @@ def _forms(study: Study) -> pd.DataFrame:
 
 def write_pair(pair: Pair, study: Study, results: Path) -> None:
     """Put a pair's rows, see `all_forms`, into `pairs.csv`; `left_out` says why there are no figures."""
-    _, reasons = recipes_of(pair, study.bench.data)
+    _, reasons = recipes_of(pair, study.bench)
     left_out = pd.DataFrame({"recipe": list(reasons), "left_out": list(reasons.values()), "role": "form"})
     table = pd.concat([each for each in (_forms(study), left_out) if len(each)], ignore_index=True)
     put_pair(results / "pairs.csv", table.assign(dataset=pair.dataset, net=pair.net), pair)

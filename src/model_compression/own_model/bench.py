@@ -8,6 +8,7 @@ from pathlib import Path
 from ..data.datasets import Dataset
 from ..runtimes.deployment import BASELINE
 from ..saved_models import files as keras_files
+from ..saved_models.building import folded
 from ..saved_models.fitting import ValuesError
 from ..saved_models.graphs import NotRebuiltError
 from ..saved_models.loading import load
@@ -88,13 +89,12 @@ def bench_of(bench: Bench, path: str) -> Bench:
 
 
 def takes(bench: Bench, path: str, recipes: Mapping[str, Recipe]) -> tuple[dict[str, Recipe], dict[str, str]]:
-    """The recipes that a net allows, all of one of the study's, and by name why it rules out the others.
+    """The recipes that a net allows, and by name why it rules out the others.
 
     Args:
-        bench: of `bench_of`.
+        bench: of `bench_of`. path: of a saved model, or a name of `nets.named`.
     """
-    if not keras_files.is_path(path):
-        return dict(recipes), {}
     if isinstance(bench, ConvertedBench):
         return chosen(recipes, bench.why_not)
-    return applicable(bench.trained(path, (), 0, lambda *progress: None), recipes)
+    # folded, as techniques see it after the first training
+    return applicable(folded(bench.trained(path, (), 0, lambda *progress: None)), recipes)

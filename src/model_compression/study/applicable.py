@@ -51,8 +51,6 @@ def why_not(net: keras.Model, recipe: Recipe) -> str:
             return reason
     if form == "dynamic_range" and max(sizes.values()) < DYNAMIC_RANGE_WEIGHTS:
         return f"the converter leaves kernels of less than {DYNAMIC_RANGE_WEIGHTS:,} weights as floats"
-    if form == "int8_mixed" and not float_layers(net):
-        return "every layer has an integer kernel: int8 takes all of them"
     if form.startswith("int4"):
         largest = max(sizes, key=sizes.__getitem__)
         # a depthwise convolution is a convolution to Keras
