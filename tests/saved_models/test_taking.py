@@ -19,6 +19,8 @@ with warnings.catch_warnings():
     from model_compression.nets.keras2 import keras
     from model_compression.quiet import quiet
     from model_compression.saved_models import building, fitting, loading, taking
+    from model_compression.study import applicable
+    from model_compression.study.recipes import Recipe, Step
     from model_compression.techniques.quantization import QuantizeConfig
 
 layers = keras.layers
@@ -189,3 +191,48 @@ def test_net_that_reads_its_input_twice_is_trained_on_it_as_it_is(tmp_path: Path
     assert fitted.factor == 1.0
     small = fitting.fit_to(loading.load(tmp_path / "own.keras"), replace(data, name="y"))
     assert fitting.unpack(fitting.pack(small)).range == fitted.range
+
+
+#: Of the channels of an input that one scale of integers cannot hold.
+SIZES = np.array([1.0, 3, 5000, 2])
+UNEVEN: dict[str, tuple[keras.layers.Layer, ...]] = {
+    "table": (layers.Dense(12, activation="relu"),),
+    "signal": (layers.Conv1D(6, 3, activation="relu"), layers.Flatten()),
+    "image": (layers.Conv2D(6, 3, padding="same", activation="relu"), layers.GlobalAveragePooling2D()),
+}
+SHAPES = {"table": (4,), "signal": (16, 4), "image": (6, 6, 4)}
+
+
+@pytest.mark.parametrize("kind", UNEVEN)
+def test_channels_of_very_different_sizes_are_made_alike_in_floats(kind: str, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(2)
+    normal = layers.Normalization(mean=10 * SIZES, variance=SIZES**2)
+    parts = [type(layer).from_config(layer.get_config()) for layer in UNEVEN[kind]]
+    model = _chain(normal, *parts, layers.Dense(4), shape=SHAPES[kind])
+    model.save(tmp_path / "own.keras")
+    raw = np.random.default_rng(0).normal(10 * SIZES, SIZES, (160, *SHAPES[kind])).astype(np.float32)
+    theirs = np.asarray(model(raw))
+    labels = theirs.argmax(axis=1)
+    data = Dataset(
+        name=kind, x_train=raw, y_train=labels, x_val=raw, y_val=labels, x_test=raw, y_test=labels, classes=4,
+    )  # fmt: skip
+    fitted = fitting.fit_to(loading.load(tmp_path / "own.keras"), data)
+    net = taking.as_taken(building.to_keras(fitted.net), fitted)
+    np.testing.assert_allclose(net(raw), theirs, rtol=1e-3, atol=1e-4)
+    step = Step(train=training.TrainConfig(epochs=1, learning_rate=1e-3))
+    path, int8 = str(tmp_path / "own.keras"), conversion.ExportConfig(form="int8")
+    recipes = {
+        name: Recipe(name=name, net=path, steps=steps, export=int8)
+        for name, steps in {"trained": (step,), "plain": ()}.items()
+    }
+    kept, left_out = applicable.applicable(net, recipes)
+    assert {name: recipe.export.form for name, recipe in kept.items()} == {"trained": "int8_mixed"}
+    assert left_out["plain"].startswith("an integer input would lose what is small")
+    apart = {}
+    for form in ("float32", "int8_mixed", "int8"):
+        content = conversion.export(net, conversion.ExportConfig(form=form), representative=raw)
+        apart[form] = _apart(running.logits(content, raw), theirs)
+        if form != "int8":
+            promise = guard.Promise(rule=guard.RULES[form], by_scores=True)
+            guard.check_file(content, net, promise, images=raw, trained=net)
+    assert apart["float32"] < 1e-3 < apart["int8_mixed"] < 0.15 < 0.3 < apart["int8"]

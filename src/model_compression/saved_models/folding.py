@@ -17,7 +17,8 @@ def fold(net: Net) -> Net:
     """The same function with every node that only scales and shifts folded into kernels.
 
     Into the kernel before it, where nothing else reads that; else into all kernels that read it; else it
-    stands as a depthwise 1 x 1 convolution. What has no height and width stays a batch normalization.
+    stands as a depthwise 1 x 1 convolution. What has no height and width stays a batch normalization. What
+    makes inputs of very different sizes alike, which no kernel of integers could, stays a Normalization.
     A layer that is called more than once takes nothing up, and x + 3 before a ReLU6 and its sixth behind it
     stay numbers: the converter knows them for the halves of a hard sigmoid.
 
@@ -128,7 +129,7 @@ def _fold_back(net: Net, node: Node) -> Net:
 def _fold_forward(net: Net, node: Node) -> Net:
     """Into every kernel, or other affine node, that reads it, where all of them can take it."""
     kernels, waiting = [], net.readers(node.name)
-    if node.name == net.output or not waiting:
+    if node.name == net.output or not waiting or _evens_out(net, node):
         return net
     passed_over: tuple[str, ...] = _IDLE
     if all(array.size == 1 for array in node.weights):
@@ -144,6 +145,23 @@ def _fold_forward(net: Net, node: Node) -> Net:
         else:
             return net
     return without(changed(net, *kernels), node)
+
+
+#: How often the largest channel's spread may hold the median one's, which takes few steps of 8 bits then.
+MOST_APART = 64
+
+
+def apart(spreads: np.ndarray) -> float:
+    """How often the largest of the channels' spreads holds the median one; those of 0 do not count."""
+    found = np.sort(spreads[spreads > 0])
+    return float(found[-1] / found[(len(found) - 1) // 2]) if found.size else 1.0
+
+
+def _evens_out(net: Net, node: Node) -> bool:
+    """Whether it makes channels of the input alike that lie more than `MOST_APART` apart."""
+    scales = node.weights[0]
+    first = node.inputs == (net.input,) and scales.size == node.shape[-1]
+    return first and scales.min() > 0 and apart(1 / scales) > MOST_APART
 
 
 #: Layers that change nothing in inference, and layers that only move numbers about.
@@ -174,6 +192,11 @@ def _absorbed(reader: Node, node: Node) -> Node:
 
 def _stand(net: Net, node: Node) -> Net:
     """An affine node that no kernel could take, as a layer of its own."""
+    if _evens_out(net, node):
+        # the converter would put a Rescaling, as a batch normalization, into the kernel behind it
+        deviations = 1 / node.weights[0]
+        weights = (-node.weights[1] * deviations).astype(np.float32), (deviations**2).astype(np.float32)
+        return changed(net, replace(node, kind="Normalization", weights=weights))
     channels = node.shape[-1]
     if channels is None:
         raise UnsupportedModelError(f"{node.name} has an open number of channels; allowed is a fixed one")

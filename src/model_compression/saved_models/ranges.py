@@ -10,14 +10,13 @@ from scipy import special
 from ..data.answers import Task
 from ..data.datasets import Dataset, scale
 from ..data.labels import labels_of, right
+from .folding import MOST_APART, apart
 
 #: Images of the validation split that decide how pixels are scaled.
 DECIDING_IMAGES = 2000
 #: Another preparation than the usual ones is believed where it has so many more right, and so many standard
 #: errors more, and is so much less surprised by the answers.
 CLEARLY_MORE, STANDARD_ERRORS, CLEARLY_LESS = 0.01, 2.0, 0.8
-#: How often the largest channel's spread may hold the median one's, which takes few steps of 8 bits then.
-MOST_APART = 64
 #: What makes small numbers of floats that are pixels.
 _OVER = {"inputs over 255": (1 / 255, 0.0), "inputs over 127.5, minus 1": (1 / 127.5, -1.0)}
 #: What Keras's `normalize` does to an image, along one of its axes.
@@ -203,15 +202,13 @@ def _usual(data: Dataset, own: str, pixels: np.ndarray | None) -> Mapping[str, _
 
 def _uneven(inputs: np.ndarray) -> str:
     """What is said of inputs (n, channels) of which integers would lose half; else empty."""
-    spreads = np.sort(inputs.std(axis=0, dtype=np.float64))
-    spreads = spreads[spreads > 0]
-    if not spreads.size or spreads[-1] < MOST_APART * spreads[(len(spreads) - 1) // 2]:
+    times = apart(inputs.std(axis=0, dtype=np.float64))
+    if times <= MOST_APART:
         return ""
-    apart = spreads[-1] / spreads[(len(spreads) - 1) // 2]
     return (
-        f"the inputs' channels differ {apart:,.0f} times in size, and an integer input has one "
-        "scale for all: 8 bits lose the small ones. Integer forms keep them where each channel is scaled "
-        "before the model, by x = (x - x.mean(axis=0)) / x.std(axis=0)"
+        f"the inputs' channels differ {times:,.0f} times in size, and an integer input has one scale: forms "
+        "of integers throughout lose the small ones. They keep them where each channel is scaled before the "
+        "model, by x = (x - x.mean(axis=0)) / x.std(axis=0)"
     )
 
 

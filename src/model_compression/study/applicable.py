@@ -1,7 +1,9 @@
 """Which methods take which layers of a net, and so which forms a user's model can have."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from ..files.quantizing import STATIC
 from ..nets.keras2 import keras
 from ..nets.layers import kernel_layers, kernel_size
 from ..saved_models.building import frozen_layers
@@ -12,7 +14,7 @@ DYNAMIC_RANGE_WEIGHTS = 1024
 
 
 #: Activations, and layers by their class, whose operators LiteRT has no integer kernels for, or wrong ones.
-_FLOAT = ("elu", "selu", "exponential", "softplus", "softsign", "layernormalization")
+_FLOAT = ("elu", "selu", "exponential", "softplus", "softsign", "layernormalization", "normalization")
 
 
 def float_layers(net: keras.Model) -> list[str]:
@@ -51,6 +53,8 @@ def why_not(net: keras.Model, recipe: Recipe) -> str:
             return reason
     if form == "dynamic_range" and max(sizes.values()) < DYNAMIC_RANGE_WEIGHTS:
         return f"the converter leaves kernels of less than {DYNAMIC_RANGE_WEIGHTS:,} weights as floats"
+    if form in STATIC and _evens_out(net):
+        return "an integer input would lose what is small of inputs that the model itself makes alike"
     if form.startswith("int4"):
         largest = max(sizes, key=sizes.__getitem__)
         # a depthwise convolution is a convolution to Keras
@@ -64,8 +68,26 @@ def why_not(net: keras.Model, recipe: Recipe) -> str:
 
 
 def applicable(net: keras.Model, recipes: Mapping[str, Recipe]) -> tuple[dict[str, Recipe], dict[str, str]]:
-    """The recipes that can be carried out on a net, and by name why the others cannot."""
+    """The recipes that can be carried out on a net, and by name why the others cannot.
+
+    Nets that have been trained on get floats at the ends of their integer files where integers would lose
+    inputs.
+    """
+    if _evens_out(net):
+        recipes = {name: _with_float_ends(recipe) for name, recipe in recipes.items()}
     return chosen(recipes, lambda recipe: why_not(net, recipe))
+
+
+def _evens_out(net: keras.Model) -> bool:
+    """Whether a net makes inputs of very different sizes alike; see `saved_models.folding`."""
+    return any(isinstance(layer, keras.layers.Normalization) for layer in net.layers)
+
+
+def _with_float_ends(recipe: Recipe) -> Recipe:
+    plain = recipe.export.form == "int8" and not recipe.export.per_channel_dense
+    if not recipe.steps or recipe.quantization_aware or not plain:
+        return recipe
+    return replace(recipe, export=replace(recipe.export, form="int8_mixed"))
 
 
 def chosen(
