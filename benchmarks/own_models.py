@@ -29,9 +29,11 @@ from model_compression.study.experiment import Bench
 from model_compression.study.recipes import Step
 
 MAX_DROP = 0.005
-#: Training of the float models: as the pairs of the study, and shorter for the own models, on fewer images.
+#: Training of the float models: as the pairs of the study, and shorter for the own models, those that take
+#: long on fewer images.
 TRAIN = TrainConfig(epochs=6, learning_rate=5e-3)
-OWN_TRAIN, OWN_IMAGES = TrainConfig(epochs=4, learning_rate=2e-3), 10_000
+OWN_TRAIN = TrainConfig(epochs=4, learning_rate=2e-3)
+OWN_IMAGES = {"fashion_mnist-mobilenet_v2": 10_000}
 TOOLS = {
     "converter": "TFLiteConverter, int8",
     "quantizer": "litert-quantizer, best",
@@ -96,8 +98,8 @@ def trained(name: str, bench: Bench) -> keras.Model:
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = 0.9  # of the few hundred steps of this training, not of many thousands
-    images = scale(data.x_train[:OWN_IMAGES])
-    fit(model, images, data.y_train[:OWN_IMAGES], OWN_TRAIN, seed=0, progress=lambda done: None)
+    data = data.take(OWN_IMAGES.get(name))
+    fit(model, scale(data.x_train), data.y_train, OWN_TRAIN, seed=0, progress=lambda done: None)
     return model
 
 
