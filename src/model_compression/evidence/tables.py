@@ -48,6 +48,8 @@ LEFT = (
     "method", "source", "recipe", "against", "verdict", "change", "measured", "estimate_and_interval",
     "answer", "compared_with", "bits",
 )  # fmt: skip
+#: Columns of a table that is set in small letters, a row a line: its headings alone are divided.
+WIDE = 9
 #: Verdict -> shade.
 SHADES = {"worse": "#f6d5c3", "better": "#cfeade", "equivalent": "#dcebf5", "undecided": "#f1f1f1"}
 
@@ -122,9 +124,13 @@ def html_table(frame: pd.DataFrame, title: str, *, least: Collection[str] = ()) 
     # a word that was divided between two lines is whole again
     lines = [re.sub(r"(?<=[a-z])-\n(?=[a-z])", "", heading).replace("\n", " ") for heading in headings]
     style = style.relabel_index(lines, axis="columns")
-    words = [column for place, column in enumerate(frame) if place == 0 or column in LEFT]
-    style = style.set_properties(subset=words, **{"text-align": "left"})
+    words = [place for place, column in enumerate(frame) if place == 0 or column in LEFT]
+    style = style.set_properties(subset=list(frame.columns[words]), **{"text-align": "left"})
     style = style.highlight_min(subset=list(least), props="font-weight: bold")
+    looks = [{"selector": f"th.col{place}", "props": "text-align: left"} for place in words]
+    if len(frame.columns) > WIDE:
+        looks.append({"selector": "td", "props": "white-space: nowrap; font-size: 90%"})
+    style = style.set_table_styles(looks)
     if "verdict" in frame:
         # black on the shade, whatever a dark page writes in
         shades = {said: f"background-color: {shade}; color: black" for said, shade in SHADES.items()}
