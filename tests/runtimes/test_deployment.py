@@ -224,6 +224,8 @@ def test_files_that_tflm_calls_hybrid_are_refused_in_one_line() -> None:
     assert {devices.plainly(each) for each in said} == {plain}
     assert devices.plainly(f"LiteRT: no; {said[0]}") == f"LiteRT: no; {plain}"
     assert devices.plainly("TFLM: another reason") == "TFLM: another reason"
+    refused = "failed to create XNNPACK runtimeNode number 2 (TfLiteXNNPackDelegate) failed to prepare."
+    assert devices.plainly(refused) == "LiteRT's XNNPACK cannot prepare the file"
 
 
 def test_error_after_its_way_through_the_code_is_said_alone() -> None:

@@ -16,6 +16,7 @@ _PLAIN = {
     # kernels are not what activations are
     r"TFLM: (Hybrid models|Input type: FLOAT32 with filter|input->type == kTfLiteInt8).*": "TFLM: has no "
     "operators for float activations with kernels in integers or halves",
+    r"(?s)failed to create XNNPACK runtime.*": "LiteRT's XNNPACK cannot prepare the file",
     r"LiteRT: [^;]*TFLM_DECODE.*": "LiteRT: look-up tables are for TFLM alone",
     # tracing puts its way through the code before an error
     r"(?s)in user code:.*Error: ([^\n]+).*": r"\1",

@@ -258,7 +258,7 @@ def outcome(source: Source, form: str, data: Dataset, *, seed: int) -> Outcome:
         # the mean of several outputs
         accuracy=score("test", scores),
         converted_bytes=converted_bytes,
-        **sizes(content, running.allocated_graph(content)),
+        **sizes(content, content),
     )
     only = len(source.outputs) == 1
     predicted = source.outputs[0].said(scores, data) if only else scores

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data.datasets import Dataset, scale
 from ..files import coding, conversion, guard, running
-from ..files.graph import Graph, account
+from ..files.graph import account, read_model
 from ..files.slimming import slim
 from ..nets import training
 from ..nets.keras2 import keras
@@ -71,7 +71,7 @@ def export(
         validation_accuracy=running.accuracy(data.y_val, labels(scores(validation))),
         accuracy=running.accuracy(data.y_test, predicted),
         converted_bytes=len(converted),
-        **sizes(content, running.allocated_graph(twin)),
+        **sizes(content, twin),
     )
     return Outcome(record=record, content=content, **answered(predicted, found))
 
@@ -103,11 +103,17 @@ def unpack(files: dict[str, bytes], suffix: str) -> Outcome:
     )
 
 
-def sizes(content: bytes, graph: Graph) -> dict[str, Any]:
-    """The fields of a record that the file alone decides."""
+def sizes(content: bytes, twin: bytes) -> dict[str, Any]:
+    """The fields of a record that the file alone decides; the body of a loop counts once.
+
+    Args:
+        twin: a .tflite file with its weights, where it is none itself.
+    """
     coder, coded = coding.best_coded(content)
-    layers = account(graph)
-    stored = [tensor.values for tensor, _ in graph.kernels() if tensor.values is not None]
+    graphs = running.allocated_graph(twin), *read_model(twin).graphs[1:]
+    layers = [layer for graph in graphs for layer in account(graph)]
+    kernels = (tensor for graph in graphs for tensor, _ in graph.kernels())
+    stored = [kernel.values for kernel in kernels if kernel.values is not None]
     return {
         "file_bytes": len(content),
         "zip_bytes": coding.zip_bytes(content),
