@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from conftest import Nets, exactly
 
 from model_compression.files.conversion import FORMS, ExportConfig, export
 from model_compression.files.graph import read_graph
 from model_compression.files.running import logits
+from model_compression.files.slimming import slim
 from model_compression.nets import training
 from model_compression.nets.keras2 import keras, tf
 from model_compression.quiet import quiet
@@ -133,3 +135,16 @@ def test_file_is_what_from_keras_model_writes(nets: Nets, net: str) -> None:
     # the metadata name the kind of model that was converted: one byte
     assert len(ours) == len(theirs)
     assert sum(a != b for a, b in zip(ours, theirs, strict=True)) <= 1
+
+
+def test_file_of_more_bytes_than_the_quantizer_keeps_in_its_tables_is_read() -> None:
+    keras.utils.set_random_seed(0)
+    net = keras.Sequential([keras.Input((512,)), keras.layers.Dense(600), keras.layers.Dense(2)])
+    rows = np.random.default_rng(0).normal(size=(40, 512)).astype(np.float32)
+    content = export(net, ExportConfig(form="int8_mixed"), representative=rows)
+    assert any(buffer.offset > 1 for buffer in schema.ModelT.InitFromPackedBuf(content).buffers)
+    kernels = [kernel for kernel, _ in read_graph(content).kernels()]
+    assert [kernel.numbers.dtype for kernel in kernels] == [np.int8, np.int8]
+    small = slim(content).content
+    np.testing.assert_array_equal(logits(small, rows), logits(content, rows))
+    assert np.abs(logits(small, rows) - net(rows)).max() < 0.1

@@ -47,9 +47,15 @@ def read(content: bytes) -> schema.ModelT:
     if content[4:8] != IDENTIFIER:
         raise DamagedFileError(f"no .tflite file: bytes 4 to 8 are {content[4:8]!r}, and must be b'TFL3'")
     try:
-        return schema.ModelT.InitFromPackedBuf(bytes(content))
+        root = schema.ModelT.InitFromPackedBuf(bytes(content))
+        for buffer in root.buffers or ():
+            # large files keep constants behind their tables
+            if buffer.offset > 1:
+                buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+                buffer.offset = buffer.size = 0
     except (struct.error, TypeError, ValueError) as error:
         raise DamagedFileError(f"the file is damaged: {error}") from error
+    return root
 
 
 def replaced(table: Any, **changes: Any) -> Any:

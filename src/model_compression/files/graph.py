@@ -37,13 +37,11 @@ def read_model(content: bytes) -> Model:
 
     Raises:
         DamagedFileError: no .tflite file, or one whose parts do not fit together.
-        UnknownPartError: a part that is not understood, or data that lie outside the file's tables.
+        UnknownPartError: a part that is not understood, or data that lie in other files.
     """
     root = flatbuffer.read(content)
     if root.externalBufferGroups or root.externalBuffers:
         raise UnknownPartError("the file keeps constants in other files, which is not understood")
-    if any(buffer.offset > 1 or buffer.size > 1 for buffer in root.buffers or ()):
-        raise UnknownPartError("the file keeps constants outside of its tables, as those above 2 GB do")
     if not root.subgraphs:
         raise DamagedFileError("the file is damaged: it has no subgraph")
     graphs = tuple(_graph(root, table) for table in root.subgraphs)
