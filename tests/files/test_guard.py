@@ -311,6 +311,20 @@ def test_float_ends_of_an_int8_file_are_named(nets: Nets) -> None:
         check(nets, "baseline", content, "int8")
 
 
+def test_form_of_dense_kernels_is_held_to_its_bits_in_the_largest_of_those() -> None:
+    keras2.keras.utils.set_random_seed(0)
+    layers = keras2.keras.layers
+    parts = layers.Conv2D(32, 3, activation="relu"), layers.Flatten(), layers.Dense(2)
+    net = keras2.keras.Sequential([layers.Input((6, 6, 4)), *parts])
+    images = np.random.default_rng(0).normal(size=(60, 6, 6, 4)).astype(np.float32)
+    content = conversion.export(net, conversion.ExportConfig(form="int4_mixed"), representative=images)
+    assert [kernel.bits for kernel, _ in read_graph(content).kernels()] == [8, 4]
+    given = {"images": images, "trained": net}
+    check_file(content, net, Promise(rule=RULES["int4_mixed"], by_scores=True), **given)
+    with pytest.raises(CorruptFileError, match=r"has 8 bits; promised: 4$"):
+        check_file(content, net, Promise(rule=RULES["int4_dynamic"], by_scores=True), **given)
+
+
 def test_eight_bits_passed_as_four_are_named(nets: Nets) -> None:
     content = nets.file("qat", "int8")
     message = f"tensor '{name_of(content, CONV)}' is int8, 8 bits; promised: [4]"

@@ -381,18 +381,19 @@ def test_layers_that_a_method_leaves_alone_are_listed(saved: Path, bench: Bench)
 
 
 def test_depthwise_net_has_forms_of_4_bits_and_the_layers_at_8_are_named() -> None:
-    net = _chain(
-        layers.Conv2D(4, 3), layers.DepthwiseConv2D(3, name="apart"), layers.Flatten(), layers.Dense(2)
-    )
-    kept, skipped = applicable.applicable(net, forms(settings(str(Path(__file__)))))
-    assert {"int8_mixed", "int4_dynamic", "int4_weight_only", "int4_static_all"} <= set(kept)
-    assert (
-        skipped["int4_mixed"]
-        == "conv2d, the largest kernel, is a convolution, which this form keeps at 8 bits"
-    )
-    assert applicable.left_alone(net, kept["int4_dynamic"]) == {
-        "4 bits, at 8 or in floats instead": ["apart"]
+    first, apart = layers.Conv2D(4, 3, name="first"), layers.DepthwiseConv2D(3, name="apart")
+    net = _chain(first, apart, layers.Flatten(), layers.Dense(2))
+    kept, _ = applicable.applicable(net, forms(settings(str(Path(__file__)))))
+    assert {"int8_mixed", "int4_mixed", "int4_weight_only", "int4_static_all"} <= set(kept)
+    wide = {form: applicable.left_alone(net, kept[form]) for form in ("int4_dynamic", "int4_mixed")}
+    assert wide == {
+        "int4_dynamic": {"4 bits, at 8 or in floats instead": ["apart"]},
+        "int4_mixed": {"4 bits, at 8 or in floats instead": ["first", "apart"]},
     }
+    _, skipped = applicable.applicable(
+        _chain(layers.Conv2D(2, 3), layers.GlobalMaxPooling2D()), forms(settings(str(Path(__file__))))
+    )
+    assert skipped["int4_mixed"] == "the form keeps each kernel of the model at 8 bits"
 
 
 def test_layer_that_stays_in_floats_is_named_and_mixed_files_are_offered() -> None:

@@ -71,7 +71,7 @@ def check_file(
     graph, rule = read_graph(content), promise.rule
     pairs = match_kernels(graph, net, trained)
     weights = {layer.name: layer.get_weights() for layer in kernel_layers(trained)}
-    _check_types(graph, [tensor for tensor, _ in pairs.values()], rule)
+    _check_types(graph, list(pairs.values()), rule)
     for name, (tensor, operator) in pairs.items():
         _check_counts(name, tensor, promise)
         _check_limits(graph.bias(operator))
@@ -165,11 +165,13 @@ def _check_labels(labels: np.ndarray, others: np.ndarray, least: float, what: st
     _require(agreement >= least, fault)
 
 
-def _check_types(graph: Graph, kernels: list[Tensor], rule: FormRule) -> None:
-    for tensor in kernels:
+def _check_types(graph: Graph, kernels: list[tuple[Tensor, Operator]], rule: FormRule) -> None:
+    for tensor, _ in kernels:
         fault = f"tensor {tensor.name!r} is {tensor.dtype}, {tensor.bits} bits"
         _require(tensor.bits in rule.bits, f"{fault}; promised: {sorted(rule.bits)}")
-    largest = max(kernels, key=lambda tensor: int(np.prod(tensor.shape)))
+    meant = [tensor for tensor, operator in kernels if operator.name in rule.operators]
+    _require(bool(meant), f"the file has no kernel of {', '.join(rule.operators)}")
+    largest = max(meant, key=lambda tensor: int(np.prod(tensor.shape)))
     fault = f"tensor {largest.name!r} has {largest.bits} bits; promised: {rule.largest_bits}"
     _require(rule.largest_bits in (None, largest.bits), fault)
     islands = {i for op in graph.operators if op.name in _FLOAT_ONLY for i in (*op.inputs, *op.outputs)}

@@ -40,8 +40,8 @@ def left_alone(net: keras.Model, recipe: Recipe) -> dict[str, list[str]]:
     if recipe.export.form.startswith("int"):
         found["integers, in floats instead"] = float_layers(net)
     if recipe.export.form.startswith("int4"):
-        depthwise = [layer.name for layer in net.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
-        found["4 bits, at 8 or in floats instead"] = [*depthwise, *frozen_layers(net)]
+        wider = [layer.name for layer in kernel_layers(net) if not _has_4_bits(layer, recipe.export.form)]
+        found["4 bits, at 8 or in floats instead"] = [*wider, *frozen_layers(net)]
     return {method: names for method, names in found.items() if names}
 
 
@@ -55,16 +55,16 @@ def why_not(net: keras.Model, recipe: Recipe) -> str:
         return f"the converter leaves kernels of less than {DYNAMIC_RANGE_WEIGHTS:,} weights as floats"
     if form in STATIC and _evens_out(net):
         return "an integer input would lose what is small of inputs that the model itself makes alike"
-    if form.startswith("int4"):
-        largest = max(sizes, key=sizes.__getitem__)
-        # a depthwise convolution is a convolution to Keras
-        depthwise = isinstance(largest, keras.layers.DepthwiseConv2D)
-        dense_only = form in ("int4_mixed", "int4_mixed_gptq", "int4_static")
-        taken = keras.layers.Dense if dense_only else (keras.layers.Dense, keras.layers.Conv2D)
-        if depthwise or not isinstance(largest, taken):
-            kind = "depthwise" if depthwise else "a convolution"
-            return f"{largest.name}, the largest kernel, is {kind}, which this form keeps at 8 bits"
+    if form.startswith("int4") and not any(_has_4_bits(layer, form) for layer in sizes):
+        return "the form keeps each kernel of the model at 8 bits"
     return ""
+
+
+def _has_4_bits(layer: keras.layers.Layer, form: str) -> bool:
+    if form in ("int4_mixed", "int4_mixed_gptq", "int4_static"):
+        return isinstance(layer, keras.layers.Dense)
+    # a depthwise convolution is a convolution to Keras
+    return not isinstance(layer, keras.layers.DepthwiseConv2D)
 
 
 def applicable(net: keras.Model, recipes: Mapping[str, Recipe]) -> tuple[dict[str, Recipe], dict[str, str]]:
