@@ -136,6 +136,13 @@ def behind(content: bytes) -> bytes:
     return tables(len(tables(2**20))) + b"".join(held)
 
 
+@pytest.mark.parametrize(("offset", "size"), [(2**63, 4), (2**64 - 1, 4), (4096, 2**63), (4096, 2**64 - 1)])
+def test_constants_that_lie_nowhere_are_named(offset: int, size: int) -> None:
+    root = replaced(flatbuffer.read(small()), buffers=[schema.BufferT(offset=offset, size=size)])
+    with pytest.raises(DamagedFileError, match=r"^the file is damaged: "):
+        flatbuffer.read(flatbuffer.write(root))
+
+
 def test_constants_behind_the_tables_are_read() -> None:
     content = small()
     moved = behind(content)

@@ -53,7 +53,7 @@ def read(content: bytes) -> schema.ModelT:
             if buffer.offset > 1:
                 buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
                 buffer.offset = buffer.size = 0
-    except (struct.error, TypeError, ValueError) as error:
+    except (struct.error, OverflowError, TypeError, ValueError) as error:
         raise DamagedFileError(f"the file is damaged: {error}") from error
     return root
 
