@@ -249,3 +249,11 @@ def test_csv_has_six_digits_unix_lines_and_empty_cells_for_what_is_missing(tmp_p
     frame = pd.DataFrame({"recipe": ["a", "b,c"], "x": [1 / 3, np.nan], "n": [1_234_567, 2]})
     tables.save_csv(frame, tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_bytes() == b'recipe,x,n\na,0.333333,1234567\n"b,c",,2\n'
+
+
+def test_styles_of_a_table_reach_it_whatever_its_title() -> None:
+    frame = pd.DataFrame({"recipe": ["a"], "verdict": ["worse"]})
+    page = tables.html_table(frame, "Every form, seeds: 5 (all)").to_html()
+    (name,) = set(re.findall(r'<table id="([^"]*)"', page))
+    assert re.fullmatch(r"[\w-]+", name)
+    assert re.search(rf"#{name} \.row0|#{name}_row0", page)

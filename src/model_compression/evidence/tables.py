@@ -118,8 +118,9 @@ def html_table(frame: pd.DataFrame, title: str, *, least: Collection[str] = ()) 
         least: columns whose smallest value is set bold.
     """
     headings, formats = _looks(frame)
-    # ids are drawn at random otherwise, and a notebook would never be saved the same twice
-    style = Styler(frame, uuid=title.replace(" ", "-"), cell_ids=False, caption=title).hide(axis="index")
+    # ids are drawn at random otherwise, and a notebook would never be saved the same twice; in one with a
+    # comma or a colon, styles would not find their table
+    style = Styler(frame, uuid=re.sub(r"\W+", "-", title), cell_ids=False, caption=title).hide(axis="index")
     style = style.format(dict(zip(frame, formats, strict=True)), na_rep="–")
     # a word that was divided between two lines is whole again
     lines = [re.sub(r"(?<=[a-z])-\n(?=[a-z])", "", heading).replace("\n", " ") for heading in headings]
