@@ -27,19 +27,26 @@ def data(answers: np.ndarray = Y, classes: int = 3, **fields: object) -> Dataset
 
 
 def test_score_a_class_and_one_score_of_two_are_taken() -> None:
-    assert not check_outputs((3,), (4,), data())
-    assert not check_outputs((1,), (4,), data(Y % 2, 2, task="binary"))
+    assert not check_outputs((3,), (4,), data(), ending="linear")
+    assert not check_outputs((1,), (4,), data(Y % 2, 2, task="binary"), ending="linear")
     several = np.zeros((6, 5), np.int64)
-    assert not check_outputs((5,), (4,), data(several, 5, task="multilabel"))
+    assert not check_outputs((5,), (4,), data(several, 5, task="multilabel"), ending="linear")
 
 
 def test_values_may_come_in_any_shape() -> None:
-    assert not check_outputs((2, 3), (4,), data(np.zeros((6, 6), np.float32), 6, task="values"))
+    assert not check_outputs(
+        (2, 3), (4,), data(np.zeros((6, 6), np.float32), 6, task="values"), ending="linear"
+    )
 
 
 def test_as_many_numbers_as_inputs_reconstruct_them() -> None:
-    assert check_outputs((4,), (4,), data())
-    assert check_outputs((2, 2, 1), (2, 2, 1), data())
+    assert check_outputs((4,), (4,), data(), ending="linear")
+    assert check_outputs((2, 2, 1), (2, 2, 1), data(), ending="linear")
+
+
+def test_probabilities_of_classes_are_no_inputs_though_as_many() -> None:
+    with pytest.raises(UnsupportedModelError, match="gives 4 scores and the data have 3 classes"):
+        check_outputs((4,), (4,), data(), ending="softmax")
 
 
 def test_one_score_for_several_labels_may_be_a_value() -> None:
@@ -48,7 +55,7 @@ def test_one_score_for_several_labels_may_be_a_value() -> None:
         "predict are floats: y_train.astype('float32')"
     )
     with pytest.raises(ValuesError, match=exactly(message)):
-        check_outputs((1,), (4,), data())
+        check_outputs((1,), (4,), data(), ending="linear")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +94,7 @@ def test_others_are_refused_with_what_was_read_and_what_to_do(
     outputs: int, given: Dataset, message: str
 ) -> None:
     with pytest.raises(UnsupportedModelError, match=exactly(message)):
-        check_outputs((outputs,), (4,), given)
+        check_outputs((outputs,), (4,), given, ending="linear")
 
 
 def test_file_of_keras_1_is_told_what_it_is(tmp_path: Path) -> None:

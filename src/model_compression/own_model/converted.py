@@ -103,7 +103,8 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
     outputs = _outputs(content, names, data)
     first = outputs[0]
     reconstructs = [
-        check_outputs((each.columns.stop - each.columns.start,), shape, each.asked(data)) for each in outputs
+        check_outputs((each.columns.stop - each.columns.start,), shape, each.asked(data), ending=each.ending)
+        for each in outputs
     ]
     try:
         chosen = choose(

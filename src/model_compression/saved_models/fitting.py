@@ -78,7 +78,7 @@ def fit_to(model: UserModel, data: Dataset) -> Fitted:
     """
     net = fold(replace(model.net, input_shape=closed(model.net.input_shape, data.input_shape)))
     shape = tuple(size or 1 for size in net.input_shape)
-    reconstructs = check_outputs(net.output_shape, shape, data)
+    reconstructs = check_outputs(net.output_shape, shape, data, ending=model.ending)
     built = to_keras(net)
     squashed = model.ending == "sigmoid" and (reconstructs or data.task == "values")
 
@@ -114,11 +114,13 @@ def asked_notes(range: Range) -> tuple[str, ...]:
     return () if range.asks == "answers" else (said,)
 
 
-def check_outputs(outputs: tuple[int | None, ...], inputs: tuple[int, ...], data: Dataset) -> bool:
+def check_outputs(
+    outputs: tuple[int | None, ...], inputs: tuple[int, ...], data: Dataset, *, ending: str
+) -> bool:
     """Whether a model reconstructs its inputs, for it does not give what the data ask for.
 
     Args:
-        outputs, inputs: shapes of one.
+        outputs, inputs: shapes of one. ending: see `Fitted`; a softmax is no reconstruction.
     Raises:
         ValuesError: one number, for labels that are numbers.
         UnsupportedModelError: it gives neither.
@@ -128,7 +130,7 @@ def check_outputs(outputs: tuple[int | None, ...], inputs: tuple[int, ...], data
     flat = len(outputs) == 1 or data.task == "values"
     if (flat and count == data.classes) or (data.task == "binary" and outputs == (1,)):
         return False
-    if count == np.prod(inputs):
+    if count == np.prod(inputs) and ending != "softmax":
         return True
     if len(outputs) != 1:
         raise UnsupportedModelError(
