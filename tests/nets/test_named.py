@@ -78,6 +78,13 @@ def test_small_net_can_end_in_a_mean() -> None:
     assert [kernel.shape.as_list() for kernel in kernels(net).values()] == [[3, 3, 1, 4], [4, 10]]
 
 
+def test_small_net_can_have_depthwise_kernels_and_a_head_of_low_rank() -> None:
+    net = build("small_4p_6kp_l2", input_shape=(28, 28), classes=10, seed=0)
+    shapes = [kernel.shape.as_list() for kernel in kernels(net).values()]
+    assert shapes == [[3, 3, 1, 4], [3, 3, 4, 1], [1, 1, 4, 6], [7 * 7 * 6, 2], [2, 10]]
+    assert [layer.activation.__name__ for layer in net.layers[-2:]] == ["linear", "linear"]
+
+
 @pytest.mark.parametrize(
     "net",
     [
@@ -90,6 +97,7 @@ def test_small_net_can_end_in_a_mean() -> None:
             "small_4_g_d3",
             "small_4y",
             "small_2x",
+            "small_2sk",
             "small_2xp",
             "small_2x2p0",
         ),

@@ -106,18 +106,21 @@ def _cnn_1d(classes: int) -> list[Part]:
     return [*convolutions, layers.Flatten(), layers.Dense(classes)]
 
 
-#: `small_12s_24p_24p`, `small_24p_24x2p2p`, `small_8s_16p_24_g`, `small_d30`: convolutions, then Dense
-#: layers or a mean.
-_SMALL = re.compile(rf"small(?P<convolutions>(_[1-9]\d*(s?p?|x{RUNS}))*)(?P<rest>(_d[1-9]\d*)*|_g)(?<!small)")
+#: `small_12s_24p_24p`, `small_12p_24kp`, `small_24p_24x2p2p`, `small_8s_16p_24_g`, `small_d30_l6`:
+#: convolutions, then Dense layers or a mean.
+_SMALL = re.compile(
+    rf"small(?P<convolutions>(_[1-9]\d*([sk]?p?|x{RUNS}))*)(?P<rest>(_[dl][1-9]\d*)*|_g)(?<!small)"
+)
 
 
 def _small(found: re.Match[str], classes: int) -> list[Part]:
     """A small net by its name.
 
     A part `12` is a convolution of 12 filters, 3 x 3 with "same" padding and ReLU; `s` makes it 5 x 5
-    with stride 2, `p` adds a max-pool; `24x2p2` is one kernel applied four times, see `Recurrent`. `d30`
-    is a Dense layer of 30 with ReLU, `g` the mean over the image in place of flattening. The Dense layer
-    of the classes ends each.
+    with stride 2, `k` a depthwise one and a pointwise one of 12 after it, `p` adds a max-pool; `24x2p2` is
+    one kernel applied four times, see `Recurrent`. `d30` is a Dense layer of 30 with ReLU, `l6` one of 6
+    without, a product of two matrices with the next, `g` the mean over the image in place of flattening.
+    The Dense layer of the classes ends each.
     """
     parts: list[Part] = []
     for part in found["convolutions"].split("_")[1:]:
@@ -126,8 +129,11 @@ def _small(found: re.Match[str], classes: int) -> list[Part]:
             parts.append(Recurrent(int(filters), runs))
             continue
         size, strides = (5, 2) if "s" in part else (3, 1)
+        if "k" in part:
+            parts.append(layers.DepthwiseConv2D(3, padding="same", use_bias=False))
+            size = 1
         convolution = layers.Conv2D(
-            int(part.rstrip("sp")),
+            int(part.rstrip("skp")),
             size,
             strides=strides,
             padding="same",
@@ -137,8 +143,10 @@ def _small(found: re.Match[str], classes: int) -> list[Part]:
         parts += [convolution, layers.MaxPool2D()] if "p" in part else [convolution]
     if found["rest"] == "_g":
         return [*parts, layers.GlobalAveragePooling2D(), layers.Dense(classes)]
-    widths = found["rest"].split("_d")[1:]
-    hidden = [layers.Dense(int(width), activation="relu") for width in widths]
+    hidden = [
+        layers.Dense(int(part[1:]), activation="relu" if part[0] == "d" else None)
+        for part in found["rest"].split("_")[1:]
+    ]
     return [*parts, layers.Flatten(), *hidden, layers.Dense(classes)]
 
 
