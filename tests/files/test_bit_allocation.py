@@ -7,10 +7,10 @@ import pytest
 from conftest import Nets, exactly
 from tflite_graphs import IMAGES, dense, layered
 
-from model_compression.files import guard, running
+from model_compression.files import bit_allocation, guard, running
 from model_compression.files.bit_allocation import FLOAT, WIDTHS, Allocator, BudgetError, prepared, quantized
 from model_compression.files.conversion import ExportConfig, export
-from model_compression.files.graph import read_graph
+from model_compression.files.graph import account, read_graph
 from model_compression.files.quantizing import quantize
 from model_compression.files.slimming import slim
 
@@ -61,6 +61,15 @@ def test_noise_that_is_expected_is_about_what_comes() -> None:
     scores, others = (running.logits(each, IMAGES) for each in (content, made.content))
     # activations are rounded too, by the interpreter, and the kernels' errors are few
     assert np.mean((scores - others) ** 2) / np.var(scores) == pytest.approx(made.noise, rel=0.5)
+
+
+def test_large_net_is_shown_fewer_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = np.zeros((300, *IMAGES.shape[1:]), np.float32)
+    assert len(Allocator(layered(), shown).images) == 200
+    once = sum(layer.dense_macs for layer in account(running.allocated_graph(layered())))
+    for factor, left in ((99.5, 99), (300, 200), (3, 50)):
+        monkeypatch.setattr(bit_allocation, "MULTIPLY_ADDS", factor * once * 2 * 3)
+        assert len(Allocator(layered(), shown).images) == left
 
 
 def test_depthwise_kernels_have_no_four_bits() -> None:

@@ -55,7 +55,7 @@ def test_groups_stand_for_their_parts_and_trials_are_only_computed_when_asked_fo
 
 
 def test_every_part_has_recipes_that_its_data_and_net_can_have() -> None:
-    for name in ("baseline", "sweep", "budget", "trials", "rotated-forms", "rotated-plans"):
+    for name in ("baseline", "sweep", "budget", "trials", "rotated-forms", "rotated-lenet_5"):
         recipes = study.PARTS[name].recipes(None)  # type: ignore[arg-type]
         assert all(recipe.name == each for each, recipe in recipes.items())
 

@@ -79,6 +79,10 @@ def test_kinds_stand_in_one_table_and_only_what_has_a_row_here(tmp_path: Path) -
         ["form", "d", "yes"],
         ["plan", "a", "yes"],
     ]
+    # a part computes some of the plans, and what stands no more goes
+    transfer.put_rotated(path, "plan", measured(b=2.0, e=1.0), measured(b=2.0))
+    transfer.put_rotated(path, "plan", measured(b=2.0, e=1.0), measured(e=9.0))
+    assert pd.read_csv(path)["name"].tolist() == ["d", "b", "e"]
     with pytest.raises(ValueError, match="no plan has a row to stand beside: compute the results on mnist"):
         transfer.put_rotated(path, "plan", measured(a=1.0), measured(c=3.0))
 

@@ -15,8 +15,8 @@ from scipy import optimize
 
 from ..nets.keras2 import qtyping, quantizer
 from ..quiet import quiet
-from . import flatbuffer
-from .graph import numbers, read_graph, read_model
+from . import flatbuffer, running
+from .graph import account, numbers, read_graph, read_model
 from .matching import CorruptFileError
 from .sensitivity import channel_axis, float_kernels, rounded, sensitivities
 from .slimming import slim
@@ -26,8 +26,9 @@ FLOAT = 32
 WIDTHS = {"CONV_2D": (4, 8, FLOAT), "FULLY_CONNECTED": (4, 8, FLOAT), "DEPTHWISE_CONV_2D": (8, FLOAT)}
 #: Bytes that the estimate of a file may be off by, tried first and taken back where the file is too large.
 _PADDING = 64
-#: Images that show what a width does; each gives as many numbers as there are outputs.
-IMAGES = 200
+#: Images that show what a width does; each gives as many numbers as there are outputs. Large nets get fewer,
+#: so that all of its measurements keep within so many multiply-adds (about 15 s of two cores).
+IMAGES, FEWEST, MULTIPLY_ADDS = 200, 50, 3e11
 
 
 class BudgetError(ValueError):
@@ -54,14 +55,17 @@ class Allocator:
 
     Args:
         content: a float .tflite file with one input and one output.
-        images: float32 (n, ...) as the file takes them, not of the test set; the first `IMAGES` are used.
+        images: float32 (n, ...) as the file takes them, not of the test set; the first, up to `IMAGES`.
     Raises:
         ValueError: a kernel that is no float32, or none at all.
     """
 
     def __init__(self, content: bytes, images: np.ndarray) -> None:
-        self.content, self.images = prepared(content), images[:IMAGES]
+        self.content = prepared(content)
         kernels = float_kernels(read_model(self.content))
+        once = sum(layer.dense_macs for layer in account(running.allocated_graph(self.content)))
+        fitting = int(MULTIPLY_ADDS / max(1, 2 * len(kernels) * once))
+        self.images = images[: max(FEWEST, min(IMAGES, fitting))]
         self.widths = [WIDTHS[operator] for _, operator in kernels]
         self.outputs = [kernel.shape[channel_axis(operator)] for kernel, operator in kernels]
         self.weights = [kernel.numbers.size for kernel, _ in kernels]

@@ -97,6 +97,15 @@ def _net(net: str) -> Part:
     return Part(recipes=lambda bench: plans.points(net), write=write_frontier)
 
 
+def _net_rotated(net: str) -> Part:
+    return Part(
+        dataset="mnist_rotated",
+        recipes=lambda bench: plans.points(net),
+        write=transfer.write_rotated_plans,
+        check=functools.partial(transfer.check_beside, "frontier", "error_low_pct", "make study"),
+    )
+
+
 NETS = tuple(dict.fromkeys(plan.net for plan in plans.PLANS))
 PARTS: dict[str, Part] = {
     **{net: _net(net) for net in NETS},
@@ -121,19 +130,15 @@ PARTS: dict[str, Part] = {
         check=functools.partial(transfer.check_beside, "all-forms", "accuracy_ci_high", "make results"),
         first_seed=transfer.FIRST_SEED,
     ),
-    "rotated-plans": Part(
-        dataset="mnist_rotated",
-        recipes=lambda bench: plans.points(),
-        write=transfer.write_rotated_plans,
-        check=functools.partial(transfer.check_beside, "frontier", "error_low_pct", "make study"),
-    ),
+    **{f"rotated-{net}": _net_rotated(net) for net in NETS},
 }
 #: Names for several parts.
 GROUPS: dict[str, tuple[str, ...]] = {
     "small": tuple(net for net in NETS if net.startswith("small_")),
     "study": (*NETS, "sweep", "budget", "layers"),
     "pairs": tuple(pair.name for pair in transfer.PAIRS),
-    "rotated": ("rotated-forms", "rotated-plans"),
+    "rotated-plans": tuple(f"rotated-{net}" for net in NETS),
+    "rotated": ("rotated-forms", *(f"rotated-{net}" for net in NETS)),
 }
 
 

@@ -188,7 +188,9 @@ def write_rotated_plans(study: Study, results: Path) -> None:
 
 
 def put_rotated(path: Path, kind: str, here: pd.DataFrame, there: pd.DataFrame) -> None:
-    """The table on the disk, with the rows of this kind, here and there, in place of those it had.
+    """The table on the disk, with these rows, here and there, in place of those of the same names.
+
+    Rows of the kind that have none here any more are left out.
 
     Raises:
         ValueError: nothing of what was computed there has a row here.
@@ -197,7 +199,9 @@ def put_rotated(path: Path, kind: str, here: pd.DataFrame, there: pd.DataFrame) 
     if both.empty:
         raise ValueError(f"no {kind} has a row to stand beside: compute the results on mnist first")
     rows = both.assign(kind=kind, holds=[holds(row) for row in both.to_dict("records")])
-    save_csv(records.replaced(path, rows, ["kind"]).sort_values("kind", kind="stable"), path)
+    table = records.replaced(path, rows, ["kind", "name"])
+    known = (table["kind"] != kind) | table["name"].isin(here["name"])
+    save_csv(table[known].sort_values("kind", kind="stable"), path)
 
 
 def holds(row: Mapping[str, object]) -> str:
