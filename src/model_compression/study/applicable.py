@@ -55,6 +55,8 @@ def why_not(net: keras.Model, recipe: Recipe) -> str:
         return f"the converter leaves kernels of less than {DYNAMIC_RANGE_WEIGHTS:,} weights as floats"
     if form in STATIC and _evens_out(net):
         return "an integer input would lose what is small of inputs that the model itself makes alike"
+    if form == "int16x8" and any(isinstance(each, keras.layers.LayerNormalization) for each in net.layers):
+        return "LiteRT ends its process at a layer normalization in 16 bits"
     if form.startswith("int4") and not any(_has_4_bits(layer, form) for layer in sizes):
         return "the form keeps each kernel of the model at 8 bits"
     return ""
