@@ -126,6 +126,26 @@ def test_zeros_and_clusters_are_kept_by_pcqat(nets: Nets) -> None:
     assert len(np.unique(stored_kernels(nets, "qat")[1].dequantized())) > 30
 
 
+def test_kernel_without_zeros_takes_none_from_the_others() -> None:
+    dense = keras.layers.Dense
+    parent = keras.Sequential([keras.Input((6,)), dense(8), dense(8), dense(3)])
+    for layer in parent.layers:
+        kernel, bias = layer.get_weights()
+        few = np.random.default_rng(0).choice([-0.5, 0.0, 0.75], kernel.shape)
+        layer.set_weights([np.where(few == 0, 0.25, few) if layer is parent.layers[-1] else few, bias])
+    config = QuantizeConfig(preserve="sparsity and clusters")
+    images = np.random.default_rng(1).normal(size=(64, 6)).astype(np.float32)
+    with quiet.quiet():
+        wrapped = config.wrap(parent, steps=8, seed=0)
+        wrapped.compile("adam", "mse")
+        wrapped.fit(images, images[:, :3], epochs=2, verbose=0)
+        net = config.strip(wrapped)
+    kernels = [weight.numpy() for weight in net.weights if weight.name.endswith("kernel:0")]
+    for layer, kernel in zip(parent.layers, kernels, strict=True):
+        np.testing.assert_array_equal(kernel == 0, layer.get_weights()[0] == 0)
+        assert len(np.unique(kernel)) <= 3
+
+
 def test_bias_of_a_filter_without_weights_is_in_the_file(nets: Nets) -> None:
     parent, config = layers.clone(nets["pruned"]), QuantizeConfig(preserve="sparsity")
     first = layers.kernel_layers(parent)[0]

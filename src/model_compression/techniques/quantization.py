@@ -4,9 +4,11 @@ Jacob et al. 2018 (arXiv:1712.05877), as TFMOT implements it; PQAT, CQAT and PCQ
 collaborative optimization.
 """
 
+import copy
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -133,10 +135,28 @@ class QuantizeConfig(Technique):
         if self.preserve == "sparsity":
             return combine.Default8BitPrunePreserveQuantizeScheme()
         if self.preserve.endswith("clusters"):
-            return combine.Default8BitClusterPreserveQuantizeScheme(
-                preserve_sparsity=self.preserve.startswith("sparsity")
-            )
+            return _ClusterScheme(preserve_sparsity=self.preserve.startswith("sparsity"))
         return default_8bit_quantize_scheme.Default8BitQuantizeScheme()
+
+
+class _ClusterScheme(tfmot.experimental.combine.Default8BitClusterPreserveQuantizeScheme):
+    """TFMOT's, with a quantizer of its own for each layer.
+
+    One that all share loses the zeros of all kernels as soon as one kernel has none.
+    """
+
+    def get_quantize_registry(self) -> Any:
+        registry = super().get_quantize_registry()
+        shared = registry.get_quantize_config
+
+        def own(layer: keras.layers.Layer) -> Any:
+            config = shared(layer)
+            if hasattr(config, "weight_quantizer"):
+                config.weight_quantizer = copy.copy(config.weight_quantizer)
+            return config
+
+        registry.get_quantize_config = own
+        return registry
 
 
 @functools.cache
