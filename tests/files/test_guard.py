@@ -11,8 +11,10 @@ from model_compression.files import conversion, grid, guard, matching, running
 from model_compression.files.graph import Tensor, read_graph
 from model_compression.files.guard import RULES, CorruptFileError, Promise, check_file
 from model_compression.files.slimming import slim
-from model_compression.nets import keras2, named
+from model_compression.nets import keras2, named, training
 from model_compression.nets.layers import kernel_layers
+from model_compression.quiet import quiet
+from model_compression.techniques.quantization import QuantizeConfig
 
 CONV, DENSE = 0, 1
 
@@ -68,6 +70,21 @@ def test_good_file_of_each_form_passes(nets: Nets, form: str) -> None:
 @pytest.mark.parametrize(("name", "rule"), [("qat", "int8"), ("qat4", "int4_qat"), ("pqat", "int8")])
 def test_good_file_of_a_qat_net_passes(nets: Nets, name: str, rule: str) -> None:
     check(nets, name, nets.file(name, "int8"), rule)
+
+
+def test_file_of_a_qat_net_that_cuts_off_passes(nets: Nets) -> None:
+    """What it has learned cuts off most of what a float net would compute with its constants."""
+    config, parent = QuantizeConfig(), nets["baseline"]
+    with quiet():
+        net = config.wrap(parent, steps=1, seed=0)
+        config.start(net, nets.images[:128])
+        most = next(weight for weight in net.weights if "activation_max" in weight.name)
+        most.assign(0.05 * most)
+        form = conversion.ExportConfig(form="int8")
+        content = conversion.export(config.strip(net), form, representative=None)
+    check_file(content, parent, Promise(rule=RULES["int8"]), images=nets.validation, trained=net)
+    labels = running.predict(content, nets.validation)
+    assert np.mean(labels == training.predict(parent, nets.validation)) < RULES["int8"].agreement
 
 
 def test_good_file_with_every_promise_passes(nets: Nets) -> None:
