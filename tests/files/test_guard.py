@@ -87,6 +87,24 @@ def test_file_of_a_qat_net_that_cuts_off_passes(nets: Nets) -> None:
     assert np.mean(labels == training.predict(parent, nets.validation)) < RULES["int8"].agreement
 
 
+@pytest.mark.parametrize("form", ["float32", "int8", "packed_int8"])
+def test_bias_that_the_converter_takes_into_the_next_one_is_looked_for_there(form: str) -> None:
+    dense, generator = keras2.keras.layers.Dense, np.random.default_rng(0)
+    net = keras2.keras.Sequential([keras2.keras.Input((20,)), dense(6), dense(5), dense(4)])
+    for layer in net.layers:
+        layer.set_weights([generator.normal(size=each.shape) for each in layer.get_weights()])
+    images = generator.normal(size=(300, 20)).astype(np.float32)
+    content = conversion.export(net, conversion.ExportConfig(form=form), representative=images)
+    stored_biases = [read_graph(content).bias(each) for _, each in read_graph(content).kernels()]
+    assert None in stored_biases
+    promise = Promise(rule=RULES[form], by_scores=True)
+    check_file(content, net, promise, images=images, trained=net)
+    last = next(bias for bias in reversed(stored_biases) if bias is not None)
+    bad = edited(content, last.index, lambda tensor, buffer: buffer.data.__setitem__(slice(None), 0))
+    with pytest.raises(CorruptFileError, match="bias"):
+        check_file(bad, net, promise, images=images, trained=net)
+
+
 def test_good_file_with_every_promise_passes(nets: Nets) -> None:
     layers = kernel_layers(nets["pruned"])
     zeros = {layers[CONV].name: 9, layers[DENSE].name: 5408}

@@ -30,6 +30,8 @@ FLOAT_SCORE_ERROR = 1e-3
 RELATIVE_ERROR = {32: 1e-6, 16: 1e-3, 8: 0.08, 4: 0.5}
 #: Operators that the converter leaves in floats, between integers: it knows no range for their outputs.
 _FLOAT_ONLY = ("ELU", "EXP", "LOG", "SIN", "COS")
+#: What moves an operator's output about, or adds to it, and may hold its bias.
+_ADDING_LATER = {"ADD", "BATCH_TO_SPACE_ND", "RESHAPE"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,17 +217,24 @@ def _check_weights(
     factors = _factors(
         graph, {id(user): own[name] for name, (tensor, _) in pairs.items() for user in users[tensor.index]}
     )
+    # by the tensor that lacks it, a bias that the converter has taken into the next one
+    carried: dict[int, np.ndarray] = {}
     for name, (tensor, _) in pairs.items():
         _check_values(tensor, kernels[name] * own[name], rule)
         # a kernel that is used again has biases of each time's own
         times = [row for bias in weights[name][1:] for row in np.atleast_2d(bias)]
         for expected, user in zip(times, users[tensor.index], strict=False):
-            stored = graph.bias(user)
+            stored, output = graph.bias(user), user.outputs[0]
+            if user.inputs[0] in carried:
+                expected = expected + kernels[name] @ carried[user.inputs[0]]
             missing = np.any(expected) and (stored is None or not np.any(stored.dequantized()))
-            if missing and _adds_later(graph, user):
+            readers = {other.name for other in graph.operators if output in other.inputs}
+            if missing and readers == {"FULLY_CONNECTED"} and user.name == "FULLY_CONNECTED":
+                carried[output] = expected
+            elif missing and readers and readers <= _ADDING_LATER:
                 moved[name] = weights[name][1]
             elif stored is not None:
-                _check_bias(stored, expected * factors[user.outputs[0]], rule)
+                _check_bias(stored, expected * factors[output], rule)
             else:
                 _require(not missing, f"the bias of {name} is missing; the trained one is not zero")
     return moved
@@ -269,9 +278,3 @@ def _check_bias(tensor: Tensor, expected: np.ndarray, rule: FormRule) -> None:
     allowed = ROUNDING * step + rule.bias_error * np.abs(expected) + 1e-7
     fault = f"up to {np.max(error):.2g} from the trained bias; most: {np.max(allowed):.2g}"
     _require(bool(np.all(error <= allowed)), f"tensor {tensor.name!r} lies {fault}")
-
-
-def _adds_later(graph: Graph, operator: Operator) -> bool:
-    """Whether what moves an operator's output about, or adds to it, may hold its bias."""
-    readers = [other.name for other in graph.operators if set(other.inputs) & set(operator.outputs)]
-    return bool(readers) and set(readers) <= {"ADD", "BATCH_TO_SPACE_ND", "RESHAPE"}
