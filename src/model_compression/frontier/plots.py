@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..evidence import layers
 from ..evidence.placing import label_points, plain_ticks
-from ..evidence.style import BELOW, BLUE, GREEN, GREY, ORANGE, PALETTE, page, reach
+from ..evidence.style import BELOW, BLUE, GREEN, GREY, ORANGE, page, reach
 from ..evidence.tables import interval, save_figure, table_figure
 from . import sweep, transfer
 from .records import at_equal_error
@@ -70,7 +70,8 @@ def frontier(table: pd.DataFrame) -> Figure:
         figure.tight_layout()
         named = table[table["counted_as"] != "control"]
         small = named["net"].str.startswith("small_")
-        names = named["method"].where(~small, named["net"] + ", " + named["method"])
+        short = named["net"].str.removeprefix("small_") + ", " + named["method"].str.removeprefix("price-")
+        names = named["method"].where(~small, short)
         label_points(axes, named["bytes"], named["error_pct"], list(names))
     return figure
 
@@ -156,19 +157,20 @@ def ideas(records: pd.DataFrame) -> Figure | None:
     rows = at_equal_error(records)
     if rows.empty:
         return None
-    with page(1.4 + 0.3 * len(rows)) as (figure, (axes,)):
-        for colour, (idea, bars) in zip(PALETTE, rows.groupby("idea", sort=False), strict=False):
-            axes.barh(bars.index, 100 * (bars["share"] - 1), color=colour, label=idea)
+    rows = rows.sort_values("share", ascending=False, ignore_index=True)
+    with page(1.4 + 0.36 * len(rows)) as (figure, (axes,)):
+        colours = [BLUE if share < 1 else GREY for share in rows["share"]]
+        axes.barh(rows.index, rows["share"] - 1, left=1, color=colours)
         for place, row in enumerate(rows.itertuples()):
             words = f"  {row.coded_bytes:,.0f} B, {row.validation_error_pct:.2f} %  "
             side = "left" if row.share > 1 else "right"
-            axes.text(100 * (row.share - 1), place, words, va="center", ha=side, fontsize=7)
-        axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_yticks(range(len(rows)), rows["net"] + ", " + rows["method"], fontsize=7)
-        words = "bytes, % against the plans that stand at the same validation error, trained alike"
-        axes.set(xlabel=words, title="What each idea gave")
-        axes.margins(x=0.35)
-        axes.legend(fontsize=7)
+            axes.text(row.share, place, words, va="center", ha=side, fontsize=7)
+        axes.axvline(1, color="black", linewidth=0.8)
+        axes.set_yticks(rows.index, rows["idea"] + "\n" + rows["net"] + ", " + rows["method"], fontsize=7)
+        words = "bytes, times those of the plans that stand at the same validation error, trained alike"
+        axes.set(xscale="log", xlabel=words, title="What each idea gave: blue bars save bytes")
+        axes.set_xlim(rows["share"].min() / 1.6, rows["share"].max() * 1.6)
+        plain_ticks(axes)
     return figure
 
 
