@@ -202,6 +202,16 @@ def test_saving_loses_no_pixel(tmp_path: Path) -> None:
     np.testing.assert_array_equal(*pixels)
 
 
+def test_colours_are_rounded_by_less_than_can_be_seen() -> None:
+    figure = tables.table_figure(comparison(), "t")
+    pixels = np.asarray(Image.open(io.BytesIO(tables.png(figure))).convert("RGB"))
+    assert not (pixels % tables.COLOUR_STEP).any()
+    plain = io.BytesIO()
+    figure.savefig(plain, format="png", dpi=tables.DPI)
+    apart = np.asarray(Image.open(plain).convert("RGB")).astype(int) - pixels
+    assert np.abs(apart).max() <= tables.COLOUR_STEP // 2
+
+
 def test_the_same_figure_is_the_same_png(tmp_path: Path) -> None:
     assert saved(tmp_path, "a.png") == saved(tmp_path, "b.png")
 
