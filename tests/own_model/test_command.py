@@ -360,6 +360,7 @@ def test_forms_without_training_come_first_then_the_promising_ones(model_file: P
     assert recipes["rate_distortion"].export.exact
     ready, trained = making.ordered(recipes, "download")
     assert ready[:2] == ["non_quantized", "int8"]
+    assert ready[-1] == "int16x8"
     assert all(not recipes[name].steps for name in ready)
     assert trained[:2] == ["rate_distortion", "sparsity_cluster_preserving_qat"]
     assert sorted([*ready, *trained]) == sorted(recipes)

@@ -42,6 +42,9 @@ INITIAL_SPARSITY, FINAL_SPARSITY = 0.5, 0.8
 MOST_GAIN = 0.05
 #: What came of a form: its outcome, or why there is none.
 Found = Outcome | str
+#: Forms without training that come after the others: LiteRT has only reference kernels for them, which take a
+#: hundred times as long.
+LAST = ("int16x8",)
 #: Forms without training that come before the others, and those with training in the order of their promise
 #: by what has to be small; the others follow in the order of the catalogue.
 FIRST = (BASELINE, "int8")
@@ -272,7 +275,8 @@ def ordered(recipes: Mapping[str, Recipe], objective: Objective) -> list[list[st
 
     ready = [name for name, recipe in recipes.items() if not recipe.steps]
     trained = [name for name, recipe in recipes.items() if recipe.steps]
-    return [in_order(ready, FIRST), in_order(trained, PROMISING[objective])]
+    ready = sorted(in_order(ready, FIRST), key=lambda name: name in LAST)
+    return [ready, in_order(trained, PROMISING[objective])]
 
 
 def _for_runtime(recipe: Recipe, runtime: str) -> Recipe:
