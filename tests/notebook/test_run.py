@@ -163,6 +163,7 @@ def test_run_in_place_fills_the_answer_of_notebook_and_readme(
     said = "- **Baseline:** new\n- **Other:** too"
     (own / "results").mkdir()
     rows = {"recipe": ["int8"], "role": "form", "net": "a", "dataset": "b", "seeds": 3, "verdict": "worse"}
+    rows["change_pp"] = -2.0
     pd.DataFrame(rows).to_csv(own / "results" / "pairs.csv")
     for name in ("README.md", "results.md"):
         with (own / name).open("a") as page:

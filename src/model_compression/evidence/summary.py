@@ -65,6 +65,10 @@ def headline(said: str) -> str:
     return "\n".join(line for line in said.splitlines() if line.startswith(first))
 
 
+#: Points of accuracy that a sentence does not pass over, whatever the verdict.
+LARGE_PP = 1.0
+
+
 def elsewhere(pairs: pd.DataFrame) -> str:
     """Sentences: what is said of each form on all pairs of data and net, every row counted.
 
@@ -90,6 +94,14 @@ def elsewhere(pairs: pd.DataFrame) -> str:
         ("Both, from pair to pair", worse & kept),
     ):
         lines.append(f"{words}: {', '.join(f'`{name}`' for name in verdicts.index[chosen]) or 'none'}")
+    # three seeds leave even a large loss undecided where they differ
+    lost = tested[(tested.verdict == "undecided") & (tested.change_pp < -LARGE_PP)]
+    lost = lost[lost.recipe.isin(verdicts.index[~worse])].sort_values("change_pp")
+    told = ", ".join(f"`{row.recipe}` {row.change_pp:+.1f} ({row.net})" for row in lost.itertuples())
+    if told:
+        lines.append(
+            f"Nowhere called worse, but undecided at a mean of more than {LARGE_PP:g} point lower: {told}"
+        )
     return "".join(f"- {line}.\n" for line in lines).rstrip()
 
 
