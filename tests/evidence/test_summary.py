@@ -135,10 +135,16 @@ def test_all_rows_of_all_pairs_are_counted() -> None:
 
 
 def test_conclusions_on_a_second_test_set_are_counted() -> None:
-    table = pd.DataFrame({"name": list("abcd"), "holds": ["yes", "open", "no", None]})
-    assert second_test_set(table) == (
-        "Of 3 conclusions 1 hold there, 1 not (`c`), and 1 stay open: one of the two test sets leaves "
-        "them undecided."
+    forms = pd.DataFrame({"kind": "form", "name": list("abcd"), "holds": ["yes", "open", "no", None]})
+    said = (
+        "Of 3 conclusions about forms 1 hold there, 1 not (`c`), and 1 stay open: one of the two test sets "
+        "leaves them undecided."
+    )
+    assert second_test_set(forms) == said
+    plans = pd.DataFrame({"kind": "plan", "name": list("ab"), "holds": ["yes", "no"]})
+    assert second_test_set(pd.concat([forms, plans])) == (
+        f"{said}\nOf 2 nets of the frontier 1 have an error there whose 95 % interval overlaps the one here, "
+        "1 not (`b`)."
     )
 
 

@@ -106,19 +106,31 @@ def elsewhere(pairs: pd.DataFrame) -> str:
 
 
 def second_test_set(rotated: pd.DataFrame) -> str:
-    """A sentence: what of all that was said holds on test images that nothing was chosen on.
+    """Sentences: what of all that was said holds on test images that nothing was chosen on.
 
     Args:
         rotated: `rotated.csv` of the results.
     """
-    said = rotated[rotated.holds.notna()]
-    counts = said.holds.value_counts()
-    lost = ", ".join(f"`{name}`" for name in said.name[said.holds == "no"])
-    return (
-        f"Of {len(said)} conclusions {counts.get('yes', 0)} hold there, {counts.get('no', 0)} not"
-        f"{f' ({lost})' if lost else ''}, and {counts.get('open', 0)} stay open: one of the two test sets "
-        "leaves them undecided."
-    )
+    said = {kind: rows.holds.value_counts() for kind, rows in rotated.groupby("kind") if rows.holds.any()}
+    lost = {
+        kind: f" ({', '.join(f'`{name}`' for name in rows.name)})"
+        for kind, rows in rotated[rotated.holds == "no"].groupby("kind")
+    }
+    lines = []
+    if "form" in said:
+        counts = said["form"]
+        lines.append(
+            f"Of {counts.sum()} conclusions about forms {counts.get('yes', 0)} hold there, "
+            f"{counts.get('no', 0)} not{lost.get('form', '')}, and {counts.get('open', 0)} stay open: one of "
+            "the two test sets leaves them undecided."
+        )
+    if "plan" in said:
+        counts = said["plan"]
+        lines.append(
+            f"Of {counts.sum()} nets of the frontier {counts.get('yes', 0)} have an error there whose 95 % "
+            f"interval overlaps the one here, {counts.get('no', 0)} not{lost.get('plan', '')}."
+        )
+    return "\n".join(lines)
 
 
 def fill(text: str, block: str, name: str = "answer") -> str:
