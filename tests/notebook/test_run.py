@@ -157,10 +157,9 @@ def outputs_of(path: Path) -> list[Any]:
     return [output for cell in code_cells(read) for output in cell.outputs]
 
 
-def test_run_in_place_fills_the_answer_of_notebook_and_readme(
-    own: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    said = "- **Baseline:** new\n- **Other:** too"
+@pytest.fixture
+def pairs(own: Path) -> None:
+    """A table of other data and nets, and room for what it says in the pages."""
     (own / "results").mkdir()
     rows = {"recipe": ["int8"], "role": "form", "net": "a", "dataset": "b", "seeds": 3, "verdict": "worse"}
     rows["change_pp"] = -2.0
@@ -168,6 +167,13 @@ def test_run_in_place_fills_the_answer_of_notebook_and_readme(
     for name in ("README.md", "results.md"):
         with (own / name).open("a") as page:
             page.write("<!-- pairs -->\n<!-- /pairs -->\n")
+
+
+@pytest.mark.usefixtures("pairs")
+def test_run_in_place_fills_the_answer_of_notebook_and_readme(
+    own: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said = "- **Baseline:** new\n- **Other:** too"
     assert run.main([]) == 0
     read = nbformat.read(own / "small.ipynb", as_version=4)
     assert read.cells[0].source == f"<!-- answer -->\n{said}\n<!-- /answer -->"
@@ -185,8 +191,9 @@ def test_run_in_place_fills_the_answer_of_notebook_and_readme(
     assert "progress" in capfd.readouterr().err
 
 
+@pytest.mark.usefixtures("pairs")
 def test_tweaked_run_leaves_notebook_and_readme_alone(own: Path) -> None:
-    before = {path: path.read_bytes() for path in own.iterdir()}
+    before = {path: path.read_bytes() for path in own.iterdir() if path.is_file()}
     assert run.main(["-p", "KNOB", "0.9"]) == 0
     assert {path: path.read_bytes() for path in before} == before
     assert outputs_of(own / "small.tweaked.ipynb")[0].text == "said 0.9\n"

@@ -5,6 +5,7 @@ drawn on validation error; test error is written of plans that stand, and of tho
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,11 +79,13 @@ def teachers(recipe: Recipe) -> str:
     return f"{len(teacher.seeds)} x {teacher.net}, {epochs} epochs, T {teacher.distill.temperature:g}"
 
 
+@functools.cache
 def graph_bytes(content: bytes) -> int:
     """Coded bytes of a file with every constant zeroed."""
     return len(coding.best_coded(zeroed(content))[1])
 
 
+@functools.cache
 def payload_bytes(content: bytes) -> int:
     """Coded bytes of a file's weights and biases alone, for who knows the graph: as MIRACLE counts."""
     model = schema.Model.GetRootAs(bytearray(content))

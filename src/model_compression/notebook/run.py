@@ -131,7 +131,8 @@ def main(arguments: list[str] | None = None) -> int:
     output = chosen.output or (TWEAKED if parameters else NOTEBOOK)
     try:
         run(NOTEBOOK, output, parameters)
-        _fill_pages(answer_of(nbformat.read(NOTEBOOK, as_version=4)) if output == NOTEBOOK else None)
+        if output == NOTEBOOK:
+            _fill_pages(answer_of(nbformat.read(NOTEBOOK, as_version=4)))
     except KeyError as error:
         print(error.args[0], file=sys.stderr)
         return 2

@@ -3,9 +3,9 @@
 import base64
 from pathlib import Path
 
+import mistune
 import numpy as np
 from matplotlib.figure import Figure
-from nbconvert.filters import markdown2html
 
 from ..data.labels import variance
 from ..evidence import layers
@@ -23,6 +23,7 @@ from .search import Search
 
 _HERE = Path(__file__).parent
 PICTURE = "report.png"
+_as_html = mistune.create_markdown(plugins=["table"])
 #: What the picture's lower axis shows, by the objective.
 _AXES = {
     "flash": "bytes of the file",
@@ -67,7 +68,7 @@ def report(search: Search, files: list[str]) -> dict[str, bytes]:
     title = f"{request.model.name}, compressed for {RUNTIME_NAMES[request.runtime]}"
     page, picture = _markdown(search, files, title), png(_picture(search))
     shown = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-    body = markdown2html(page).replace(f'src="{PICTURE}"', f'src="{shown}"')
+    body = _as_html(page).replace(f'src="{PICTURE}"', f'src="{shown}"')
     html = fill(_HERE / "report.html.jinja", title=title, body=body)
     return {"report.md": page.encode(), PICTURE: picture, "report.html": html.encode()}
 
