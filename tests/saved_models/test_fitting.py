@@ -330,9 +330,9 @@ OF_DEPTHWISE = (
     "pruned_clustered", "structured_pruned_quantized", "rate_distortion",
 )  # fmt: skip
 OF_SUMS = (
-    "float16", "post_training_quantized", "int8", "int16x8", "int4_dynamic", "int4_mixed_gptq", "int4_static_all",
-    "mixed_bits", "quantization_aware_int4", "pruned_quantization_aware", "pruned_2_by_4", "clustered_16",
-    "structured_pruned_quantized", "rate_distortion", "sparsity_cluster_preserving_qat",
+    "float16", "post_training_quantized", "int8", "int16x8", "int4_dynamic", "int4_mixed_gptq",
+    "int4_static_all", "mixed_bits", "quantization_aware_int4", "pruned_quantization_aware", "pruned_2_by_4",
+    "clustered_16", "structured_pruned_quantized", "rate_distortion", "sparsity_cluster_preserving_qat",
 )  # fmt: skip
 
 
