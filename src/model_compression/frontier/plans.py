@@ -53,7 +53,7 @@ class Plan:
         orders: of the hidden channels that are tried, see `channels.shortest`.
         since: the version with which it stood: a commit, or a release of the package.
         idea: what a trial tries; empty for a plan that stands.
-        variant: what tells it from another plan of its net and price.
+        variant: what tells it, and its dense net, from another plan of its net and price.
     """
 
     net: str
@@ -78,7 +78,7 @@ class Plan:
         shrink = None if self.l1 is None else ShrinkConfig(l1=self.l1)
         rate = RateConfig(price=self.price, levels=self.levels, first_nonzero=self.first_nonzero)
         return Recipe(
-            name=f"{self.net}-price-{self.price:g}" + (f"-{self.variant}" if self.variant else ""),
+            name=self._named(f"price-{self.price:g}"),
             net=self.net,
             steps=(self._step(self.first, shrink), self._step(self.tuned, rate)),
             export=ExportConfig(form="packed_int4", orders=self.orders),
@@ -95,7 +95,10 @@ class Plan:
     def control(self) -> Recipe:
         """The dense net trained and taught alike: what compression costs shows beside it."""
         steps, export = self.recipe.control_steps(), ExportConfig(form="float32")
-        return Recipe(name=f"{self.net}-dense", net=self.net, steps=steps, export=export, is_control=True)
+        return Recipe(name=self._named("dense"), net=self.net, steps=steps, export=export, is_control=True)
+
+    def _named(self, what: str) -> str:
+        return "-".join(filter(None, (self.net, what, self.variant)))
 
 
 def _read() -> list[Plan]:
