@@ -68,7 +68,7 @@ def report(search: Search, files: list[str]) -> dict[str, bytes]:
     title = f"{request.model.name}, compressed for {RUNTIME_NAMES[request.runtime]}"
     page, picture = _markdown(search, files, title), png(_picture(search))
     shown = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-    body = _as_html(page).replace(f'src="{PICTURE}"', f'src="{shown}"')
+    body = str(_as_html(page)).replace(f'src="{PICTURE}"', f'src="{shown}"')
     html = fill(_HERE / "report.html.jinja", title=title, body=body)
     return {"report.md": page.encode(), PICTURE: picture, "report.html": html.encode()}
 
