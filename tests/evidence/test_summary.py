@@ -141,11 +141,13 @@ def test_conclusions_on_a_second_test_set_are_counted() -> None:
         "leaves them undecided."
     )
     assert second_test_set(forms) == said
-    plans = pd.DataFrame({"kind": "plan", "name": list("ab"), "holds": ["yes", "no"]})
+    plans = pd.DataFrame({"kind": "plan", "name": list("ab"), "holds": ["yes", "no"], "error_pct_here": 0.5})
+    plans = plans.assign(error_pct_there=0.75, validation_error_pct_here=0.7)
     assert second_test_set(pd.concat([forms, plans])) == (
         f"{said}\nOf 2 nets of the frontier 1 have an error there whose 95 % interval overlaps the one here, "
-        "1 not (`b`)."
+        "1 not; `b` 0.50 % here, 0.75 % there, and 0.70 % on validation images here."
     )
+    assert second_test_set(plans[:1]).endswith("overlaps the one here, 0 not.")
 
 
 def test_other_blocks_are_filled_by_their_name() -> None:
