@@ -1,5 +1,6 @@
 """What each form does on LiteRT and on TFLite Micro, on small untrained files."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -130,6 +131,18 @@ def test_same_files_give_the_same_table_and_nothing_is_measured_again(
         measured(store, files, IMAGES[:-1])
 
 
+def test_latencies_of_fresh_processes_are_kept_apart(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, here = {"int8": tflite_file("int8")}, latency.LatencyReport(runs_on_litert=True, spread=0.0)
+    monkeypatch.setattr(latency, "measure_latencies", lambda *given, **named: [here])
+    apart = replace(here, spread=0.3)
+    monkeypatch.setattr(latency, "in_fresh_processes", lambda *given, **named: [apart])
+    spreads = [
+        deployment.table(files, IMAGES, store=store, runtimes=["litert"], processes=each).latency_spread[0]
+        for each in (1, 3)
+    ]
+    assert spreads == [0.0, 0.3]
+
+
 def test_equal_files_are_measured_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
     whole = micro.measure_micro
@@ -185,7 +198,7 @@ TABLE = pd.DataFrame(
         "runs_on_plain", "runs_on_tflm", "tflm_agreement", "xnnpack_agreement", "arena_bytes", "flash_bytes",
         "reason",
     ],
-).assign(latency_spread=0.01)  # fmt: skip
+).assign(latency_spread=0.01, processor="a 6502")  # fmt: skip
 FILES = {name: name.encode() * 100 for name in TABLE.recipe}
 ACCURACIES = {"non_quantized": 0.98, "int8": 0.978, "float16": 0.98, "int4": 0.98, "c": 0.974}
 RECORDS = {
@@ -204,9 +217,12 @@ def test_view_says_yes_and_no_and_leaves_the_reasons_out() -> None:
 
 def test_smaller_files_that_are_faster_are_counted() -> None:
     assert devices.speed(TABLE) == (
-        "Of 3 smaller files that LiteRT runs, 0 are faster than the float file on this machine; `int8` takes "
-        "the longest, 3.0 times as long."
+        "Of 3 smaller files that LiteRT runs on this machine (a 6502), 0 are faster and 1 slower than the "
+        "float file by more than fresh processes differ, which is 1% in the middle and 1% at most; `int8` "
+        "takes the longest, 3.0 times as long."
     )
+    # what processes differ by is no difference of files
+    assert "0 are faster and 0 slower" in devices.speed(TABLE.assign(latency_spread=2.5))
     assert devices.speed(TABLE[1:]) == "No smaller file was timed."
 
 

@@ -51,7 +51,8 @@ def test_warm_up_does_not_count():
 def test_disturbed_rounds_do_not_count():
     quiet = [MS] * RUNS
     disturbed = [5 * MS] * RUNS
-    rounds = [disturbed] * (latency.ROUNDS - latency.QUIETEST) + [quiet] * latency.QUIETEST
+    counting = latency.ROUNDS // 5
+    rounds = [disturbed] * (latency.ROUNDS - counting) + [quiet] * counting
     clock = Clock([MS] * WARM_UP + [time for times in rounds for time in times])
     assert measure_latency(tflite_file("int8"), IMAGES, clock=clock).latency_us_p90 == 1000
 
@@ -68,6 +69,36 @@ def test_p90_and_spread_are_those_of_the_rounds_that_count():
     assert report.latency_us_median == 1100
     assert report.latency_us_p90 == 3000
     assert report.spread == pytest.approx(0.2 / 1.1)
+
+
+def test_of_few_rounds_the_quietest_counts():
+    rounds = [[2 * MS] * RUNS, [MS] * RUNS]
+    clock = Clock([MS] * WARM_UP + [time for times in rounds for time in times])
+    report = measure_latency(tflite_file("int8"), IMAGES, rounds=2, clock=clock)
+    assert (report.latency_us_median, report.spread) == (1000, 0)
+
+
+def test_figures_of_processes_are_their_medians_and_the_spread_is_between_them():
+    reports = [
+        LatencyReport(runs_on_litert=True, latency_us_median=a, latency_us_p90=2 * a, images_per_s=100 / a)
+        for a in (10.0, 12.0, 11.0)
+    ]
+    middle = latency._middle(reports)
+    assert (middle.latency_us_median, middle.latency_us_p90) == (11, 22)
+    assert middle.images_per_s == pytest.approx(100 / 11)
+    assert middle.spread == pytest.approx(2 / 11)
+    refused = LatencyReport(runs_on_litert=False, reason="no")
+    assert latency._middle([reports[0], refused]) == refused
+
+
+def test_fresh_processes_time_each_file_in_order():
+    files = [tflite_file("fixed_batch"), b"no model at all", tflite_file("int8")]
+    fixed, refused, int8 = latency.in_fresh_processes(files, IMAGES, batch=4, processes=2)
+    assert 0 < fixed.latency_us_median <= fixed.latency_us_p90
+    assert fixed.images_per_s is None
+    assert not refused.runs_on_litert
+    assert int8.images_per_s > 0
+    assert int8.spread >= 0
 
 
 def test_real_time_is_above_zero_on_both_kinds_of_kernels(monkeypatch):

@@ -32,23 +32,30 @@ def plainly(reason: str) -> str:
 
 def shown(measured: pd.DataFrame) -> pd.DataFrame:
     """The table as a reader wants it: yes and no, and the reasons left to the CSV."""
-    view = measured.drop(columns=["runs_on_plain", "xnnpack_agreement", "latency_spread", "reason"])
+    view = measured.drop(columns=["runs_on_plain", "xnnpack_agreement", "processor", "reason"])
     for name in ("runs_on_litert", "runs_on_tflm"):
         view[name] = np.where(measured[name], "yes", "no")
     return view
 
 
 def speed(measured: pd.DataFrame) -> str:
-    """A sentence: how many of the forms that are smaller than the float file are faster too, here."""
+    """A sentence: how many of the forms that are smaller than the float file are faster too, here.
+
+    Faster or slower is what is so by more than processes, or rounds, differ in either of the two files.
+    """
     rows = measured.set_index("recipe")
     timed = rows[rows.runs_on_litert & (rows.flash_bytes < rows.flash_bytes.get(BASELINE, 0))]
     if timed.empty:
         return "No smaller file was timed."
-    times = timed.latency_us_median / rows.latency_us_median[BASELINE]
-    ratio, faster = f"{times.max():.1f} times as long", int((times < 1).sum())
+    baseline = rows.loc[BASELINE]
+    times = timed.latency_us_median / baseline.latency_us_median
+    apart = np.maximum(timed.latency_spread, baseline.latency_spread)
+    faster, slower = int((times < 1 - apart).sum()), int((times > 1 + apart).sum())
     return (
-        f"Of {len(timed)} smaller files that LiteRT runs, {faster} {'is' if faster == 1 else 'are'} faster "
-        f"than the float file on this machine; `{times.idxmax()}` takes the longest, {ratio}."
+        f"Of {len(timed)} smaller files that LiteRT runs on this machine ({baseline.processor}), {faster} "
+        f"{'is' if faster == 1 else 'are'} faster and {slower} slower than the float file by more than "
+        f"fresh processes differ, which is {apart.median():.0%} in the middle and {apart.max():.0%} at most; "
+        f"`{times.idxmax()}` takes the longest, {times.max():.1f} times as long."
     )
 
 

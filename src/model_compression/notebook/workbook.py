@@ -16,7 +16,7 @@ from ..frontier import plots as frontier_plots
 from ..frontier import tables as frontier_tables
 from ..nets.layers import kernels
 from ..own_model.bench import bench_of, takes
-from ..runtimes import deployment
+from ..runtimes import deployment, latency
 from ..runtimes.smallest import Limits, Runtime, smallest
 from ..saved_models.files import is_path
 from ..store import writable_folder, write_atomically
@@ -249,7 +249,8 @@ class Workbook(Gallery):
         """
         self.study.wait()
         inputs = self.bench.fed(self.settings.net).x_test[:images]
-        return deployment.table(self.device_files(), inputs, store=self.bench.store)
+        store = self.bench.store
+        return deployment.table(self.device_files(), inputs, store=store, processes=latency.PROCESSES)
 
     def smallest(self, measured: pd.DataFrame, *, max_drop: float, runtime: Runtime) -> Markdown:
         """The smallest form within an accuracy drop on validation images, in one line.

@@ -68,6 +68,7 @@ def table(
     *,
     store: Store,
     runtimes: Collection[Runtime] = RUNTIMES,
+    processes: int = 1,
 ) -> pd.DataFrame:
     """One row a file; figures are missing where a runtime refuses the file or computes it wrongly.
 
@@ -75,8 +76,8 @@ def table(
     LiteRT's default kernels, one thread; `plain_us_median` and `runs_on_plain` of its kernels without the
     XNNPACK delegate. `tflm_agreement` and `xnnpack_agreement` are the fractions of the images to which TFLM
     gives the label of the plain and of the default kernels. `arena_bytes` is the smallest arena that works;
-    `flash_bytes` is the model alone. `latency_spread` is what the median may be off by, as a fraction; above
-    0.1 the machine was busy. `reason` says what a runtime objects to.
+    `flash_bytes` is the model alone. `latency_spread` is what the median may be off by, as a fraction: by how
+    much rounds, or processes, differ. `processor` has the latencies, `reason` says what a runtime objects to.
 
     Nothing else should run meanwhile, or the latencies are those of a busy machine.
     Args:
@@ -85,6 +86,7 @@ def table(
         images: the test images, (n, ...), n >= 1, uint8 pixels or floats.
         store: keeps what was measured.
         runtimes: those that are asked; of another, figures are missing and every file is taken to run.
+        processes: in which latencies are measured, one after the other; 1 for this one.
     Raises:
         ValueError: there are no images.
     """
@@ -96,12 +98,12 @@ def table(
     ]
     fast = slow = [LatencyReport(runs_on_litert=file.original is None) for file in every]
     if "litert" in runtimes:
-        fast, slow = (_latencies(every, images, store, kernels) for kernels in KERNELS)
+        fast, slow = (_latencies(every, images, store, kernels, processes) for kernels in KERNELS)
     tiny = [MicroReport(runs_on_tflm=True, flash_bytes=len(file.content)) for file in every]
     if "tflm" in runtimes:
         tiny = _micro_reports(every, images, store)
     rows = [_row(*each) for each in zip(files, fast, slow, tiny, strict=True)]
-    return pd.DataFrame(rows).astype(dict.fromkeys(FIGURES, float))
+    return pd.DataFrame(rows).astype(dict.fromkeys(FIGURES, float)).assign(processor=processor())
 
 
 def _row(name: str, fast: LatencyReport, slow: LatencyReport, tiny: MicroReport) -> dict[str, object]:
@@ -198,7 +200,7 @@ def _micro_reports(files: list[_File], images: np.ndarray, store: Store) -> list
 
 
 def _latencies(
-    files: list[_File], images: np.ndarray, store: Store, kernels: latency.Kernels
+    files: list[_File], images: np.ndarray, store: Store, kernels: latency.Kernels, processes: int
 ) -> list[LatencyReport]:
     """Each file's latency on this machine."""
 
@@ -206,9 +208,15 @@ def _latencies(
         contents = [file.content for file in missing]
         # the throughput is asked of the default kernels only
         batch = min(BATCH, len(images)) if kernels == "xnnpack" else 1
-        return latency.measure_latencies(contents, images[:BATCH], kernels=kernels, batch=batch)
+        if processes == 1:
+            return latency.measure_latencies(contents, images[:BATCH], kernels=kernels, batch=batch)
+        return latency.in_fresh_processes(
+            contents, images[:BATCH], kernels=kernels, batch=batch, processes=processes
+        )
 
-    parts = {"latency": kernels, "machine": _machine(), "code": code_digest(latency)}
+    how = f"{kernels}, processes: {processes}"
+    machine = f"{platform.machine()}; {os.cpu_count()}; {processor()}"
+    parts = {"latency": how, "machine": machine, "code": code_digest(latency)}
     return _kept(LatencyReport, store, files, measure, **parts)
 
 
@@ -249,11 +257,11 @@ def _versions() -> dict[str, str]:
 
 
 @functools.cache
-def _machine() -> str:
-    """The processor: a latency from another one is another figure."""
+def processor() -> str:
+    """What the system calls it: a latency from another one is another figure."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return "; ".join([platform.machine(), str(os.cpu_count()), *models[:1]])
+    return models[0] if models else platform.processor() or platform.machine()

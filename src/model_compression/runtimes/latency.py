@@ -5,9 +5,12 @@ dense kernel never are: they are multiplied like any other number.
 """
 
 import contextlib
+import functools
 import itertools
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -20,9 +23,11 @@ from ..quiet import quiet
 
 Kernels = Literal["xnnpack", "plain"]
 KERNELS: tuple[Kernels, ...] = get_args(Kernels)
-#: Timed rounds, and how many of them count: the quietest, since other work on the machine only adds time.
+#: Timed rounds, and the part of them that counts: the quietest, since other work only adds time.
 ROUNDS = 15
-QUIETEST = 3
+QUIETEST = 1 / 5
+#: Processes that share the rounds: where memory lies differs from one to the next, and with it the time.
+PROCESSES = 3
 #: What a round of single images aims to last, in seconds, and the fewest images it takes.
 ROUND_SECONDS = 0.01
 MIN_RUNS = 30
@@ -42,8 +47,8 @@ class LatencyReport:
         reason: why it does not run; empty when it does.
         latency_us_median, latency_us_p90: of `invoke` alone for one image, in microseconds. Copying the image
             in and the result out is left out; the call from Python, under 1 us, is in.
-        spread: (largest - smallest) / median of the medians of the rounds that count: the median is as good
-            as that.
+        spread: (largest - smallest) / median of the medians of the rounds that count, or of the processes:
+            the median is as good as that.
         images_per_s: in batches; None for a file of fixed batch size.
     """
 
@@ -61,6 +66,7 @@ def measure_latencies(
     *,
     kernels: Kernels = "xnnpack",
     batch: int = 1000,
+    rounds: int = ROUNDS,
     clock: Callable[[], int] = time.perf_counter_ns,
 ) -> list[LatencyReport]:
     """Time .tflite files on LiteRT, one thread: an image at a time, then in batches.
@@ -72,6 +78,7 @@ def measure_latencies(
         images: (n, ...), n >= 1, uint8 pixels (divided by 255) or floats; the first few are used.
         kernels: "xnnpack", LiteRT's default delegate, or "plain", its own optimized kernels.
         batch: images a batch for the throughput; `images` are repeated to fill it.
+        rounds: of which the quietest fifth counts, one at least.
         clock: nanoseconds, never going back.
     Returns:
         A report a file; `runs_on_litert` is False, with LiteRT's reason, where LiteRT refuses it.
@@ -94,17 +101,57 @@ def measure_latencies(
             except LiteRTError as error:
                 reports[number] = LatencyReport(runs_on_litert=False, reason=str(error))
         runs = {number: _runs_a_round(timer) for number, timer in timers.items()}
-        rounds: dict[int, list[np.ndarray]] = {number: [] for number in timers}
-        for _ in range(ROUNDS):
+        timed: dict[int, list[np.ndarray]] = {number: [] for number in timers}
+        for _ in range(rounds):
             for number, timer in timers.items():
-                rounds[number].append(timer.run(runs[number]))
+                timed[number].append(timer.run(runs[number]))
         filled = np.resize(real, (1, batch, *real.shape[1:]))
-        for number, times in rounds.items():
+        for number, times in timed.items():
             reports[number] = _report(times)
             with contextlib.suppress(LiteRTError):
-                images_per_s = _throughput(_Timer(files[number], filled, kernels, clock))
+                images_per_s = _throughput(_Timer(files[number], filled, kernels, clock), rounds)
                 reports[number] = replace(reports[number], images_per_s=images_per_s)
     return [reports[number] for number in range(len(files))]
+
+
+def in_fresh_processes(
+    files: Sequence[bytes],
+    images: np.ndarray,
+    *,
+    kernels: Kernels = "xnnpack",
+    batch: int = 1000,
+    processes: int = PROCESSES,
+) -> list[LatencyReport]:
+    """`measure_latencies` in processes one after the other, which differ more than the rounds of one do.
+
+    Each figure is the median of the processes', `spread` that of their medians; the rounds are shared out.
+    """
+    ask = functools.partial(
+        measure_latencies, files, images, kernels=kernels, batch=batch, rounds=max(1, ROUNDS // processes)
+    )
+    found = []
+    for _ in range(processes):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+            found.append(fresh.submit(ask).result())
+    return [_middle(reports) for reports in zip(*found, strict=True)]
+
+
+def _middle(reports: Sequence[LatencyReport]) -> LatencyReport:
+    """What several processes found of one file."""
+    if refused := [each for each in reports if not each.runs_on_litert]:
+        return refused[0]
+
+    def median(figures: list[float | None]) -> float | None:
+        return None if None in figures else float(np.median(np.array(figures, float)))
+
+    medians = [each.latency_us_median for each in reports]
+    return LatencyReport(
+        runs_on_litert=True,
+        latency_us_median=median(medians),
+        latency_us_p90=median([each.latency_us_p90 for each in reports]),
+        spread=_spread(np.array(medians, float)),
+        images_per_s=median([each.images_per_s for each in reports]),
+    )
 
 
 class _Timer:
@@ -154,24 +201,32 @@ def _runs_a_round(timer: _Timer) -> int:
     return max(MIN_RUNS, round(ROUND_SECONDS * 1e9 / max(typical, 1)))
 
 
+def _spread(medians: np.ndarray) -> float:
+    return float(np.ptp(medians) / np.median(medians))
+
+
+def _counting(rounds: int) -> int:
+    return max(1, round(QUIETEST * rounds))
+
+
 def _report(rounds: list[np.ndarray]) -> LatencyReport:
-    quietest = np.stack(sorted(rounds, key=np.median)[:QUIETEST])
+    quietest = np.stack(sorted(rounds, key=np.median)[: _counting(len(rounds))])
     medians, highs = np.percentile(quietest, [50, 90], axis=1)
     return LatencyReport(
         runs_on_litert=True,
         latency_us_median=float(np.median(medians)) / 1e3,
         latency_us_p90=float(np.median(highs)) / 1e3,
-        spread=float(np.ptp(medians) / np.median(medians)),
+        spread=_spread(medians),
     )
 
 
-def _throughput(timer: _Timer) -> float:
+def _throughput(timer: _Timer, rounds: int) -> float:
     """Images a second: the median of the quietest batches."""
     # the rows of the output are known for sure only after a run
     outputs = int(timer.interpreter.get_output_details()[0]["shape"][0])
     if outputs != timer.batch:
         raise LiteRTError(f"a batch of {timer.batch} has {outputs} outputs")
-    return timer.batch / (float(np.median(np.sort(timer.run(ROUNDS))[:QUIETEST])) / 1e9)
+    return timer.batch / (float(np.median(np.sort(timer.run(rounds))[: _counting(rounds)])) / 1e9)
 
 
 @contextlib.contextmanager
