@@ -384,9 +384,13 @@ def test_form_that_failed_is_no_device_file(book: Workbook, monkeypatch: pytest.
 def test_nothing_is_timed_before_all_is_computed(book: Workbook, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     monkeypatch.setattr(book.study, "wait", lambda *args: order.append(f"wait {args}"))
-    monkeypatch.setattr(deployment, "table", lambda files, images, *, store: order.append(str(images.shape)))
+
+    def table(files: object, images: np.ndarray, *, store: object, processes: int) -> None:
+        order.append(f"{images.shape} in {processes}")
+
+    monkeypatch.setattr(deployment, "table", table)
     book.deployment()
-    assert order == ["wait ()", str(book.data.x_test.shape)]
+    assert order == ["wait ()", f"{book.data.x_test.shape} in 3"]
 
 
 @pytest.mark.usefixtures("tables")
