@@ -54,7 +54,7 @@ def speed(measured: pd.DataFrame) -> str:
     return (
         f"Of {len(timed)} smaller files that LiteRT runs on this machine ({baseline.processor}), {faster} "
         f"{'is' if faster == 1 else 'are'} faster and {slower} slower than the float file by more than "
-        f"fresh processes differ, which is {apart.median():.0%} in the middle and {apart.max():.0%} at most; "
+        f"fresh processes differ, which is {apart.median():.1%} in the middle and {apart.max():.1%} at most; "
         f"`{times.idxmax()}` takes the longest, {times.max():.1f} times as long."
     )
 
