@@ -70,6 +70,14 @@ def test_frontier_has_log_axes_our_front_and_a_mark_for_each_way_of_counting(tab
     np.testing.assert_array_equal(front.get_xdata(), [900, 1900, 4000])
 
 
+def test_large_dense_nets_press_no_others_together_and_are_counted(table: pd.DataFrame) -> None:
+    table.loc[table["counted_as"] == "control", "bytes"] = 1_000_000
+    (axes,) = frontier_plots.frontier(table).axes
+    assert axes.get_xlim()[1] < 200_000
+    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "ours: the dense net, trained and taught alike (1 further right)" in words
+
+
 def test_nets_of_a_family_share_a_colour() -> None:
     assert frontier_plots.net_colour("small_d4") == frontier_plots.net_colour("small_12s_24p")
     assert frontier_plots.net_colour("lenet_5") != frontier_plots.net_colour("baseline")

@@ -218,8 +218,8 @@ def test_view_says_yes_and_no_and_leaves_the_reasons_out() -> None:
 def test_smaller_files_that_are_faster_are_counted() -> None:
     assert devices.speed(TABLE) == (
         "Of 3 smaller files that LiteRT runs on this machine (a 6502), 0 are faster and 1 slower than the "
-        "float file by more than fresh processes differ, which is 1.0% in the middle and 1.0% at most; `int8` "
-        "takes the longest, 3.0 times as long."
+        "float file by more than fresh processes differ, which is 1.0% in the middle and 1.0% at most; "
+        "`int8` takes the longest, 3.0 times as long."
     )
     # what processes differ by is no difference of files
     assert "0 are faster and 0 slower" in devices.speed(TABLE.assign(latency_spread=2.5))

@@ -42,6 +42,9 @@ def frontier(table: pd.DataFrame) -> Figure:
         table: with the columns of `tables.COLUMNS`.
     """
     ours = table[table["counted_as"] == "measured"]
+    # dense nets may be a hundred times as large: they would press all others together
+    files = table.loc[table["counted_as"] != "control", "bytes"].astype(float)
+    end = 2.5 * files.max()
     seeds = " or ".join(str(int(count)) for count in sorted(set(ours["seeds"].dropna()))) or "no"
     with page(7.0) as (figure, (axes,)):
         for counted, (marker, words) in COUNTED.items():
@@ -51,6 +54,8 @@ def frontier(table: pd.DataFrame) -> Figure:
                 inside = colour if counted in ("measured", "control") else "none"
                 look: Any = {"color": colour, "markerfacecolor": inside, "markersize": 6, "zorder": 3}
                 axes.plot(row.bytes, row.error_pct, marker, **look)
+            beyond = int((rows["bytes"] > end).sum())
+            words += f" ({beyond} further right)" if beyond else ""
             if len(rows):
                 axes.plot([], [], marker, color="#444444", markerfacecolor="none", label=words)
         if len(ours):
@@ -63,9 +68,8 @@ def frontier(table: pd.DataFrame) -> Figure:
         title = f"Bytes against error: median bytes, mean error of {seeds} seeds, bars of the 95 % interval "
         title += "over seeds and images"
         axes.set(xscale="log", yscale="log", xlabel="bytes", ylabel="test error on MNIST, %", title=title)
+        axes.set_xlim(files.min() / 1.3, end)  # with room for the names on the right
         plain_ticks(axes)
-        low, high = axes.get_xlim()
-        axes.set_xlim(low, 1.7 * high)  # room for the names on the right
         axes.legend(**BELOW, ncols=3)
         figure.tight_layout()
         named = table[table["counted_as"] != "control"]
