@@ -357,7 +357,8 @@ def test_device_files_are_the_forms_and_the_tables_of_clustered_ones(book: Workb
         "clustered_16", "clustered_16_per_channel", "cluster_preserving_qat", "pruned_clustered",
         "sparsity_cluster_preserving_qat",
     }  # fmt: skip
-    assert set(files) == forms | {name + "_tables" for name in clustered}
+    small = {"small_dense_2", "small_dense_4", "small_dense_6"}
+    assert set(files) == forms | small | {name + "_tables" for name in clustered}
     assert files["int8"] == b"int8"
     assert files["pruned_clustered_tables"] == b"tables of pruned_clustered"
     assert {path.name: path.read_bytes() for path in book.models.iterdir()} == {
@@ -400,12 +401,22 @@ def test_smallest_form_is_named_by_its_file(book: Workbook, monkeypatch: pytest.
         Candidate(name="int8", flash_bytes=2000, **given),
         Candidate(name="float16", flash_bytes=1000, runs_on_tflm=False, **given),
     ]
-    monkeypatch.setattr(deployment, "candidates", lambda *given, of_values: forms)
-    said = book.smallest(pd.DataFrame(), max_drop=0.005, runtime="tflm").data
+    asked: list[str] = []
+
+    def candidates(measured: pd.DataFrame, *given: object, of_values: bool) -> list[Candidate]:
+        asked.extend(measured.recipe)
+        return forms
+
+    monkeypatch.setattr(deployment, "candidates", candidates)
+    every = pd.DataFrame({"recipe": ["int8", "small_dense_2", "clustered_16_tables"]})
+    book.smallest(every, max_drop=0.005, runtime="tflm")
+    # a small dense net is compared with, and never the answer
+    assert asked == ["int8", "clustered_16_tables"]
+    said = book.smallest(pd.DataFrame({"recipe": []}), max_drop=0.005, runtime="tflm").data
     assert said.startswith("**`models/int8.tflite`** is the only form that runs on TFLite Micro")
     assert (book.models / "int8.tflite").exists()
     forms.clear()
-    assert book.smallest(pd.DataFrame(), max_drop=0.005, runtime="tflm").data == (
+    assert book.smallest(pd.DataFrame({"recipe": []}), max_drop=0.005, runtime="tflm").data == (
         "No form runs on this runtime."
     )
 

@@ -116,9 +116,9 @@ class Workbook(Gallery):
             self.study.after(name, self.settings.seed, ask, title=f"{name} on TFLite Micro")
 
     def _on_devices(self) -> dict[str, Recipe]:
-        """The forms whose files are meant for a device: no Keras file, no control."""
-        recipes = self.recipes.items()
-        return {name: each for name, each in recipes if not each.is_control and each.export.form != "h5"}
+        """What is meant for a device: forms and small dense nets; no Keras file, no other control."""
+        files = {name: each for name, each in self.recipes.items() if each.export.form != "h5"}
+        return {name: x for name, x in files.items() if not x.is_control or x.net != self.settings.net}
 
     def outcome(self, name: str) -> Outcome:
         """A recipe's outcome with the first seed; its file is written to the models' folder.
@@ -260,9 +260,9 @@ class Workbook(Gallery):
             max_drop: a fraction; 0.005 is half a percentage point.
         """
         records = {name: each.record for name, each in self._device_outcomes().items()}
-        found = deployment.candidates(
-            measured, self.device_files(), records, of_values=self.data.task == "values"
-        )
+        forms = measured[~measured.recipe.isin([name for name, x in self.recipes.items() if x.is_control])]
+        of_values = self.data.task == "values"
+        found = deployment.candidates(forms, self.device_files(), records, of_values=of_values)
         choice = smallest(found, Limits(max_drop=max_drop, runtime=runtime))
         name = choice.form.name if choice.form else ""
         path = Path(self.models.name) / f"{name}.tflite"
