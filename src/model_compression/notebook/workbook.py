@@ -223,14 +223,14 @@ class Workbook(Gallery):
         return self.show_figure(plots.examples(inputs, words, self.data.kind), "who-pays-images")
 
     def _device_outcomes(self) -> dict[str, Outcome]:
-        """What the forms for a device gave with the first seed; those that failed are left out."""
+        """What `_on_devices` gave with the first seed; what failed is left out."""
         found = {name: self.study.outcome(name, self.settings.seed) for name in self._on_devices()}
         return {name: each for name, each in found.items() if isinstance(each, Outcome)}
 
     def device_files(self) -> dict[str, bytes]:
-        """Each form's file with the first seed, and its look-up tables where it was clustered.
+        """Each file of `_on_devices` with the first seed, and its look-up tables where it was clustered.
 
-        Keras files, controls and recipes that failed are left out; the others lie in the models' folder.
+        Recipes that failed are left out; the others lie in the models' folder.
         """
         files = {name: each.content for name, each in self._device_outcomes().items()}
         shared = [name for name in files if self.recipes[name].shares_values]
