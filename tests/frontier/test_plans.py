@@ -44,6 +44,12 @@ def test_points_of_a_net_are_its_own() -> None:
     assert len(plans.points("lenet_5")) == 3
 
 
+def test_points_of_a_variant_are_its_plan_and_its_dense_control() -> None:
+    assert set(plans.points("small_16s_24p_24p", "long")) == {
+        f"small_16s_24p_24p-{name}-long" for name in ("price-0.14", "price-0.25", "dense")
+    }
+
+
 def test_names_of_plans_do_not_repeat() -> None:
     names = [plan.recipe.name for plan in PLANS]
     assert len(set(names)) == len(names)

@@ -138,13 +138,14 @@ def classic() -> Recipe:
     )
 
 
-def points(net: str | None = None) -> dict[str, Recipe]:
+def points(net: str | None = None, variant: str = "") -> dict[str, Recipe]:
     """The recipes that stand, by name, and each net's dense control; a net's plain training is shared.
 
     Args:
-        net: only its own; None for all.
+        net: only its own; None for all. variant: of its own, only those; empty for all.
     """
-    found = [plan.recipe for plan in PLANS] + [classic()] + [plan.control for plan in PLANS]
+    asked = [plan for plan in PLANS if variant in ("", plan.variant)]
+    found = [plan.recipe for plan in asked] + [classic()] * (not variant) + [plan.control for plan in asked]
     return {recipe.name: recipe for recipe in found if net in (None, recipe.net)}
 
 

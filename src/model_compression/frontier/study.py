@@ -93,8 +93,8 @@ def _pair(pair: transfer.Pair) -> Part:
     )
 
 
-def _net(net: str) -> Part:
-    return Part(recipes=lambda bench: plans.points(net), write=write_frontier)
+def _net(net: str, variant: str = "") -> Part:
+    return Part(recipes=lambda bench: plans.points(net, variant), write=write_frontier)
 
 
 def _net_rotated(net: str) -> Part:
@@ -107,8 +107,11 @@ def _net_rotated(net: str) -> Part:
 
 
 NETS = tuple(dict.fromkeys(plan.net for plan in plans.PLANS))
+#: The plans of a net that are computed apart from its others, by the part's name: net and variant.
+VARIANTS = {f"{plan.net}-{plan.variant}": (plan.net, plan.variant) for plan in plans.PLANS if plan.variant}
 PARTS: dict[str, Part] = {
     **{net: _net(net) for net in NETS},
+    **{name: _net(*each) for name, each in VARIANTS.items()},
     "sweep": _swept(sweep.cases(), "sparsity-sweep"),
     "budget": _swept(sweep.budget_cases(), "pruning-budget"),
     "trials": Part(
