@@ -41,7 +41,7 @@ def test_every_plan_has_the_dense_control_that_is_trained_alike() -> None:
 
 def test_points_of_a_net_are_its_own() -> None:
     assert {recipe.net for recipe in plans.points("lenet_5").values()} == {"lenet_5"}
-    assert len(plans.points("lenet_5")) == 3
+    assert len(plans.points("lenet_5")) == 5
 
 
 def test_points_of_a_variant_are_its_plan_and_its_dense_control() -> None:
