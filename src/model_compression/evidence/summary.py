@@ -134,6 +134,11 @@ def second_test_set(rotated: pd.DataFrame) -> str:
             f"Of {len(plans)} nets of the frontier {len(plans) - len(apart)} have an error there whose 95 % "
             f"interval overlaps the one here, {len(apart)} not{told}."
         )
+        more = (plans.error_pct_there - plans.error_pct_here).round(2)
+        if (more > 0).any():
+            # intervals overlap for long: that all lie on one side says more than each alone
+            least, most = more[more > 0].min(), more.max()
+            lines[-1] += f" The error there is higher for {(more > 0).sum()}, by {least:.2f} to {most:.2f} points."
     return "\n".join(lines)
 
 
