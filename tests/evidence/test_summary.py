@@ -145,8 +145,8 @@ def test_conclusions_on_a_second_test_set_are_counted() -> None:
     plans = plans.assign(error_pct_there=0.75, validation_error_pct_here=0.7)
     assert second_test_set(pd.concat([forms, plans])) == (
         f"{said}\nOf 2 nets of the frontier 1 have an error there whose 95 % interval overlaps the one here, "
-        "1 not; `b` 0.50 % here, 0.75 % there, and 0.70 % on validation images here. The error there is higher "
-        "for 2, by 0.25 to 0.25 points."
+        "1 not; `b` 0.50 % here, 0.75 % there, and 0.70 % on validation images here. The error there is "
+        "higher for 2, by 0.25 to 0.25 points."
     )
     lower = plans[:1].assign(error_pct_there=0.4)
     assert second_test_set(lower).endswith("overlaps the one here, 0 not.")

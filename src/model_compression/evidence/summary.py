@@ -137,8 +137,8 @@ def second_test_set(rotated: pd.DataFrame) -> str:
         more = (plans.error_pct_there - plans.error_pct_here).round(2)
         if (more > 0).any():
             # intervals overlap for long: that all lie on one side says more than each alone
-            least, most = more[more > 0].min(), more.max()
-            lines[-1] += f" The error there is higher for {(more > 0).sum()}, by {least:.2f} to {most:.2f} points."
+            count, least, most = (more > 0).sum(), more[more > 0].min(), more.max()
+            lines[-1] += f" The error there is higher for {count}, by {least:.2f} to {most:.2f} points."
     return "\n".join(lines)
 
 
