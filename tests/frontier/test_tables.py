@@ -101,24 +101,28 @@ def test_control_is_never_on_the_front() -> None:
     assert list(table["file"].dropna()) == ["baseline-a.br"]
 
 
-def test_merge_replaces_the_nets_computed_now_and_keeps_others_that_stand() -> None:
+def test_merge_replaces_the_rows_computed_now_and_keeps_others_that_stand() -> None:
     made = rows(("baseline", "a", 100, 2.0), ("baseline", "dropped", 90, 3.0), ("lenet_5", "old", 200, 1.0))
     before = tables.merge(NOTHING, made, [])
     standing = ["baseline-a", "lenet_5-old", "lenet_5-new"]
-    after = tables.merge(before, rows(("lenet_5", "new", 150, 0.9)), standing)
-    ours = after[after["counted_as"] == tables.FILE]
-    assert sorted(ours["method"]) == ["a", "new"]
+    again = rows(("lenet_5", "old", 190, 1.0), ("lenet_5", "new", 150, 0.9))
+    after = tables.merge(before, again, standing)
+    ours = after[after["counted_as"] == tables.FILE].set_index("method")
+    assert dict(ours["bytes"]) == {"a": 100, "new": 150, "old": 190}
+    # another plan of the net, computed alone
+    alone = tables.merge(before, again[1:], standing)
+    assert sorted(alone.loc[alone["counted_as"] == tables.FILE, "bytes"]) == [100, 150, 200]
     assert (after["counted_as"] != tables.FILE).sum() == (before["counted_as"] != tables.FILE).sum()
 
 
-def test_merge_keeps_rows_of_an_earlier_version_until_their_net_is_computed_or_their_file_is_beaten() -> None:
+def test_merge_keeps_rows_of_an_earlier_version_until_they_are_computed_or_their_file_is_beaten() -> None:
     made = rows(("baseline", "a", 100, 2.0), ("baseline", "b", 400, 0.5), ("lenet_5", "old", 200, 1.0))
     before = tables.merge(NOTHING, made, [])
     before.loc[before["source"] == tables.OURS, ["plan", "validation_error_pct"]] = pd.NA, np.nan
-    after = tables.merge(before, rows(("lenet_5", "new", 90, 1.5)), ["lenet_5-new"])
+    after = tables.merge(before, rows(("lenet_5", "old", 90, 1.5)), ["lenet_5-old"])
     ours = after[after["counted_as"] == tables.FILE].set_index("method")
-    assert list(ours.index) == ["a", "b", "new"]
-    assert list(ours["file"].dropna()) == ["baseline-b.br", "lenet_5-new.br"]
+    assert dict(ours["bytes"]) == {"a": 100, "b": 400, "old": 90}
+    assert list(ours["file"].dropna()) == ["baseline-b.br", "lenet_5-old.br"]
 
 
 @pytest.mark.parametrize(

@@ -71,13 +71,17 @@ def our_row(recipe: Recipe, outcomes: Sequence[Outcome], labels: np.ndarray) -> 
     }
 
 
+#: What a row is known by.
+_NAME = ["net", "method"]
+
+
 def merge(
     before: pd.DataFrame, rows: Sequence[Mapping[str, object]], standing: Collection[str]
 ) -> pd.DataFrame:
-    """Our rows, new ones in place of those of the same nets, followed by the published ones.
+    """Our rows, new ones in place of those of the same name, followed by the published ones.
 
     `file` stays with the points of our front only. Rows that an earlier version measured, of which no plan is
-    known, stay until their net is computed anew.
+    known, stay until theirs is computed anew.
 
     Args:
         before: of an earlier run, see `records.read`.
@@ -85,7 +89,8 @@ def merge(
     """
     ours = pd.DataFrame(rows, columns=COLUMNS)
     earlier = before["plan"].isna() & (before["source"] == OURS)
-    kept = before[(before["plan"].isin(standing) | earlier) & ~before["net"].isin(ours["net"])]
+    anew = pd.MultiIndex.from_frame(before[_NAME]).isin(pd.MultiIndex.from_frame(ours[_NAME]))
+    kept = before[(before["plan"].isin(standing) | earlier) & ~anew]
     ours = pd.concat([kept, ours], ignore_index=True) if len(kept) else ours
     ours = ours.sort_values(["counted_as", "net", "bytes"], ascending=[False, True, True], ignore_index=True)
     ours["file"] = ours["file"].where(on_front(ours), other=pd.NA)
