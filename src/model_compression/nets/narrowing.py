@@ -13,7 +13,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from .keras2 import keras, tf
-from .layers import clone, multiply_adds
+from .layers import multiply_adds
 
 _MIXING = (keras.layers.Conv2D, keras.layers.Dense)
 _TYING = (
@@ -182,16 +182,15 @@ COUNTS: dict[str, Callable[[keras.Model], int]] = {
 
 
 def with_weights(net: keras.Model, weights: Sequence[np.ndarray]) -> keras.Model:
-    """A copy of a net with these weights, narrower where they are.
+    """A net with these weights: itself, or a copy that is narrower, where they are.
 
     Args:
         weights: in the order of `net.get_weights()`; a kernel's last axis says how many filters or units
             its layer has.
     """
     if all(old.shape == new.shape for old, new in zip(net.weights, weights, strict=True)):
-        copy = clone(net)
-        copy.set_weights(weights)
-        return copy
+        net.set_weights(weights)
+        return net
     given = iter(weights)
     arrays = {layer.name: [next(given) for _ in layer.weights] for layer in net.layers}
 

@@ -257,10 +257,11 @@ class Bench:
         key, suffix = self.record_key(recipe, seed), recipe.export.suffix
 
         def make() -> dict[str, bytes]:
-            trained = self.as_file(recipe.net, self.trained(recipe.net, recipe.steps, seed, report))
+            model = self.trained(recipe.net, recipe.steps, seed, report)
             # as wide as the file, and without the wrappers of quantization-aware training
-            steps = recipe.steps[:-1] if recipe.quantization_aware else recipe.steps
-            net = self.as_file(recipe.net, folded(self.trained(recipe.net, steps, seed, report)))
+            before = recipe.steps[:-1]
+            plain = self.trained(recipe.net, before, seed, report) if recipe.quantization_aware else model
+            trained, net = (self.as_file(recipe.net, each) for each in (model, folded(plain)))
             outcome = measuring.export(recipe, trained, net, self.fed(recipe.net), seed=seed, key=key)
             return measuring.pack(outcome, suffix)
 
