@@ -123,3 +123,19 @@ def test_the_same_points_get_their_names_at_the_same_places() -> None:
         for _ in range(2)
     ]
     assert places[0] == places[1]
+
+
+def test_other_orders_name_more_points_or_leave_names_nearer_to_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spots = np.random.default_rng(1).uniform(4, 6, (24, 2))
+
+    def found() -> tuple[int, float]:
+        axes = square()
+        placing.label_points(axes, *spots.T, [f"the name of point {number}" for number in range(24)])
+        ends = [line.get_transform().transform(line.get_path().vertices) for line in axes.lines]
+        return 24 - len(axes.texts), sum(float(np.hypot(*(end[-1] - end[0]))) for end in ends)
+
+    best = found()
+    monkeypatch.setattr(placing, "ORDERS", 1)
+    assert best < found()

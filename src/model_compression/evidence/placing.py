@@ -1,7 +1,7 @@
 """Names beside the points of a picture, where nothing else is drawn."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib.ticker
 import numpy as np
@@ -16,6 +16,8 @@ CLEAR, APART = 4, 2
 STRIDE = 2
 #: Pixels between a point and its name from which on a line joins the two.
 FAR = 16
+#: Pixels from which on another order is tried, and how many are; that counts which leaves names nearest.
+TOO_FAR, ORDERS = 80, 6
 #: What is drawn darker than this of 255 is in the way; the grid behind is not.
 INK = 200
 
@@ -49,30 +51,66 @@ def label_points(axes: Axes, xs: Sequence[float], ys: Sequence[float], names: Se
     shown = [index for index, point in enumerate(points) if axes.bbox.contains(*point)]
     for x, y in points[shown].astype(int):
         taken[y - CLEAR : y + CLEAR + 1, x - CLEAR : x + CLEAR + 1] = True
-    named = np.zeros_like(taken)
-    # the names in the densest crowd first
+    look: Any = {"fontsize": 6.5, "color": "#333333", "va": "bottom", "textcoords": "offset points"}
+    texts = {
+        index: axes.annotate(names[index], tuple(spots[index]), xytext=(0, 0), **look) for index in shown
+    }
+    sizes = {index: np.ceil(Text.get_window_extent(text).size) for index, text in texts.items()}
+    # the names in the densest crowd first; where one ends far off, once more, and that one before all
     crowd = {index: np.sum(np.abs(points[shown] - points[index]).max(axis=1) < 60) for index in shown}
-    for index in sorted(shown, key=lambda index: -crowd[index]):
-        words: Any = {"fontsize": 6.5, "color": "#333333", "va": "bottom", "textcoords": "offset points"}
-        text = axes.annotate(names[index], tuple(spots[index]), xytext=(0, 0), **words)
-        size = np.ceil(Text.get_window_extent(text).size)
-        for corner in _free_corners(taken, points[index], size):
-            leader = np.linspace(points[index], np.clip(points[index], corner, corner + size), 200)
-            columns, rows = leader.astype(int).T
-            if not named[rows, columns].any():
-                break
-        else:
+    order = sorted(shown, key=lambda index: -crowd[index])
+    tried: list[tuple[float, dict[int, _Place]]] = []
+    for _ in range(ORDERS):
+        places = _placed(taken, points, sizes, order)
+        off = {index: places[index].length if index in places else float(taken.size) for index in order}
+        tried.append((sum(off.values()), places))
+        if max(off.values(), default=0) <= TOO_FAR:
+            break
+        order.sort(key=lambda index: off[index] < max(off.values()))
+    _, places = min(tried, key=lambda one: one[0])
+    for index, text in texts.items():
+        if index not in places:
             text.remove()
             continue
+        corner, leader = places[index]
         text.set_position(tuple((corner - points[index]) * 72 / axes.figure.dpi))
-        (left, bottom), (right, top) = corner.astype(int), (corner + size).astype(int) + 1
-        named[bottom:top, left:right] = True
-        taken |= named
-        if np.hypot(*(leader[-1] - leader[0])) > FAR:
-            taken[rows, columns] = True
+        if places[index].length > FAR:
             ends = axes.transData.inverted().transform(leader[[0, -1]])
             # as an artist of its own: it must not move the limits
             axes.add_artist(Line2D(*ends.T, color="#bbbbbb", linewidth=0.5, zorder=1))
+
+
+class _Place(NamedTuple):
+    """The lower left corner of a name, and points from its own one to the name, all in pixels."""
+
+    corner: np.ndarray
+    leader: np.ndarray
+
+    @property
+    def length(self) -> float:
+        return float(np.hypot(*(self.leader[-1] - self.leader[0])))
+
+
+def _placed(
+    taken: np.ndarray, points: np.ndarray, sizes: Mapping[int, np.ndarray], order: Sequence[int]
+) -> dict[int, _Place]:
+    """Each name at the first place that is left when its turn comes, as far as there is one."""
+    taken, named, found = taken.copy(), np.zeros_like(taken), {}
+    for index in order:
+        point, size = points[index], sizes[index]
+        for corner in _free_corners(taken, point, size):
+            leader = np.linspace(point, np.clip(point, corner, corner + size), 200)
+            columns, rows = leader.astype(int).T
+            if named[rows, columns].any():
+                continue
+            found[index] = _Place(corner, leader)
+            (left, bottom), (right, top) = corner.astype(int), (corner + size).astype(int) + 1
+            named[bottom:top, left:right] = True
+            taken |= named
+            if found[index].length > FAR:
+                taken[rows, columns] = True
+            break
+    return found
 
 
 def _drawn(axes: Axes) -> np.ndarray:

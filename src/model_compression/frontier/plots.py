@@ -46,7 +46,7 @@ def frontier(table: pd.DataFrame) -> Figure:
     files = table.loc[table["counted_as"] != "control", "bytes"].astype(float)
     end = 2.5 * files.max()
     seeds = " or ".join(str(int(count)) for count in sorted(set(ours["seeds"].dropna()))) or "no"
-    with page(7.0) as (figure, (axes,)):
+    with page(8.5) as (figure, (axes,)):
         for counted, (marker, words) in COUNTED.items():
             rows = table[table["counted_as"] == counted]
             for row in rows.itertuples():
