@@ -17,7 +17,7 @@ STRIDE = 2
 #: Pixels between a point and its name from which on a line joins the two.
 FAR = 16
 #: Pixels from which on another order is tried, and how many are; that counts which leaves names nearest.
-TOO_FAR, ORDERS = 80, 6
+TOO_FAR, ORDERS = 120, 6
 #: What is drawn darker than this of 255 is in the way; the grid behind is not.
 INK = 200
 
