@@ -191,6 +191,12 @@ def test_run_in_place_fills_the_answer_of_notebook_and_readme(
     assert "progress" in capfd.readouterr().err
 
 
+def test_where_an_object_lay_in_memory_is_left_out(own: Path) -> None:
+    nbformat.write(small("object()"), own / "small.ipynb")
+    assert run.main([]) == 0
+    assert outputs_of(own / "small.ipynb")[0].data["text/plain"] == "<object>"
+
+
 @pytest.mark.usefixtures("pairs")
 def test_tweaked_run_leaves_notebook_and_readme_alone(own: Path) -> None:
     before = {path: path.read_bytes() for path in own.iterdir() if path.is_file()}

@@ -6,6 +6,7 @@ Progress bars go to the terminal and not into the file; what else the cells prin
 import argparse
 import ast
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,9 @@ def _clean(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            if plain := output.get("data", {}).get("text/plain"):
+                output.data["text/plain"] = re.sub(r" at 0x[0-9a-f]+>", ">", plain)
 
 
 def _value(text: str) -> Any:
