@@ -261,6 +261,8 @@ def test_scores_are_found_in_the_store(first: First, bench: Bench) -> None:
 
 
 def test_saved_model_teaches_what_it_is_narrowed_to(few_file: Path, tmp_path: Path) -> None:
+    # hardly trained, one in ten such nets has scores too near each other for int8
+    keras.utils.set_random_seed(0)
     layers = keras.layers
     image = keras.Input((28, 28, 1))
     first = layers.BatchNormalization()(layers.Conv2D(6, 3, strides=2)(image))
