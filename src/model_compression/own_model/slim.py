@@ -6,22 +6,19 @@ it.
 """
 
 import contextlib
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from ..children import Child, DeathError
 from ..files import coding, running, sameness
 from ..files.graph import account, read_graph
 from ..files.sameness import Compared, Given
 from ..files.slimming import Slimmed, slim
-from ..runtimes.micro import MicroError
-from ..runtimes.tflm import MAX_ARENA_BYTES, Tflm
+from ..runtimes.tflm import MAX_ARENA_BYTES, MicroError, Tflm
 from ..store import write_atomically
 from ..templates import fill
 from .request import Parser
@@ -78,12 +75,12 @@ def run(
     """
     slimmed = slim(content, keep_signatures=keep_signatures)
     both = content, slimmed.content
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with Child() as own:
         try:
-            drawn = [*given, *pool.submit(sameness.drawn, content, inputs, seed=0).result()]
-            proof = pool.submit(sameness.compared, *both, drawn).result()
-            counts = list(pool.map(_multiply_adds, both))
-        except BrokenProcessPool as error:
+            drawn = [*given, *own.call(partial(sameness.drawn, seed=0), content, inputs)]
+            proof = own.call(sameness.compared, *both, drawn)
+            counts = [own.call(_multiply_adds, each) for each in both]
+        except DeathError as error:
             raise ValueError("LiteRT ends the process that runs the file: it is damaged") from error
         except RuntimeError as error:
             raise ValueError(f"LiteRT cannot run the file: {error}") from error

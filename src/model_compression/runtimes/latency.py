@@ -7,16 +7,15 @@ dense kernel never are: they are multiplied like any other number.
 import contextlib
 import functools
 import itertools
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from ..children import Child
 from ..data import datasets
 from ..files import running
 from ..quiet import quiet
@@ -131,8 +130,8 @@ def in_fresh_processes(
     )
     found = []
     for _ in range(processes):
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-            found.append(fresh.submit(ask).result())
+        with Child() as fresh:
+            found.append(fresh.call(ask))
     return [_middle(reports) for reports in zip(*found, strict=True)]
 
 

@@ -7,21 +7,21 @@ Source: the `tflite-micro` wheel; its kernels are the reference ones, for this m
 """
 
 import bisect
-import os
 import re
 import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
-from multiprocessing.connection import Pipe
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
 
 import numpy as np
 
+from ..children import Child, DeathError
 from ..data import datasets
 from ..files import running
-from .tflm_child import Ends, MicroError
+from . import tflm_child
+from .tflm_child import Ends
+
+Answer = TypeVar("Answer")
 
 #: TFLM rounds both ends of the arena to this, so its size in bytes matters in steps of it.
 ALIGNMENT = 16
@@ -34,40 +34,23 @@ IMAGES_A_MESSAGE = 250
 CPU_SECONDS = 120.0
 
 
+class MicroError(RuntimeError):
+    """TFLM cannot load or run a file; the message holds TFLM's own reason."""
+
+
 class Tflm:
     """A process that loads files into TFLM and runs them; started again after each death."""
 
     def __enter__(self) -> "Tflm":
         self._stderr = tempfile.TemporaryFile(buffering=0)
-        self._start()
+        self._child = Child(self._stderr)
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._stop()
+        self._child.end()
         self._stderr.close()
 
-    def _start(self) -> None:
-        self._connection, theirs = Pipe()
-        module = "model_compression.runtimes.tflm_child"
-        code = f"from {module} import serve; serve({theirs.fileno()}, {CPU_SECONDS})"
-        # The child finds the package where this process found it, installed or not.
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._stderr,
-            pass_fds=[theirs.fileno()],
-            env=environment,
-        )
-        theirs.close()
-
-    def _stop(self) -> None:
-        self._connection.close()
-        self._process.kill()
-        self._process.wait()
-
-    def _ask(self, request: object) -> Any:
+    def _ask(self, work: Callable[..., Answer], *given: object) -> Answer:
         """The child's answer.
 
         Raises:
@@ -75,19 +58,12 @@ class Tflm:
         """
         self._stderr.seek(0)
         self._stderr.truncate()
-        died = ""
         try:
-            self._connection.send(request)
-            answer = self._connection.recv()
-        except (EOFError, ConnectionError):
-            died = _death(self._process.wait())
-        if died:
-            self._stop()
-            self._start()
-            raise MicroError("; ".join(filter(None, (died, self._said()))))
-        if isinstance(answer, Exception):
-            raise MicroError(self._said() or str(answer))
-        return answer
+            return cast(Answer, self._child.call(work, *given, CPU_SECONDS))
+        except DeathError as error:
+            raise MicroError("; ".join(filter(None, (_death(error.status or 0), self._said())))) from error
+        except (RuntimeError, ValueError) as error:
+            raise MicroError(self._said() or str(error)) from error
 
     def _said(self) -> str:
         """TFLM's first two lines, without places in its code: the operator, and what is wrong with it."""
@@ -97,12 +73,12 @@ class Tflm:
         return "; ".join(list(dict.fromkeys(line for line in lines if line))[:2])
 
     def load(self, content: bytes, arena_bytes: int) -> Ends:
-        return cast(Ends, self._ask((content, arena_bytes)))
+        return self._ask(tflm_child.load, content, arena_bytes)
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The loaded file's outputs for its inputs (n, ...), each (n, numbers), as TFLM stores them."""
         parts = [
-            self._ask([each[start : start + IMAGES_A_MESSAGE] for each in inputs])
+            self._ask(tflm_child.run, [each[start : start + IMAGES_A_MESSAGE] for each in inputs])
             for start in range(0, len(inputs[0]), IMAGES_A_MESSAGE)
         ]
         return [np.concatenate(each) for each in zip(*parts, strict=True)]

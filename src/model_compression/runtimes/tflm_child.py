@@ -1,4 +1,4 @@
-"""The process that `tflm` starts: runs files on TFLite Micro (TFLM) until its parent is gone.
+"""What runs files on TFLite Micro (TFLM) in the process that `tflm` starts.
 
 It imports little, since it is started often.
 """
@@ -8,15 +8,10 @@ import signal
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 from tflite_micro.python.tflite_micro import runtime
-
-
-class MicroError(RuntimeError):
-    """TFLM cannot load or run a file; the message holds TFLM's own reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,36 +25,21 @@ class Ends:
     targets: Sequence[Mapping[str, Any]]
 
 
-def serve(descriptor: int, cpu_seconds: float) -> None:
-    """Answer (file, arena bytes) with `Ends`, and a list of inputs (n, ...) with one of outputs (n, numbers).
-
-    An answer that takes more processor time than `cpu_seconds` ends the process with SIGPROF.
-    """
-    connection = Connection(descriptor)
-    interpreter = None
-    while True:
-        try:
-            request = connection.recv()
-        except EOFError:
-            return
-        signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
-        try:
-            if isinstance(request, tuple):
-                interpreter = None  # frees the arena before the next is made
-                interpreter = runtime.Interpreter.from_bytes(request[0], arena_size=request[1])
-                connection.send(_ends(interpreter))
-            else:
-                connection.send(_run(interpreter, request))
-        except struct.error as error:
-            connection.send(MicroError(f"the file is damaged: {error}"))
-        except Exception as error:
-            connection.send(MicroError(str(error)))
+#: The interpreter of the file that was loaded last, by how many outputs it has.
+_loaded: dict[int, Any] = {}
 
 
-def _ends(interpreter: Any) -> Ends:
-    return Ends(
-        sources=_details(interpreter.get_input_details), targets=_details(interpreter.get_output_details)
-    )
+def load(content: bytes, arena_bytes: int, cpu_seconds: float) -> Ends:
+    """Make a file the one that runs; more processor time than `cpu_seconds` ends the process with SIGPROF."""
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+    _loaded.clear()  # frees the arena before the next is made
+    try:
+        interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena_bytes)
+    except struct.error as error:
+        raise ValueError(f"the file is damaged: {error}") from error
+    sources, targets = map(_details, (interpreter.get_input_details, interpreter.get_output_details))
+    _loaded[len(targets)] = interpreter
+    return Ends(sources=sources, targets=targets)
 
 
 def _details(tell: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
@@ -75,9 +55,11 @@ def _details(tell: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _run(interpreter: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+def run(inputs: Sequence[np.ndarray], cpu_seconds: float) -> list[np.ndarray]:
+    """Outputs (n, numbers) of the loaded file for its inputs (n, ...); see `load`."""
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+    ((count, interpreter),) = _loaded.items()
     outputs = []
-    count = len(_details(interpreter.get_output_details))
     for image in zip(*inputs, strict=True):
         # a recurrent layer remembers the image before
         interpreter.reset()

@@ -6,10 +6,8 @@ runs.
 
 import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,18 +50,8 @@ def convert(path: str, images: Mapping[str, np.ndarray], forms: Sequence[str], *
     Raises:
         NotRebuiltError: its Keras, or the converter, cannot take it: why.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        named = {f"input_{name}": array for name, array in images.items()}
-        np.savez(folder / "images.npz", allow_pickle=False, forms=np.array(list(forms)), **named)
-        child.call("converting", path, name, legacy=legacy)
-        with np.load(folder / "answers.npz", allow_pickle=False) as told:
-            return Converted(
-                contents={file.stem: file.read_bytes() for file in sorted(folder.glob("*.tflite"))},
-                answers=told["answers"],
-                inputs=tuple(told["inputs"].tolist()),
-                outputs=tuple(told["outputs"].tolist()),
-            )
+    found: Converted = child.call(_convert, path, images, forms, legacy=legacy)
+    return found
 
 
 # In the process of its own
@@ -115,14 +103,10 @@ def _load(path: str) -> _Model:
     )
 
 
-def carry_out(path: str, folder: Path) -> None:
-    """Write the forms and FOLDER/answers.npz for FOLDER/images.npz."""
+def _convert(path: str, images: Mapping[str, np.ndarray], forms: Sequence[str]) -> Converted:
     import tensorflow as tf
 
-    with np.load(folder / "images.npz", allow_pickle=False) as arrays:
-        forms = arrays["forms"].tolist()
-        images = {name[6:]: arrays[name] for name in arrays.files if name.startswith("input_")}
-    model = _load(path)
+    model, contents = _load(path), {}
     given = _given(model, images)
     kinds = [dtype for _, dtype in model.inputs.values()]
 
@@ -146,22 +130,22 @@ def carry_out(path: str, folder: Path) -> None:
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = converter.inference_output_type = tf.int8
         try:
-            (folder / f"{form}.tflite").write_bytes(converter.convert())
+            contents[form] = converter.convert()
         # a form less, but the first is what all depends on
         except Exception:
             if form == "float32":
                 raise
-    told: dict[str, list[Any]] = {"answers": [], "inputs": [], "outputs": []}
-    if "float32" in forms:
-        asked = range(min(ASKED, len(given[0])))
-        answers = [[np.asarray(output).reshape(-1) for output in scores(*one(image))] for image in asked]
-        inputs, outputs = _order((folder / "float32.tflite").read_bytes(), one(0), answers[0])
-        told = {
-            "answers": [np.concatenate([each[k] for k in outputs]) for each in answers],
-            "inputs": [list(model.inputs)[k] for k in inputs],
-            "outputs": [model.outputs[k] for k in outputs],
-        }
-    np.savez(folder / "answers.npz", allow_pickle=False, **told)
+    if "float32" not in forms:
+        return Converted(contents=contents, answers=np.empty((0, 0)), inputs=(), outputs=())
+    asked = range(min(ASKED, len(given[0])))
+    answers = [[np.asarray(output).reshape(-1) for output in scores(*one(image))] for image in asked]
+    inputs, outputs = _order(contents["float32"], one(0), answers[0])
+    return Converted(
+        contents=contents,
+        answers=np.stack([np.concatenate([each[k] for k in outputs]) for each in answers]),
+        inputs=tuple(list(model.inputs)[k] for k in inputs),
+        outputs=tuple(model.outputs[k] for k in outputs),
+    )
 
 
 def _order(

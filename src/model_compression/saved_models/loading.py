@@ -6,7 +6,6 @@ What is built from the nodes has to answer what the file's own Keras answers.
 import contextlib
 import functools
 import json
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,8 +104,5 @@ def _read_keras_2(path: str) -> tuple[Net, np.ndarray]:
 
 
 def _read_keras_3(path: str) -> tuple[Net, np.ndarray]:
-    with tempfile.TemporaryDirectory() as name:
-        child.call("reader", path, name, legacy=False)
-        answers = np.load(Path(name) / "answers.npy", allow_pickle=False)
-        net, _ = graphs.unpack((Path(name) / "net.npz").read_bytes())
-        return net, answers
+    packed, answers = child.call(reader.read_packed, path, legacy=False)
+    return graphs.unpack(packed)[0], answers

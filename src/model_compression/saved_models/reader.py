@@ -1,11 +1,10 @@
 """Reads a Keras model, of Keras 2 or Keras 3, as a `graphs.Net`.
 
-A Keras 3 file is read in a process of its own, see `child`, which also says what the model answers on a few
-inputs: what is built from the nodes has to answer the same.
+A Keras 3 file is read in a process of its own, see `child`. What is built from the nodes has to answer what
+the model answers on a few inputs.
 """
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -249,8 +248,7 @@ def read_file(path: str) -> tuple[Net, np.ndarray]:
     return net, np.asarray(answers)
 
 
-def carry_out(path: str, folder: Path) -> None:
-    """Write FOLDER/net.npz and FOLDER/answers.npy."""
+def read_packed(path: str) -> tuple[bytes, np.ndarray]:
+    """`read_file` for another process, where nothing of this Keras is known."""
     net, answers = read_file(path)
-    (folder / "net.npz").write_bytes(pack(net))
-    np.save(folder / "answers.npy", answers)
+    return pack(net), answers
