@@ -4,12 +4,15 @@ import contextlib
 import functools
 import gc
 import logging
+import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
 import dask
 from distributed import Client, LocalCluster, get_worker
+from distributed.utils import get_mp_context
 
 from ..quiet import quiet
 from .experiment import Bench
@@ -76,6 +79,12 @@ def connect(n_workers: int | None = None) -> Client:
     # between (github.com/python/cpython/issues/106883), as it does once in some hundred files; set for
     # good, since a worker that is replaced takes what is set then
     dask.config.set({"distributed.worker.profile.enabled": False})
+    if sys.platform == "linux":
+        # workers are forked from one process that has imported TensorFlow, which takes seconds, and begun
+        # nothing with it
+        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+        get_mp_context()  # asks for Dask's own modules
+        multiprocessing.set_forkserver_preload([__name__])
     cluster = LocalCluster(
         n_workers=n_workers or cores,
         threads_per_worker=1,
