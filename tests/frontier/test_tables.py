@@ -115,11 +115,11 @@ def test_merge_replaces_the_rows_computed_now_and_keeps_others_that_stand() -> N
     assert (after["counted_as"] != tables.FILE).sum() == (before["counted_as"] != tables.FILE).sum()
 
 
-def test_merge_keeps_rows_of_an_earlier_version_until_they_are_computed_or_their_file_is_beaten() -> None:
+def test_file_of_a_row_that_another_undercuts_goes() -> None:
     made = rows(("baseline", "a", 100, 2.0), ("baseline", "b", 400, 0.5), ("lenet_5", "old", 200, 1.0))
     before = tables.merge(NOTHING, made, [])
-    before.loc[before["source"] == tables.OURS, ["plan", "validation_error_pct"]] = pd.NA, np.nan
-    after = tables.merge(before, rows(("lenet_5", "old", 90, 1.5)), ["lenet_5-old"])
+    standing = ["baseline-a", "baseline-b", "lenet_5-old"]
+    after = tables.merge(before, rows(("lenet_5", "old", 90, 1.5)), standing)
     ours = after[after["counted_as"] == tables.FILE].set_index("method")
     assert dict(ours["bytes"]) == {"a": 100, "b": 400, "old": 90}
     assert list(ours["file"].dropna()) == ["baseline-b.br", "lenet_5-old.br"]

@@ -118,8 +118,7 @@ def literature(table: pd.DataFrame) -> Figure:
         method=table["method"].where(~ours, "ours: " + table["method"]),
         error_interval=[interval(*row) for row in errors.to_numpy()],
         # the sources of the others are not asked
-        # rows of an earlier version did not say
-        trained=(augmented + taught).where(ours & table["augmentation"].notna(), ""),
+        trained=(augmented + taught).where(ours, ""),
     )
     met = ["same_net", "any_net", "like_any_net"]
     view[met] = view[met].astype(object).fillna("")

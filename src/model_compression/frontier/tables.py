@@ -80,17 +80,15 @@ def merge(
 ) -> pd.DataFrame:
     """Our rows, new ones in place of those of the same name, followed by the published ones.
 
-    `file` stays with the points of our front only. Rows that an earlier version measured, of which no plan is
-    known, stay until theirs is computed anew.
+    `file` stays with the points of our front only.
 
     Args:
         before: of an earlier run, see `records.read`.
         standing: identities of today's plans: rows of others go, whatever they are called.
     """
     ours = pd.DataFrame(rows, columns=COLUMNS)
-    earlier = before["plan"].isna() & (before["source"] == OURS)
     anew = pd.MultiIndex.from_frame(before[_NAME]).isin(pd.MultiIndex.from_frame(ours[_NAME]))
-    kept = before[(before["plan"].isin(standing) | earlier) & ~anew]
+    kept = before[before["plan"].isin(standing) & ~anew]
     ours = pd.concat([kept, ours], ignore_index=True) if len(kept) else ours
     ours = ours.sort_values(["counted_as", "net", "bytes"], ascending=[False, True, True], ignore_index=True)
     ours["file"] = ours["file"].where(on_front(ours), other=pd.NA)
@@ -99,14 +97,11 @@ def merge(
 
 
 def on_front(table: pd.DataFrame) -> np.ndarray:
-    """Which rows are on our front: files that no other undercuts in coded bytes and validation error.
-
-    Rows of an earlier version, which chose by the test error, know no other.
-    """
+    """Which rows are on our front: files that no other undercuts in coded bytes and validation error."""
     found = (table["counted_as"] == FILE).to_numpy(copy=True)
     ours = table[found]
     if len(ours):
-        found[found] = pareto(ours["bytes"], ours["validation_error_pct"].fillna(ours["error_pct"]))
+        found[found] = pareto(ours["bytes"], ours["validation_error_pct"])
     return found
 
 
