@@ -398,14 +398,14 @@ def test_clipped_bias_is_named(nets: Nets, limit: int) -> None:
 
 
 def test_disagreement_without_xnnpack_is_found(nets: Nets, monkeypatch: pytest.MonkeyPatch) -> None:
-    predict = running.predict
+    logits = running.logits
 
     def wrong_without(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
-        return predict(content, images, delegate=delegate) + (0 if delegate else 1)
+        return np.roll(logits(content, images, delegate=delegate), 0 if delegate else 1, axis=1)
 
-    monkeypatch.setattr(guard.running, "predict", wrong_without)
+    monkeypatch.setattr(guard.running, "logits", wrong_without)
     message = (
-        r"^the file agrees with the interpreter without XNNPACK, which lies 0\.\d+ of the scores' spread "
+        r"^the file agrees with the interpreter without XNNPACK, which lies \d\.\d+ of the scores' spread "
         r"from the float net, the file 0\.\d+, on 0\.0000 of the images; least: 0\.96$"
     )
     with pytest.raises(CorruptFileError, match=message):
@@ -419,16 +419,40 @@ def test_interpreters_that_round_in_their_own_ways_may_differ(
     """As those of a deep net do: each as near to the float net as a sound file is."""
     exact = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
 
-    def scores(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
-        return exact + np.float32(apart if delegate else -apart)
+    class_by_class = np.float32(apart) * np.resize([1, -1], 5).astype(np.float32)
 
-    def labels(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
-        return np.full(len(images), delegate)
+    def scores(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
+        return exact + (class_by_class if delegate else -class_by_class)
 
     monkeypatch.setattr(guard.running, "logits", scores)
-    monkeypatch.setattr(guard.running, "predict", labels)
+    monkeypatch.setattr(guard.running, "labels", lambda content, outputs: outputs.argmax(axis=1))
     with contextlib.nullcontext() if passes else pytest.raises(CorruptFileError, match="the float net"):
-        guard.check_delegate(b"", exact, lambda: exact)
+        guard.check_delegate(guard.Answers(content=b"", images=exact), lambda: exact)
+
+
+@pytest.mark.parametrize("with_delegate", [True, False])
+def test_file_is_asked_once_with_xnnpack_and_once_without(
+    nets: Nets, monkeypatch: pytest.MonkeyPatch, with_delegate: bool
+) -> None:
+    """And that which was slimmed answers as it did, bit for bit."""
+    content, asked, logits = nets.file("baseline", "int8"), list[bool](), running.logits
+
+    def counted(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
+        asked.append(delegate)
+        found = logits(content, images, delegate=delegate)
+        if len(asked) > 2 and delegate == with_delegate:
+            found[7, 0] = np.nextafter(found[7, 0], np.float32(9))
+        return found
+
+    monkeypatch.setattr(guard.running, "logits", counted)
+    promise = Promise(rule=RULES["int8"])
+    given = {"images": nets.validation, "trained": nets["baseline"]}
+    answers = check_file(content, nets.untrained(seed=9), promise, **given)
+    assert sorted(asked) == [False, True]
+    where = "with" if with_delegate else "without"
+    message = f"the files differ on 1 of {len(nets.validation)} images {where} XNNPACK"
+    with pytest.raises(CorruptFileError, match=exactly(message)):
+        guard.check_same(answers, content)
 
 
 def test_file_of_another_net_is_refused(nets: Nets) -> None:

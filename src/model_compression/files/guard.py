@@ -7,7 +7,7 @@ into the Keras net, and both are asked the same questions.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -52,6 +52,26 @@ class Promise:
     by_scores: bool = False
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """What a file says of float32 images (n, ...), asked once with XNNPACK and once without.
+
+    Attributes:
+        fast, plain: its outputs, (n, outputs).
+    """
+
+    content: bytes
+    images: np.ndarray
+
+    @cached_property
+    def fast(self) -> np.ndarray:
+        return running.logits(self.content, self.images)
+
+    @cached_property
+    def plain(self) -> np.ndarray:
+        return running.logits(self.content, self.images, delegate=False)
+
+
 def check_file(
     content: bytes,
     net: keras.Model,
@@ -59,8 +79,8 @@ def check_file(
     *,
     images: np.ndarray,
     trained: keras.Model,
-) -> None:
-    """Raise unless the file is what its recipe promised and computes what its constants say.
+) -> Answers:
+    """What the file says; raise unless it is what its recipe promised and computes what its constants say.
 
     Args:
         net: a float Keras net of the same architecture; its weights are not used.
@@ -81,7 +101,8 @@ def check_file(
     zeros = sum(int(np.sum(tensor.dequantized() == 0)) for tensor, _ in pairs.values())
     least = promise.zeros.get(TOGETHER, 0)
     _require(zeros >= least, f"the kernels have {zeros} zeros; promised: {least}")
-    scores = running.logits(content, images)
+    answers = Answers(content=content, images=images)
+    scores = answers.fast
     # a bias may stand in an operator of its own: then what is computed tells whether it is there
     if moved:
         most = FLOAT_SCORE_ERROR if rule.largest_bits == 32 else SCORE_ERROR
@@ -95,12 +116,12 @@ def check_file(
     if not (promise.by_scores and _score_error(scores, _scores(model, images)) <= SCORE_ERROR):
         _check_labels(running.labels(content, scores), predict(model, images), rule.agreement, what)
     agreement, float32 = min(rule.agreement, 0.99), partial(_scores, trained, images)
-    check_delegate(content, images, float32, by_scores=promise.by_scores, agreement=agreement)
+    check_delegate(answers, float32, by_scores=promise.by_scores, agreement=agreement)
+    return answers
 
 
 def check_delegate(
-    content: bytes,
-    images: np.ndarray,
+    answers: Answers,
     float32: Callable[[], np.ndarray],
     *,
     by_scores: bool = True,
@@ -109,7 +130,7 @@ def check_delegate(
     """Raise unless a file computes finite numbers, and the same ones with XNNPACK and without.
 
     Args:
-        images: float32 (n, ...), as the file takes them.
+        answers: to images that are not of the test set.
         float32: gives the scores of the float net.
         by_scores: whether labels may differ where the scores lie within `SCORE_ERROR`, of each other or both
             of the float net's: each rounds in its own way.
@@ -117,7 +138,7 @@ def check_delegate(
     Raises:
         CorruptFileError: what disagrees.
     """
-    scores, plain = (running.logits(content, images, delegate=delegate) for delegate in (True, False))
+    scores, plain = answers.fast, answers.plain
     _require(bool(np.isfinite(scores).all()), "the file computes numbers that are not finite")
     if by_scores and _score_error(scores, plain) <= SCORE_ERROR:
         return
@@ -125,23 +146,22 @@ def check_delegate(
     apart = [_score_error(each, known) for each in (scores, plain)]
     if by_scores and max(apart) <= SCORE_ERROR:
         return
-    labels, others = (running.predict(content, images, delegate=delegate) for delegate in (True, False))
+    labels, others = (running.labels(answers.content, each) for each in (scores, plain))
     far = f"which lies {apart[1]:.2g} of the scores' spread from the float net, the file {apart[0]:.2g},"
     _check_labels(labels, others, agreement, f"the interpreter without XNNPACK, {far}")
 
 
-def check_same(content: bytes, other: bytes, *, images: np.ndarray) -> None:
-    """Raise unless two files give the same outputs bit for bit, with and without XNNPACK.
+def check_same(answers: Answers, content: bytes) -> None:
+    """Raise unless another file gives the same outputs bit for bit, with and without XNNPACK.
 
-    Args:
-        images: float32 (n, ...), not of the test set.
     Raises:
         CorruptFileError: on how many images they differ.
     """
-    for delegate in (True, False):
-        pair = [running.logits(each, images, delegate=delegate) for each in (content, other)]
-        differing = int((pair[0].view(np.uint32) != pair[1].view(np.uint32)).any(axis=1).sum())
-        where = f"{differing} of {len(images)} images {'with' if delegate else 'without'} XNNPACK"
+    other = Answers(content=content, images=answers.images)
+    for kernels in ("fast", "plain"):
+        ours, theirs = (getattr(each, kernels).view(np.uint32) for each in (answers, other))
+        differing = int((ours != theirs).any(axis=1).sum())
+        where = f"{differing} of {len(ours)} images {'with' if kernels == 'fast' else 'without'} XNNPACK"
         _require(not differing, f"the files differ on {where}")
 
 

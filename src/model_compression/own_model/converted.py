@@ -15,7 +15,7 @@ from ..files import quantizing, running
 from ..files.bit_allocation import prepared
 from ..files.conversion import REPRESENTATIVE_IMAGES
 from ..files.graph import read_graph, read_model
-from ..files.guard import check_delegate
+from ..files.guard import Answers, check_delegate, check_same
 from ..files.slimming import slim
 from ..runtimes.deployment import BASELINE
 from ..saved_models import files as keras_files
@@ -240,10 +240,11 @@ def outcome(source: Source, form: str, data: Dataset, *, seed: int) -> Outcome:
     if form != BASELINE:
         shown = data.x_val if form == "mixed_bits" else data.x_train[:REPRESENTATIVE_IMAGES]
         content = source.ready.get(form) or quantizing.quantize(content, form, shown, one_image=True)
-        guarded = data.x_val[:GUARD_IMAGES]
-        check_delegate(content, guarded, partial(running.logits, source.content, guarded))
-    converted_bytes = len(content)
+    answers, converted_bytes = Answers(content=content, images=data.x_val[:GUARD_IMAGES]), len(content)
+    if form != BASELINE:
+        check_delegate(answers, partial(running.logits, source.content, answers.images))
     content = slim(content).content
+    check_same(answers, content)
 
     def score(split: str, outputs: np.ndarray) -> float:
         parts = [(getattr(e.asked(data), f"y_{split}"), e.said(outputs, data)) for e in source.outputs]

@@ -48,10 +48,10 @@ def export(
     twin = conversion.export(model, float32, representative=None) if is_h5 else content
     validation, promise = scale(data.x_val), promise_of(recipe, net)
     # kernels are compared as the converter writes them: the slimmer's want of what says nothing
-    guarded = validation[:GUARD_IMAGES]
-    guard.check_file(twin if is_h5 else converted, net, promise, images=guarded, trained=model)
+    guarded, file = validation[:GUARD_IMAGES], twin if is_h5 else converted
+    answers = guard.check_file(file, net, promise, images=guarded, trained=model)
     if not is_h5:
-        guard.check_same(converted, content, images=guarded)
+        guard.check_same(answers, content)
 
     def scores(images: np.ndarray) -> np.ndarray:
         return training.outputs(model, images) if is_h5 else running.logits(content, images)
