@@ -101,55 +101,62 @@ def test_fill_without_marks_raises(text: str) -> None:
         fill(text, "new")
 
 
-def test_all_rows_of_all_pairs_are_counted() -> None:
+def test_all_rows_of_all_pairs_are_counted_and_the_study_itself_is_no_other_pair() -> None:
     verdicts = {
-        "non_quantized": [None, None],
-        "int8": ["equivalent", "better"],
-        "pruned": ["worse", "undecided"],
-        "clustered": ["equivalent", "worse"],
-        "int4": ["undecided", None],
+        "non_quantized": [None, None, None],
+        "int8": ["equivalent", "better", "equivalent"],
+        "pruned": ["equivalent", "worse", "undecided"],
+        "clustered": ["worse", "equivalent", "worse"],
+        "int4": ["worse", "undecided", None],
     }
+    places = (("baseline", "mnist"), ("resnet_8", "mnist"), ("baseline", "fashion_mnist"))
     rows = [
         {
             "recipe": name,
             "role": "form",
             "net": net,
-            "dataset": "mnist",
+            "dataset": dataset,
             "seeds": 3,
             "verdict": each[place],
-            "change_pp": -0.9 if name == "int8" else -12.04,
+            "change_pp": -0.9 if name == "pruned" else -12.04,
         }
-        for place, net in enumerate(("baseline", "resnet_8"))
+        for place, (net, dataset) in enumerate(places)
         for name, each in verdicts.items()
     ]
-    control = {"recipe": "longer_trained", "role": "control", "net": "baseline", "verdict": "worse"}
-    assert elsewhere(pd.DataFrame([*rows, control])).splitlines() == [
-        "- On 2 pairs of net and data (baseline on mnist, resnet_8 on mnist; 3 seeds) 7 rows were tested: "
-        "1 better, 2 equivalent, 2 worse, 2 undecided.",
+    control = {"recipe": "longer_trained", "role": "control", "net": "resnet_8", "verdict": "worse"}
+    assert elsewhere(pd.DataFrame([*rows, {**control, "change_pp": -1.024}])).splitlines() == [
+        "- On 2 other pairs of net and data (resnet_8 on mnist, baseline on fashion_mnist; 3 seeds) 7 rows "
+        "of 4 forms were tested: 1 better, 2 equivalent, 2 worse, 2 undecided; with those of the baseline on "
+        "mnist 11: 1 better, 4 equivalent, 4 worse, 2 undecided.",
         "- Worse on a pair, and on none equivalent or better: `pruned`.",
         "- Equivalent or better on a pair, and on none worse: `int8`.",
         "- Both, from pair to pair: `clustered`.",
-        "- Nowhere called worse, but undecided at a mean of more than 1 point lower: `int4` -12.0 "
-        "(baseline).",
+        "- Undecided at a mean of more than 1 point lower, which is no pass: `int4` -12.0 (resnet_8).",
+        "- Further training itself made the float net worse: `longer_trained` -1.02 (resnet_8); what is "
+        "compared with that net lost as much more.",
     ]
 
 
 def test_conclusions_on_a_second_test_set_are_counted() -> None:
-    forms = pd.DataFrame({"kind": "form", "name": list("abcd"), "holds": ["yes", "open", "no", None]})
+    forms = pd.DataFrame(
+        {"kind": "form", "name": list("abcde"), "holds": ["yes", "open", "no", None, "open"]}
+    )
+    forms["verdict_here"] = ["worse", "undecided", "worse", "", "worse"]
+    forms["verdict_there"] = ["worse", "undecided", "better", "", "undecided"]
     said = (
-        "Of 3 conclusions about forms 1 hold there, 1 not (`c`), and 1 stay open: one of the two test sets "
-        "leaves them undecided."
+        "Of 4 verdicts on forms and controls 1 are the same there, 1 not (`c`); 2 cannot be compared: 1 are "
+        "undecided on both test sets, 1 on one."
     )
     assert second_test_set(forms) == said
     plans = pd.DataFrame({"kind": "plan", "name": list("ab"), "holds": ["yes", "no"], "error_pct_here": 0.5})
-    plans = plans.assign(error_pct_there=0.75, validation_error_pct_here=0.7)
+    plans = plans.assign(error_pct_there=[0.45, 0.75], validation_error_pct_here=0.7)
     assert second_test_set(pd.concat([forms, plans])) == (
-        f"{said}\nOf 2 nets of the frontier 1 have an error there whose 95 % interval overlaps the one here, "
-        "1 not; `b` 0.50 % here, 0.75 % there, and 0.70 % on validation images here. The error there is "
-        "higher for 2, by 0.25 to 0.25 points."
+        f"{said}\nThe error of the frontier's 2 nets there is -0.05 to +0.25 points from the one here, "
+        "higher for 1 (most: `b`, 0.50 % here, 0.75 % there); for 1 the 95 % interval of the difference "
+        "leaves out 0. Of these, the validation error here, on images drawn as those there, is at most 0.05 "
+        "points from the error there."
     )
-    lower = plans[:1].assign(error_pct_there=0.4)
-    assert second_test_set(lower).endswith("overlaps the one here, 0 not.")
+    assert second_test_set(plans[:1]).endswith("for 0 the 95 % interval of the difference leaves out 0.")
 
 
 def test_other_blocks_are_filled_by_their_name() -> None:

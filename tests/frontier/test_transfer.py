@@ -5,7 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import DATA_DIR
+from made import LABELS, outcome, predictions
 
+from model_compression.data.datasets import Dataset
 from model_compression.frontier import study, tables, transfer
 from model_compression.frontier.transfer import PAIRS, Pair
 from model_compression.study.catalogue import catalogue, control_of
@@ -55,10 +58,31 @@ def test_conclusion_holds_when_the_same_is_said_and_undecided_leaves_it_open(
     assert transfer.holds({"verdict_here": here, "verdict_there": there}) == said
 
 
-@pytest.mark.parametrize(("low", "high", "said"), [(0.5, 0.9, "no"), (0.5, 1.0, "yes"), (2.1, 3.0, "no")])
-def test_plan_holds_where_the_intervals_overlap(low: float, high: float, said: str) -> None:
-    row = {"error_low_pct_here": 1.0, "error_high_pct_here": 2.0}
-    assert transfer.holds({**row, "error_low_pct_there": low, "error_high_pct_there": high}) == said
+@pytest.mark.parametrize(("there", "said"), [(0.4, "no"), (0.6, "yes"), (1.4, "yes"), (1.6, "no")])
+def test_plan_holds_where_the_interval_of_the_difference_has_0_in_it(there: float, said: str) -> None:
+    """Half as wide as 0.3 and 0.4 together; intervals that overlap by a little are no agreement."""
+    row = {"error_pct_here": 1.0, "error_high_pct_here": 1.3}
+    assert transfer.holds({**row, "error_pct_there": there, "error_high_pct_there": there + 0.4}) == said
+
+
+def test_images_that_validate_here_are_left_out_of_the_second_test_set(
+    mnist: Dataset, tmp_path: Path
+) -> None:
+    bench = Bench(dataset="mnist_rotated", data_dir=str(DATA_DIR), cache_dir=str(tmp_path))
+    kept, there = transfer.untouched(bench), bench.data
+    assert (kept.size, kept.sum()) == (10_000, 9_216)
+    validating = {image.tobytes() for image in mnist.x_val}
+    for images, inside in ((there.x_test[kept], 0), (there.x_test[~kept], 784)):
+        assert len(validating & {image.tobytes() for image in images}) == inside
+
+
+def test_outcome_on_some_images_has_their_answers_and_their_accuracy() -> None:
+    whole = outcome("a.tflite", predictions(60))
+    images = np.arange(100) >= 40
+    part = whole.on(images, LABELS[images])
+    assert (len(part.predictions), len(part.scores)) == (60, 60)
+    assert (whole.record.accuracy, part.record.accuracy) == (0.6, 20 / 60)
+    assert part.content == whole.content
 
 
 def measured(**errors: float) -> pd.DataFrame:

@@ -69,24 +69,28 @@ def headline(said: str) -> str:
 LARGE_PP = 1.0
 
 
+def _told(verdicts: pd.Series) -> str:
+    counts = verdicts.value_counts()
+    return ", ".join(f"{counts.get(each, 0)} {each}" for each in (*sorted(KEPT), "worse", "undecided"))
+
+
 def elsewhere(pairs: pd.DataFrame) -> str:
-    """Sentences: what is said of each form on all pairs of data and net, every row counted.
+    """Sentences: what is said of each form on other pairs of data and net, every row counted.
 
     Args:
-        pairs: `pairs.csv` of the results.
+        pairs: `pairs.csv` of the results; the baseline on MNIST is the study's own pair, and only counted.
     """
     tested = pairs[(pairs.role == "form") & pairs.verdict.notna()]
-    places = (tested.net + " on " + tested.dataset).unique()
-    counts = tested.verdict.value_counts()
-    verdicts = tested.groupby("recipe", sort=False).verdict.agg(set)
+    own = (tested.net == "baseline") & (tested.dataset == "mnist")
+    others = tested[~own]
+    places = (others.net + " on " + others.dataset).unique()
+    verdicts = others.groupby("recipe", sort=False).verdict.agg(set)
     worse, kept = verdicts.map(lambda said: "worse" in said), verdicts.map(lambda said: bool(said & KEPT))
-    seeds = " or ".join(str(count) for count in sorted(tested.seeds.astype(int).unique()))
-    told = ", ".join(
-        f"{counts.get(verdict, 0)} {verdict}" for verdict in (*sorted(KEPT), "worse", "undecided")
-    )
+    seeds = " or ".join(str(count) for count in sorted(others.seeds.astype(int).unique()))
     lines = [
-        f"On {len(places)} pairs of net and data ({', '.join(places)}; {seeds} seeds) {len(tested)} rows "
-        f"were tested: {told}"
+        f"On {len(places)} other pairs of net and data ({', '.join(places)}; {seeds} seeds) {len(others)} "
+        f"rows of {len(verdicts)} forms were tested: {_told(others.verdict)}; with those of the baseline on "
+        f"mnist {len(tested)}: {_told(tested.verdict)}"
     ]
     for words, chosen in (
         ("Worse on a pair, and on none equivalent or better", worse & ~kept),
@@ -95,12 +99,16 @@ def elsewhere(pairs: pd.DataFrame) -> str:
     ):
         lines.append(f"{words}: {', '.join(f'`{name}`' for name in verdicts.index[chosen]) or 'none'}")
     # three seeds leave even a large loss undecided where they differ
-    lost = tested[(tested.verdict == "undecided") & (tested.change_pp < -LARGE_PP)]
-    lost = lost[lost.recipe.isin(verdicts.index[~worse])].sort_values("change_pp")
+    lost = others[(others.verdict == "undecided") & (others.change_pp < -LARGE_PP)].sort_values("change_pp")
     told = ", ".join(f"`{row.recipe}` {row.change_pp:+.1f} ({row.net})" for row in lost.itertuples())
     if told:
+        lines.append(f"Undecided at a mean of more than {LARGE_PP:g} point lower, which is no pass: {told}")
+    spoilt = pairs[(pairs.role == "control") & (pairs.verdict == "worse")]
+    told = ", ".join(f"`{row.recipe}` {row.change_pp:+.2f} ({row.net})" for row in spoilt.itertuples())
+    if told:
         lines.append(
-            f"Nowhere called worse, but undecided at a mean of more than {LARGE_PP:g} point lower: {told}"
+            f"Further training itself made the float net worse: {told}; what is compared with that net lost "
+            "as much more"
         )
     return "".join(f"- {line}.\n" for line in lines).rstrip()
 
@@ -117,28 +125,29 @@ def second_test_set(rotated: pd.DataFrame) -> str:
     if len(forms):
         counts = forms.holds.value_counts()
         lost = ", ".join(f"`{name}`" for name in forms.name[forms.holds == "no"])
+        both = ((forms.verdict_here == "undecided") & (forms.verdict_there == "undecided")).sum()
         lines.append(
-            f"Of {len(forms)} conclusions about forms {counts.get('yes', 0)} hold there, "
-            f"{counts.get('no', 0)} not{f' ({lost})' if lost else ''}, and {counts.get('open', 0)} stay "
-            "open: one of the two test sets leaves them undecided."
+            f"Of {len(forms)} verdicts on forms and controls {counts.get('yes', 0)} are the same there, "
+            f"{counts.get('no', 0)} not{f' ({lost})' if lost else ''}; {counts.get('open', 0)} cannot be "
+            f"compared: {both} are undecided on both test sets, {counts.get('open', 0) - both} on one."
         )
     if len(plans):
         apart = plans[plans.holds == "no"]
-        # where validation images, drawn like those there, say what they say, no choice was at fault
-        told = "".join(
-            f"; `{row.name}` {row.error_pct_here:.2f} % here, {row.error_pct_there:.2f} % there, and "
-            f"{row.validation_error_pct_here:.2f} % on validation images here"
-            for row in apart.itertuples(index=False)
-        )
-        lines.append(
-            f"Of {len(plans)} nets of the frontier {len(plans) - len(apart)} have an error there whose 95 % "
-            f"interval overlaps the one here, {len(apart)} not{told}."
-        )
         more = (plans.error_pct_there - plans.error_pct_here).round(2)
-        if (more > 0).any():
-            # intervals overlap for long: that all lie on one side says more than each alone
-            count, least, most = (more > 0).sum(), more[more > 0].min(), more.max()
-            lines[-1] += f" The error there is higher for {count}, by {least:.2f} to {most:.2f} points."
+        most = plans.loc[more.idxmax()]
+        lines.append(
+            f"The error of the frontier's {len(plans)} nets there is {more.min():+.2f} to {more.max():+.2f} "
+            f"points from the one here, higher for {(more > 0).sum()} (most: `{most['name']}`, "
+            f"{most.error_pct_here:.2f} % here, {most.error_pct_there:.2f} % there); for {len(apart)} the "
+            "95 % interval of the difference leaves out 0."
+        )
+        if len(apart):
+            # where validation images, drawn like those there, say what they say, no choice was at fault
+            known = (apart.validation_error_pct_here - apart.error_pct_there).abs().max()
+            lines[-1] += (
+                " Of these, the validation error here, on images drawn as those there, is at most "
+                f"{known:.2f} points from the error there."
+            )
     return "\n".join(lines)
 
 

@@ -1,20 +1,23 @@
 """What holds elsewhere: the same forms on five pairs of data and net, and on other test images.
 
 On `mnist_rotated` nothing was chosen: all forms of the notebook and the plans of the frontier that stand are
-computed once there, and set beside what stands in the results.
+computed once there, and set beside what stands in the results. Its test images that are validation images of
+MNIST here, on which forms and plans were chosen, are left out of what is said.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib.colors
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..data.datasets import ROTATED
 from ..evidence import layers
-from ..evidence.forms import all_forms
+from ..evidence.forms import Outcomes, all_forms
 from ..evidence.plots import cells
 from ..evidence.style import PALETTE, page, reach
 from ..evidence.tables import SHADES, save_csv
@@ -87,18 +90,18 @@ def recipes_of(pair: Pair, bench: Bench) -> tuple[dict[str, Recipe], dict[str, s
     return takes(bench, pair.net, with_controls(catalogue(settings(pair.net)), FORMS))
 
 
-def _forms(study: Study) -> pd.DataFrame:
-    """The table of a study's forms; what failed with a seed is left out, and stands in its failures."""
+def _whole(study: Study) -> Outcomes:
+    """What a study found; what failed with a seed is left out, and stands in its failures."""
     found = {name: study.outcomes(name) for name in study.recipes}
-    whole = {name: each for name, each in found.items() if len(each) == len(study.seeds)}
-    return all_forms(whole, study.recipes, study.bench.data.y_test)
+    return {name: each for name, each in found.items() if len(each) == len(study.seeds)}
 
 
 def write_pair(pair: Pair, study: Study, results: Path) -> None:
     """Put a pair's rows, see `all_forms`, into `pairs.csv`; `left_out` says why there are no figures."""
     _, reasons = recipes_of(pair, study.bench)
     left_out = pd.DataFrame({"recipe": list(reasons), "left_out": list(reasons.values()), "role": "form"})
-    table = pd.concat([each for each in (_forms(study), left_out) if len(each)], ignore_index=True)
+    forms = all_forms(_whole(study), study.recipes, study.bench.data.y_test)
+    table = pd.concat([each for each in (forms, left_out) if len(each)], ignore_index=True)
     put_pair(results / "pairs.csv", table.assign(dataset=pair.dataset, net=pair.net), pair)
 
 
@@ -118,8 +121,10 @@ def pairs(table: pd.DataFrame) -> Figure:
     Args:
         table: what `put_pair` gives.
     """
-    rows = table[table["role"] == "form"].assign(verdict=table["verdict"].astype(object).fillna(""))
+    rows = table.assign(verdict=table["verdict"].astype(object).fillna(""))
+    rows = rows.sort_values("role", key=lambda role: role != "form", kind="stable")
     rows["pair"], rows["form"] = rows["net"] + "\n" + rows["dataset"], rows["recipe"].str.replace("_", " ")
+    rows["form"] += rows["role"].map({"form": "", "control": ", control"})
     tested = rows["change_pp"].map("{:+.2f} ".format) + rows["verdict"]
     untested = rows["accuracy_mean"].isna().map({True: "not taken", False: "float net"})
     rows["said"] = tested.where(rows["change_pp"].notna(), untested)
@@ -129,7 +134,7 @@ def pairs(table: pd.DataFrame) -> Figure:
         for values in ("said", "verdict")
     )
     shades = matplotlib.colors.to_rgba_array([SHADES.get(each, "white") for each in said.to_numpy().ravel()])
-    title = "Change of accuracy against equal training, points"
+    title = "Change of accuracy against equal training (controls: against the float net), points"
     return cells(words, shades.reshape(*words.shape, 4), title)
 
 
@@ -174,19 +179,33 @@ def check_beside(table: str, column: str, target: str, results: Path) -> None:
         raise ValueError(f"{path} is missing, or of an earlier version: run {target} first")
 
 
+def untouched(bench: Bench) -> np.ndarray:
+    """Which test images, (n,) bools, validate nothing where they are training images."""
+    chosen_on = replace(bench, dataset=bench.dataset.removesuffix(ROTATED)).data.x_val
+    known = {image.tobytes() for image in chosen_on}
+    return np.array([image.tobytes() not in known for image in bench.data.x_test])
+
+
+def _on_untouched(study: Study) -> tuple[Outcomes, np.ndarray]:
+    """What a study found on the test images that are `untouched`, and the labels of these."""
+    images = untouched(study.bench)
+    labels = study.bench.data.y_test[images]
+    found = {name: [each.on(images, labels) for each in some] for name, some in _whole(study).items()}
+    return found, labels
+
+
 def write_rotated_forms(study: Study, results: Path) -> None:
     """Set all forms beside the rows of `all-forms.csv`, in `rotated.csv`."""
-    here = pd.read_csv(results / "all-forms.csv")
-    put_rotated(results / "rotated.csv", "form", of_forms(here), of_forms(_forms(study)))
+    here, (found, labels) = pd.read_csv(results / "all-forms.csv"), _on_untouched(study)
+    there = of_forms(all_forms(found, study.recipes, labels)).assign(images=len(labels))
+    put_rotated(results / "rotated.csv", "form", of_forms(here), there)
 
 
 def write_rotated_plans(study: Study, results: Path) -> None:
     """Set the plans that stand beside their rows of `frontier.csv`, in `rotated.csv`."""
-    labels = study.bench.data.y_test
-    found = {name: study.outcomes(name) for name in study.recipes}
-    rows = [tables.our_row(study.recipes[name], each, labels) for name, each in found.items() if each]
-    here = pd.read_csv(results / "frontier.csv")
-    there = of_plans(pd.DataFrame(rows, columns=tables.COLUMNS))
+    here, (found, labels) = pd.read_csv(results / "frontier.csv"), _on_untouched(study)
+    rows = [tables.our_row(study.recipes[name], each, labels) for name, each in found.items()]
+    there = of_plans(pd.DataFrame(rows, columns=tables.COLUMNS)).assign(images=len(labels))
     put_rotated(results / "rotated.csv", "plan", of_plans(here), there)
 
 
@@ -211,18 +230,26 @@ def holds(row: Mapping[str, object]) -> str:
     """Whether what was said here is said there too: "yes", "no", "open", or empty where nothing was.
 
     A form's conclusion holds where both verdicts are the same; one of "undecided" is no contradiction, and
-    is left open. A plan holds where the two intervals overlap.
+    is left open. A plan holds where the 95 % interval of the difference of the two errors, which are of other
+    nets and other images, has 0 in it. (That two intervals overlap is said of larger differences too.)
     """
     if "verdict_here" not in row:
-        low, high = (row[f"error_{end}_pct_there"] for end in ("low", "high"))
-        overlap = low <= row["error_high_pct_here"] and row["error_low_pct_here"] <= high  # type: ignore[operator]
-        return "yes" if overlap else "no"
+        errors = pd.Series(row)
+        apart = errors["error_pct_there"] - errors["error_pct_here"]
+        halves = [
+            errors[f"error_high_pct_{place}"] - errors[f"error_pct_{place}"] for place in ("here", "there")
+        ]
+        return "yes" if abs(apart) <= np.hypot(*halves) else "no"
     said = [row["verdict_here"], row["verdict_there"]]
     if "" in said:
         return ""
     if "undecided" in said:
         return "open"
     return "yes" if said[0] == said[1] else "no"
+
+
+#: What a legend says of `holds`.
+_HOLDS = {"yes": "hold", "no": "do not", "open": "open"}
 
 
 def rotated(table: pd.DataFrame) -> Figure:
@@ -238,9 +265,9 @@ def rotated(table: pd.DataFrame) -> Figure:
                 for place in ("here", "there")
             )
             look: dict[str, Any] = {"fmt": "o", "markersize": 4, "elinewidth": 0.7, "color": colour}
-            look["label"] = (
-                f"{kind}s: {(rows['holds'] == 'no').sum()} of {rows['holds'].notna().sum()} do not hold"
-            )
+            told = rows["holds"].value_counts()
+            counts = [f"{told[how]} {words}" for how, words in _HOLDS.items() if how in told]
+            look["label"] = f"{kind}s: {', '.join(counts)}"
             axes.errorbar(rows["error_pct_here"], rows["error_pct_there"], xerr=here, yerr=there, **look)
         axes.axline((0, 0), slope=1, color="black", linewidth=0.8, label="equal")
         axes.set(

@@ -1,8 +1,10 @@
 """What carrying out a recipe gives."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from ..files import running
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,3 +53,13 @@ class Outcome:
     content: bytes
     predictions: np.ndarray
     scores: np.ndarray
+
+    def on(self, images: np.ndarray, labels: np.ndarray) -> "Outcome":
+        """The same of some test images only.
+
+        Args:
+            images: their places, or a bool for each that there is. labels: theirs.
+        """
+        predictions = self.predictions[images]
+        record = replace(self.record, accuracy=running.accuracy(labels, predictions))
+        return replace(self, record=record, predictions=predictions, scores=self.scores[images])
