@@ -130,7 +130,8 @@ def test_answer_is_the_same_in_results_notebook_and_readme() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "say"), [("pairs", summary.elsewhere), ("rotated", summary.second_test_set)]
+    ("name", "say"),
+    [("pairs", summary.elsewhere), ("rotated", summary.second_test_set), ("frontier", summary.front)],
 )
 def test_what_is_said_of_other_data_is_that_of_their_table(
     name: str, say: Callable[[pd.DataFrame], str]

@@ -157,11 +157,16 @@ REFERENCE = [trial(plans.REFERENCE, 1000, 2.0, "a"), trial(plans.REFERENCE, 4000
 
 def test_bytes_at_equal_error_follow_the_reference_s_line() -> None:
     # a doubling of bytes takes the error down by the square root of two: 2,000 bytes for 1.414 %
-    table = pd.DataFrame([*REFERENCE, trial("x", 1000, 2**0.5, "c"), trial("y", 3000, 2**0.5, "d")])
+    table = pd.DataFrame(
+        [*REFERENCE, trial("x", 1000, 2**0.5, "c"), trial("y", 3000, 2**0.5, "d"), trial("z", 9, 3, "e")]
+    )
     found = records.at_equal_error(table).set_index("idea")
     assert found.loc["x", "reference_bytes"] == pytest.approx(2000)
     assert found.loc["x", "share"] == pytest.approx(0.5)
     assert found.loc["y", "share"] == pytest.approx(1.5)
+    # no reference was measured at that error
+    assert found["beyond"].to_dict() == {"x": False, "y": False, "z": True}
+    assert set(found["references"]) == {2}
 
 
 def test_without_two_reference_points_nothing_is_said() -> None:

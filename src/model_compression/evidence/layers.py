@@ -23,7 +23,11 @@ from .tables import table_figure
 #: Validation images that every change is measured on, and how many will do where there is no time.
 IMAGES, FEW = 1000, 200
 #: What the table of bits says of itself.
-NOTE = "one net, so that the verdict is on it alone. 5 to 7 bits for all: computed, for no file stores them."
+NOTE = (
+    "one net, so that the verdict is on it alone. one width: all kernels at the budget's mean bits; 5 to 7\n"
+    "are computed, for no file stores them. bits of a layer: 4, 8 or 32, so that bytes may be left over."
+)
+TITLE = "Bits a layer within a budget of bytes, and one width for all"
 #: Mean bits a weight at which the two are compared.
 MEAN_BITS = (5, 6, 7, 8)
 
@@ -89,7 +93,7 @@ def picture(table: pd.DataFrame) -> Figure:
 
 
 def bits_a_layer(content: bytes, data: Dataset, *, margin: float = MARGIN) -> pd.DataFrame:
-    """Bits chosen for each layer beside one width for all of as many bytes; test images only judge.
+    """Bits chosen for each layer within the bytes of one width for all, beside it; test images only judge.
 
     8 bits for all are a file. 5 to 7 no file stores: the kernels are rounded to so many, and computed with as
     floats, which is better than a file could be.
@@ -126,14 +130,14 @@ def bits_a_layer(content: bytes, data: Dataset, *, margin: float = MARGIN) -> pd
 
 #: What is shown of the table of `bits_a_layer`.
 VIEW = [
-    "mean_bits", "file_bytes", "bits", "snr_db", "one_width_snr_db", "accuracy", "one_width_accuracy",
-    "change_pp", "verdict",
+    "mean_bits", "budget_bytes", "file_bytes", "bits", "snr_db", "one_width_snr_db", "accuracy",
+    "one_width_accuracy", "change_pp", "verdict",
 ]  # fmt: skip
 
 
 def bits_figure(table: pd.DataFrame) -> Figure:
     """The table of `bits_a_layer` as a picture."""
-    return table_figure(table[VIEW], "Bits a layer, and one width for all of as many bytes", note=NOTE)
+    return table_figure(table[VIEW], TITLE, note=NOTE)
 
 
 def _one_width(content: bytes, eight_bits: bytes, bits: int) -> bytes:

@@ -21,13 +21,14 @@ def answer(results: Path, kind: Kind = "image", *, score: str = "accuracy") -> s
     """Markdown sentences: how much smaller, at what cost, and how sure.
 
     Args:
-        results: the folder with `all-forms.csv` and `claims.csv`.
+        results: the folder with `all-forms.csv`, `claims.csv` and `deployment.csv`.
         kind: of the inputs. score: what accuracy is.
     Raises:
         FileNotFoundError: a table is missing.
     """
     inputs = {"image": "images", "signal": "signals", "table": "rows"}[kind]
     forms, claims = _forms(results), pd.read_csv(results / "claims.csv")
+    on_tflm = pd.read_csv(results / "deployment.csv").set_index("recipe").runs_on_tflm
     baseline = forms.loc[BASELINE]
     seeds, tested = int(baseline.seeds), forms[(forms.role == "form") & forms.verdict.notna()]
     lines = [
@@ -52,7 +53,9 @@ def answer(results: Path, kind: Kind = "image", *, score: str = "accuracy") -> s
             least = rows.sort_values("zip_bytes").iloc[0]
             lines.append(
                 f"- **Smallest file {words}:** `{least.name}`, {least.zip_bytes:,.0f} bytes zipped, "
-                f"{baseline.zip_bytes / least.zip_bytes:.1f} times fewer than the zipped baseline. Test: "
+                f"{baseline.zip_bytes / least.zip_bytes:.1f} times fewer than the zipped baseline; in "
+                f"flash {least.file_bytes:,.0f}, {baseline.file_bytes / least.file_bytes:.1f} times fewer; "
+                f"TFLite Micro {'runs' if on_tflm.get(least.name) else 'does not run'} it. Test: "
                 f"{least.change_pp:+.2f} pp [{least.change_ci_low_pp:+.2f}, {least.change_ci_high_pp:+.2f}]: "
                 f"{least.verdict}."
             )
@@ -149,6 +152,20 @@ def second_test_set(rotated: pd.DataFrame) -> str:
                 f"{known:.2f} points from the error there."
             )
     return "\n".join(lines)
+
+
+def front(frontier: pd.DataFrame) -> str:
+    """A sentence: the files of our front, with their test errors.
+
+    Args:
+        frontier: `frontier.csv` of the results; its rows with a file make the front.
+    """
+    files = frontier[frontier.file.notna()].sort_values("bytes")
+    points = [f"{row.bytes:,.0f} bytes at {row.error_pct:.2f} %" for row in files.itertuples()]
+    return (
+        f"Whole coded .tflite files, median bytes and mean test error of {files.seeds.max():.0f} seeds: "
+        f"{', '.join(points)}."
+    )
 
 
 def fill(text: str, block: str, name: str = "answer") -> str:

@@ -59,7 +59,8 @@ def frontier(table: pd.DataFrame) -> Figure:
             if len(rows):
                 axes.plot([], [], marker, color="#444444", markerfacecolor="none", label=words)
         if len(ours):
-            words = "ours: the same file in flash, uncoded"
+            beyond = int((ours["flash_bytes"] > end).sum())
+            words = "ours: the same file in flash, uncoded" + f" ({beyond} further right)" * bool(beyond)
             colours = [net_colour(net) for net in ours["net"]]
             axes.scatter(ours["flash_bytes"], ours["error_pct"], s=4, c=colours, label=words)
             _front(axes, ours)
@@ -163,14 +164,23 @@ def ideas(records: pd.DataFrame) -> Figure | None:
     rows = rows.sort_values("share", ascending=False, ignore_index=True)
     with page(1.4 + 0.36 * len(rows)) as (figure, (axes,)):
         colours = [BLUE if share < 1 else GREY for share in rows["share"]]
-        axes.barh(rows.index, rows["share"] - 1, left=1, color=colours)
+        hatches = ["//" if beyond else "" for beyond in rows["beyond"]]
+        axes.barh(rows.index, rows["share"] - 1, left=1, color=colours, hatch=hatches, edgecolor="white")
         for place, row in enumerate(rows.itertuples()):
             words = f"  {row.coded_bytes:,.0f} B, {row.validation_error_pct:.2f} %  "
             side = "left" if row.share > 1 else "right"
             axes.text(row.share, place, words, va="center", ha=side, fontsize=7)
         axes.axvline(1, color="black", linewidth=0.8)
-        axes.set_yticks(rows.index, rows["idea"] + "\n" + rows["net"] + ", " + rows["method"], fontsize=7)
-        words = "bytes, times those of the plans that stand at the same validation error, trained alike"
+        axes.set_yticks(
+            rows.index,
+            rows["idea"] + "\n" + rows["net"].str.removeprefix("small_") + ", " + rows["method"],
+            fontsize=7,
+        )
+        words = (
+            "bytes, times those that the reference needs for the same validation error: a line through the\n"
+            f"{rows['references'][0]} trials of {rows['reference'][0]}, trained alike. Hatched: beyond their "
+            "errors. One seed each, so no intervals"
+        )
         axes.set(xscale="log", xlabel=words, title="What each idea gave: blue bars save bytes")
         axes.set_xlim(rows["share"].min() / 1.6, rows["share"].max() * 1.6)
         plain_ticks(axes)

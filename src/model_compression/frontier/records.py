@@ -178,8 +178,9 @@ def at_equal_error(table: pd.DataFrame) -> pd.DataFrame:
         table: the records, see `COLUMNS`.
     Returns:
         One row a trial of the other ideas: idea, net, method, seeds, validation_error_pct, coded_bytes,
-        reference_bytes, share (below 1 where the idea saves bytes). None where the reference has fewer than
-        two trials of different bytes.
+        reference_bytes, share (below 1 where the idea saves bytes), beyond (whether the error lies outside
+        those of the reference's trials, so that the line is prolonged), reference (its net) and references
+        (how many trials). None where these have fewer than two different sizes.
     """
     trials = by_plan(table[table["idea"].notna() & (table["idea"] != "")])
     reference = trials["idea"] == plans.REFERENCE
@@ -187,8 +188,11 @@ def at_equal_error(table: pd.DataFrame) -> pd.DataFrame:
     error = np.log(trials["validation_error_pct"].astype(float))
     columns = ["idea", "net", "method", "seeds", "validation_error_pct", "coded_bytes"]
     if size[reference].nunique() < 2:
-        return pd.DataFrame(columns=[*columns, "reference_bytes", "share"])
+        extra = ["reference_bytes", "share", "beyond", "reference", "references"]
+        return pd.DataFrame(columns=[*columns, *extra])
     slope, start = np.polyfit(np.log(size[reference]), error[reference], 1)
     needed = np.exp((error - start) / slope)
-    found = trials[columns].assign(reference_bytes=needed, share=size / needed)
+    within = error.between(error[reference].min(), error[reference].max())
+    found = trials[columns].assign(reference_bytes=needed, share=size / needed, beyond=~within)
+    found["reference"], found["references"] = trials.loc[reference, "net"].iloc[0], int(reference.sum())
     return found[~reference].sort_values(["idea", "share"], ignore_index=True)

@@ -183,7 +183,9 @@ def sparsity_sweep(table: pd.DataFrame) -> Figure:
     with page(5.0, columns=2) as (figure, both):
         for axes, (title, rows, by) in zip(both, panels, strict=True):
             for colour, (name, line) in zip(PALETTE, rows.groupby(by, sort=False), strict=False):
-                _band(axes, line, colour, str(name).replace("_", " "))
+                # its masks are by magnitude
+                words = "random shares a layer" if name == "random" else str(name).replace("_", " ")
+                _band(axes, line, colour, words)
             for name, (words, style) in RANDOM.items():
                 if (table["strategy"] == name).any():
                     _band(axes, table[table["strategy"] == name], GREY, words, style=style)
@@ -235,6 +237,6 @@ def budget(table: pd.DataFrame) -> Figure:
             epochs = sorted(set(rows["epochs"]))
             axes.set_xticks(epochs, [str(count) for count in epochs])
             axes.minorticks_off()
-        panels[0].set_ylabel("change against equal\ntraining, points")
+        panels[0].set_ylabel("change against equal training,\npoints; linear in the grey band only")
         panels[-1].legend(fontsize=7)
     return figure

@@ -22,7 +22,7 @@ from papermill.utils import nb_kernel_name
 from tqdm import tqdm
 
 from .. import REPOSITORY
-from ..evidence.summary import elsewhere, fill, headline, second_test_set
+from ..evidence.summary import elsewhere, fill, front, headline, second_test_set
 from ..store import write_atomically
 
 NOTEBOOK = REPOSITORY / "src" / "notebooks" / "quantization_and_pruning.ipynb"
@@ -89,8 +89,8 @@ def _fill_answer(notebook: nbformat.NotebookNode) -> None:
 
 
 def _fill_pages(answer: str | None) -> None:
-    """The answer, where there is a new one, and what is said on other data and nets."""
-    found = {"pairs": elsewhere, "rotated": second_test_set}
+    """The answer, where there is a new one, and what is said on other data and nets and of the frontier."""
+    found = {"pairs": elsewhere, "rotated": second_test_set, "frontier": front}
     tables = {name: REPOSITORY / "results" / f"{name}.csv" for name in found}
     said = {name: found[name](pd.read_csv(path)) for name, path in tables.items() if path.exists()}
     for path, shortened in ((README, headline), (RESULTS_PAGE, str)):
