@@ -102,10 +102,14 @@ def elsewhere(pairs: pd.DataFrame) -> str:
     ):
         lines.append(f"{words}: {', '.join(f'`{name}`' for name in verdicts.index[chosen]) or 'none'}")
     # three seeds leave even a large loss undecided where they differ
-    lost = others[(others.verdict == "undecided") & (others.change_pp < -LARGE_PP)].sort_values("change_pp")
+    lost = others[(others.verdict == "undecided") & (others.change_pp < -LARGE_PP)]
+    lost = lost[lost.recipe.isin(verdicts.index[~worse])].sort_values("change_pp")
     told = ", ".join(f"`{row.recipe}` {row.change_pp:+.1f} ({row.net})" for row in lost.itertuples())
     if told:
-        lines.append(f"Undecided at a mean of more than {LARGE_PP:g} point lower, which is no pass: {told}")
+        lines.append(
+            f"On none worse, but undecided at a mean of more than {LARGE_PP:g} point lower, which is no pass: "
+            f"{told}"
+        )
     spoilt = pairs[(pairs.role == "control") & (pairs.verdict == "worse")]
     told = ", ".join(f"`{row.recipe}` {row.change_pp:+.2f} ({row.net})" for row in spoilt.itertuples())
     if told:
