@@ -135,7 +135,7 @@ def test_all_rows_of_all_pairs_are_counted_and_the_study_itself_is_no_other_pair
         "- Worse on a pair, and on none equivalent or better: `pruned`.",
         "- Equivalent or better on a pair, and on none worse: `int8`.",
         "- Both, from pair to pair: `clustered`.",
-        "- On none worse, but undecided at a mean of more than 1 point lower, which is no pass: `int4` -12.0 "
+        "- On none worse, but undecided at a mean over 1 point lower, which is no pass: `int4` -12.0 "
         "(resnet_8).",
         "- Further training itself made the float net worse: `longer_trained` -1.02 (resnet_8); what is "
         "compared with that net lost as much more.",

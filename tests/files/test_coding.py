@@ -8,7 +8,7 @@ import pytest
 from conftest import exactly
 
 from model_compression.files import coding
-from model_compression.files.coding import CODERS, best_coded, entropy_bits, sparsity, zip_bytes
+from model_compression.files.coding import CODERS, best_coded, entropy_bits, zip_bytes
 from model_compression.files.running import accuracy
 
 NOISE = np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8).tobytes()
@@ -61,25 +61,6 @@ def test_xz_is_the_command_line_format() -> None:
 # Weights
 
 
-def test_sparsity_counts_zeros() -> None:
-    assert sparsity(np.array([[0.0, 1.0], [-0.0, -2.0]])) == 0.5
-
-
-def test_sparsity_of_integers_counts_the_zero_point() -> None:
-    assert sparsity(np.array([3, 0, 3, 4], np.int8), zero=3) == 0.5
-    assert sparsity(np.array([3, 0, 3, 4], np.int8)) == 0.25
-
-
-@pytest.mark.parametrize(
-    ("values", "bits"),
-    [
-        ([5, 5, 5, 5], 0.0),
-        ([0, 1, 0, 1], 4.0),
-        ([0, 1, 2, 3], 8.0),
-        # two symbols, 1/4 and 3/4: 4 * (1/4 * 2 + 3/4 * log2(4/3))
-        ([-1, 0, 0, 0], 4 * (0.5 + 0.75 * math.log2(4 / 3))),
-    ],
-)
 def test_entropy_of_bytes_by_hand(values: list[int], bits: float) -> None:
     assert entropy_bits(np.array(values, np.int8)) == pytest.approx(bits)
     assert entropy_bits(np.array(values, np.int8).reshape(2, 2)) == pytest.approx(bits)

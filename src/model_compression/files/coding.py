@@ -95,11 +95,6 @@ def best_coded(content: bytes) -> tuple[str, bytes]:
     return best, coded[best]
 
 
-def sparsity(weights: np.ndarray, *, zero: float = 0) -> float:
-    """The fraction of `weights` equal to `zero` (a quantized tensor's zero point)."""
-    return float(np.mean(weights == zero))
-
-
 def entropy_bits(values: np.ndarray) -> float:
     """Order-0 entropy of all of `values`, in bits: a coder without memory goes no lower.
 
