@@ -61,6 +61,16 @@ def test_xz_is_the_command_line_format() -> None:
 # Weights
 
 
+@pytest.mark.parametrize(
+    ("values", "bits"),
+    [
+        ([5, 5, 5, 5], 0.0),
+        ([0, 1, 0, 1], 4.0),
+        ([0, 1, 2, 3], 8.0),
+        # two symbols, 1/4 and 3/4: 4 * (1/4 * 2 + 3/4 * log2(4/3))
+        ([-1, 0, 0, 0], 4 * (0.5 + 0.75 * math.log2(4 / 3))),
+    ],
+)
 def test_entropy_of_bytes_by_hand(values: list[int], bits: float) -> None:
     assert entropy_bits(np.array(values, np.int8)) == pytest.approx(bits)
     assert entropy_bits(np.array(values, np.int8).reshape(2, 2)) == pytest.approx(bits)
