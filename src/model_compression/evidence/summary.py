@@ -107,8 +107,7 @@ def elsewhere(pairs: pd.DataFrame) -> str:
     told = ", ".join(f"`{row.recipe}` {row.change_pp:+.1f} ({row.net})" for row in lost.itertuples())
     if told:
         lines.append(
-            f"On none worse, but undecided at a mean over {LARGE_PP:g} point lower, which is no pass: "
-            f"{told}"
+            f"On none worse, but undecided at a mean over {LARGE_PP:g} point lower, which is no pass: {told}"
         )
     spoilt = pairs[(pairs.role == "control") & (pairs.verdict == "worse")]
     told = ", ".join(f"`{row.recipe}` {row.change_pp:+.2f} ({row.net})" for row in spoilt.itertuples())
