@@ -197,10 +197,12 @@ def picture(table: pd.DataFrame) -> Figure:
                 sizes = table.get(f"{tool}_{objective}_bytes", pd.Series(np.nan, index=table.index))
                 whole = table[f"converter_{objective}_bytes"]
                 bars = axes.barh(places + shift, 100 * sizes / whole, height=0.23, color=colour, label=label)
-                lost = table["float_flash_test_accuracy"] - table.get(
-                    f"{tool}_{objective}_test_accuracy", np.nan
+                nothing = pd.Series(np.nan, index=table.index)
+                before, after = (
+                    table.get(f"{name}_test_accuracy", nothing)
+                    for name in ("float_flash", f"{tool}_{objective}")
                 )
-                words = [f"{100 * change:+.2f}" if np.isfinite(change) else "" for change in -lost]
+                words = [f"{change:+.2f}" if np.isfinite(change) else "" for change in 100 * (after - before)]
                 axes.bar_label(bars, words, padding=2, fontsize=6)
             axes.set(xlabel=f"{title}, % of TFLiteConverter's", yticks=places, yticklabels=table["model"])
             axes.set_xlim(right=118)

@@ -187,6 +187,7 @@ INVALID: dict[str, tuple[object, object, str]] = {
         "y_train holds values (2,) and y_test (3,): allowed is one shape",
     ),
     "one class": ([0, 0, 0], None, "y_train holds one class: allowed are two or more"),
+    "one class that is not the first": ([1, 1], None, "y_train holds one class: allowed are two or more"),
     "one image of a class": (
         [0, 0, 1, 2, 2],
         None,

@@ -96,6 +96,18 @@ def test_depthwise_kernels_keep_8_bits_where_others_have_4(form: str, dtypes: li
         assert np.sqrt(np.mean(apart**2)) < (0.3 if "int4" in form else 0.05) * np.std(expected)
 
 
+@pytest.mark.parametrize("activation", ["selu", "exponential", "softplus"])
+def test_exponential_that_overflows_is_a_reason_and_not_the_end_of_the_process(activation: str) -> None:
+    keras.utils.set_random_seed(0)
+    net = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(8, activation=activation), keras.layers.Dense(2)]
+    )
+    rows = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    assert export(net, ExportConfig(form="int8"), representative=rows)
+    with pytest.raises(ValueError, match="an exponential within the model overflows"):
+        export(net, ExportConfig(form="int8"), representative=1000 * rows)
+
+
 def test_int8_file_is_integer_throughout(nets: Nets) -> None:
     dtypes = {tensor.dtype for tensor in read_graph(nets.file("baseline", "int8")).tensors}
     assert dtypes == {"int8", "int32"}

@@ -346,6 +346,23 @@ def test_nothing_fits_ends_with_1_and_says_what_came_closest(
 
 
 @pytest.mark.usefixtures("few_forms")
+def test_files_of_an_earlier_answer_go_when_nothing_fits_any_more(
+    model_file: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    assert _run(["--max-drop", "50pp", "--objective", "download"], model_file, shared_cache, tmp_path) == 0
+    files = {path.suffix for path in output.iterdir()}
+    assert files >= {".tflite", ".h", ".cc"}
+    page = (output / "report.md").read_text()
+    assert " bytes coded; as a file: " in page
+    # what somebody else has put there stays
+    for name in ("own net_mine.tflite", "notes.h"):
+        (output / name).write_text("mine")
+    assert _run(["--max-drop", "50pp", "--max-flash", "2200B"], model_file, shared_cache, tmp_path) == 1
+    assert sorted(path.name for path in output.iterdir()) == ["notes.h", "own net_mine.tflite", *PAGES]
+
+
+@pytest.mark.usefixtures("few_forms")
 def test_litert_within_a_latency(model_file: Path, shared_cache: Path, tmp_path: Path) -> None:
     assert _run(["--max-drop", "10pp", "--max-latency", "1s"], model_file, shared_cache, tmp_path) == 0
     (file,) = (tmp_path / "output").glob("*.tflite")

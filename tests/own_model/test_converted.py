@@ -3,6 +3,8 @@
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ with warnings.catch_warnings():
     from model_compression.files import conversion, quantizing
     from model_compression.nets.keras2 import keras, tf
     from model_compression.own_model import converted
+    from model_compression.own_model.ends import named
     from model_compression.quiet import quiet
     from model_compression.runtimes.deployment import BASELINE
     from model_compression.saved_models.graphs import UnsupportedModelError
@@ -155,10 +158,82 @@ def test_file_with_tensorflow_s_operators_is_refused_by_their_names(tmp_path: Pa
         converted.source(tmp_path / "own.tflite", DATA)
 
 
-def test_inputs_are_told_by_their_names_where_the_file_has_them() -> None:
-    details = [{"name": "serving_default_b:0"}, {"name": "serving_default_a:0"}]
-    assert converted._named(details, ("a", "b")) == ("b", "a")
-    assert converted._named([{"name": ""}, {"name": "args_0"}], ("a", "b")) == ("a", "b")
+class Loaded:
+    """An interpreter of a file with two inputs."""
+
+    def __init__(self, names: list[str], signature: dict[str, int]) -> None:
+        self.names, self.signature = names, signature
+
+    def get_signature_list(self) -> dict[str, Any]:
+        return {"serving_default": {}} if self.signature else {}
+
+    def get_signature_runner(self) -> Any:
+        return SimpleNamespace(
+            get_input_details=lambda: {name: {"index": index} for name, index in self.signature.items()}
+        )
+
+    def get_input_details(self) -> list[dict[str, Any]]:
+        return [{"name": name, "index": 7 + place} for place, name in enumerate(self.names)]
+
+
+@pytest.mark.parametrize(
+    ("tensors", "signature", "names"),
+    [
+        (["serving_default_b:0", "serving_default_a:0"], {}, ("b", "a")),
+        (["x:0", "x:1"], {"a": 8, "b": 7}, ("b", "a")),
+        # a signature with other names does not hide those of the tensors
+        (["b", "a"], {"args_0": 7, "args_1": 8}, ("b", "a")),
+    ],
+)
+def test_inputs_are_told_by_their_names_where_the_file_has_them(
+    tensors: list[str], signature: dict[str, int], names: tuple[str, str]
+) -> None:
+    data = _ends(inputs={"a": ROWS, "b": ROWS}, outputs={})
+    assert named(Loaded(tensors, signature), "inputs", data) == (names, "")
+
+
+def test_names_that_are_guessed_are_said() -> None:
+    found, warning = named(
+        Loaded(["", "args_0"], {}), "inputs", _ends(inputs={"a": ROWS, "b": ROWS}, outputs={})
+    )
+    assert (found, warning.split(":")[0]) == (("a", "b"), "the file names its inputs otherwise than the data")
+
+
+def test_outputs_that_coincide_for_the_first_image_are_told_apart_by_the_others(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(2)
+    image = keras.Input((6, 4))
+    flat = layers.Flatten()(image)
+    heads = [layers.Dense(1, activation="relu", name=name)(flat) for name in ("zeta", "alpha")]
+    model = keras.Model(image, heads)
+    model.save(tmp_path / "two.keras")
+    answers = {name: np.asarray(each) for name, each in zip(("zeta", "alpha"), model(ROWS), strict=True)}
+    # both are cut off at first
+    order = np.argsort(np.maximum(*answers.values()).ravel(), kind="stable")
+    assert all(answers[name][order[0]] == 0 for name in answers)
+    rows = {f"x_{split}": ROWS[order] for split in ("train", "val", "test")}
+    data = replace(DATA, **rows)
+    outputs = {
+        name: replace(
+            data, task="values", classes=1, **dict.fromkeys(("y_train", "y_val", "y_test"), each[order])
+        )
+        for name, each in answers.items()
+    }
+    source = converted.source(tmp_path / "two.keras", replace(data, outputs=outputs), "it has two outputs")
+    given = running.logits(source.content, ROWS)
+    for output in source.outputs:
+        np.testing.assert_allclose(given[:, output.columns], answers[output.name], atol=1e-5)
+
+
+def test_converter_s_own_integer_file_of_tokens_is_left_out(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((5,)), layers.Embedding(30, 8), layers.Flatten(), layers.Dense(3)])
+    model.save(tmp_path / "own.keras")
+    words = GENERATOR.integers(0, 30, (60, 5)).astype(np.float32)
+    data = replace(DATA, x_train=words, x_val=words, x_test=words)
+    source = converted.source(tmp_path / "own.keras", data, "it has an embedding")
+    assert "int8" not in source.ready
+    with pytest.raises(ValueError, match="takes whole numbers"):
+        converted.outcome(source, "int8", data, seed=0)
 
 
 def test_pixels_among_several_inputs_stay_pixels(tmp_path: Path) -> None:

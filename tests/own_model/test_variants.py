@@ -93,6 +93,12 @@ def test_what_fits_is_turned_up_and_what_loses_too_much_is_trained_for_longer(st
     assert longest.name == "rate_distortion_price_0.81_8x"
 
 
+def test_form_whose_file_is_the_float_file_is_none(start: Start) -> None:
+    search = start({"non_quantized": (0.95, 1.0), "int8": (0.95, 1.0), "mixed_bits": (0.95, 0.9)})
+    assert set(search.candidates) == {"non_quantized", "mixed_bits"}
+    assert search.skipped["int8"] == "it is the float file: nothing of the model takes the form"
+
+
 def test_what_fits_and_gets_no_smaller_is_trained_for_longer(start: Start) -> None:
     made = {
         "non_quantized": (0.95, 1.0),

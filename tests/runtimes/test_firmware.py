@@ -138,6 +138,15 @@ def test_a_net_that_remembers_is_said_to():
     assert line not in firmware(tflite_file("int8"), "own")["own_model.h"]
 
 
+def test_integers_are_said_to_be_clamped_to_their_type():
+    line = "std::lround(x[i] / input_scale) + input_zero_point"
+    assert (
+        f"// input[i] = std::clamp<long>({line}, -128, 127);"
+        in firmware(tflite_file("int8"), "a")["a_model.h"]
+    )
+    assert line not in firmware(tflite_file("float32"), "a")["a_model.h"]
+
+
 @pytest.mark.parametrize("arena_bytes", [0, -16])
 def test_an_arena_without_bytes_is_an_error(arena_bytes):
     with pytest.raises(ValueError, match=f"^arena_bytes is {arena_bytes}: allowed is 1 or more, or None$"):

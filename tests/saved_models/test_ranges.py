@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from model_compression.data.datasets import Dataset
-from model_compression.saved_models.ranges import Range, choose
+from model_compression.saved_models.knowing import End, Range
+from model_compression.saved_models.ranges import choose
 
 GENERATOR = np.random.default_rng(0)
 PIXELS = GENERATOR.integers(0, 256, (40, 2, 2)).astype(np.uint8)
@@ -27,7 +29,9 @@ def test_range_that_a_model_was_trained_on_is_found(multiplier: float, offset: f
     middle = multiplier / 2 + offset
 
     def scores(images: np.ndarray) -> np.ndarray:
-        margin = 6 * (images[:, 0, 0] - middle) / multiplier * np.where(np.arange(40) % 10 == 0, -1, 1)
+        margin = (
+            6 * (images[:, 0, 0] - middle) / multiplier * np.where(np.arange(len(images)) % 10 == 0, -1, 1)
+        )
         return np.stack([-margin, margin], axis=1)
 
     chosen = choose(scores, DATA, (2, 2), own="", probabilities=False)
@@ -53,6 +57,56 @@ def test_own_scaling_and_floats_leave_no_choice() -> None:
     floats = replace(DATA, **{f"x_{s}": PIXELS.astype(np.float32) for s in ("train", "val", "test")})
     as_they_are = choose(lambda images: images[:, 0], floats, (2, 2), own="", probabilities=False)
     assert (as_they_are.range.multiplier, as_they_are.range.offset) == (1.0, 0.0)
+
+
+def test_own_scaling_of_pixels_from_0_to_1_is_found_and_said() -> None:
+    """As one that begins with Rescaling(2, -1) and was trained on x / 255."""
+    chosen = choose(
+        lambda images: _bright(2 * images - 1, middle=0.0, width=1.0), DATA, (2, 2), own="Rescaling",
+        probabilities=False,
+    )  # fmt: skip
+    assert (chosen.range.multiplier, chosen.range.offset) == (1.0, 0.0)
+    assert not any("scales pixels itself" in note for note in chosen.notes)
+    assert chosen.warnings[0].startswith("the model was trained on pixels from 0 to 1 (90.0 % on validation")
+
+
+def test_model_that_is_not_sure_enough_does_not_get_larger_inputs() -> None:
+    """One that was hardly trained is surer of what is larger; how sure it could be tells the two apart."""
+
+    def scores(images: np.ndarray) -> np.ndarray:
+        # at 0 to 1 two of 80 are wrong, at larger ones as many of the first 40, but three of the others
+        few = images.max() <= 1 and images.min() >= 0
+        wrong = np.isin(np.arange(len(images)), [3, 60] if few else [3, 60, 61, 62, 63])
+        margin = np.where((np.resize(LABELS, len(images)) == 1) ^ wrong, 0.2, -0.2) * (1 if few else 5)
+        return np.stack([-margin, margin], axis=1)
+
+    chosen = choose(scores, DATA, (2, 2), own="", probabilities=False)
+    assert (chosen.range.multiplier, chosen.range.offset) == (1.0, 0.0)
+
+
+def test_several_outputs_decide_together() -> None:
+    """One knows its labels in any range; the other's values are those of pixels from 0 to 1."""
+    values = (PIXELS[:, 0, :1] / 255).astype(np.float32)
+    amount = replace(DATA, y_train=values, y_val=values, y_test=values, task="values", classes=1)
+
+    def outputs(images: np.ndarray) -> np.ndarray:
+        return np.concatenate([_bright(images, middle=127.5, width=255.0), images[:, 0, :1]], axis=1)
+
+    ends = [
+        End(columns=slice(0, 2), data=DATA, probabilities=False),
+        End(columns=slice(2, 3), data=amount, probabilities=False),
+    ]
+    given: dict[str, Any] = {"own": "", "probabilities": False}
+    assert choose(lambda x: outputs(x)[:, :2], DATA, (2, 2), **given).range.multiplier == 255
+    assert choose(outputs, DATA, (2, 2), **given, ends=ends).range.multiplier == 1
+
+
+def test_row_of_a_table_is_not_taken_for_pixels() -> None:
+    row = replace(DATA, **{f"x_{s}": 200 * np.ones((40, 3), np.float32) for s in ("train", "val", "test")})
+    chosen = choose(
+        lambda rows: -rows[:, :2] / (1 + rows.max() / 100), row, (3,), own="", probabilities=False
+    )
+    assert not any("over 255" in warning for warning in chosen.warnings)
 
 
 def test_images_get_the_shape_of_the_model_and_raw_pixels_stay_whole_numbers() -> None:
@@ -106,7 +160,7 @@ def test_floats_that_the_model_knows_less_well_than_pixels_are_asked_about() -> 
 
     def scores(images: np.ndarray) -> np.ndarray:
         wrong = np.arange(len(images)) % (4 if images.max() > 1 else 10) == 0
-        margin = np.where((LABELS == 1) ^ wrong, 0.3, -0.3)
+        margin = np.where((np.resize(LABELS, len(images)) == 1) ^ wrong, 0.3, -0.3)
         return np.stack([-margin, margin], axis=1)
 
     chosen = choose(scores, _floats(lambda images: images), (2, 2), own="", probabilities=False)
@@ -127,7 +181,7 @@ def test_normalized_outside_of_the_model_is_said() -> None:
     def scores(images: np.ndarray) -> np.ndarray:
         # a net of unit columns; others it takes for the wrong ones
         apart = np.abs(np.linalg.norm(images, axis=1) - 1).max(axis=1) > 0.01
-        sure = np.where(LABELS == 1, 3.0, -3.0) * np.where(apart, -1, 1)
+        sure = np.where(np.resize(LABELS, len(images)) == 1, 3.0, -3.0) * np.where(apart, -1, 1)
         return np.stack([-sure, sure], axis=1)
 
     (warning,) = choose(scores, DATA, (2, 2), own="", probabilities=False).warnings
@@ -138,9 +192,10 @@ def test_normalized_outside_of_the_model_is_said() -> None:
 def test_few_right_answers_do_not_show_that_a_net_is_too_sure() -> None:
     def score(images: np.ndarray) -> np.ndarray:
         sure = 4 * images.max() * (-1 if images.min() < 0 else 1)
-        return np.where(LABELS[:3, None] == 1, sure, -sure)
+        return np.where(np.resize(LABELS[:3], (len(images), 1)) == 1, sure, -sure)
 
-    few = replace(DATA, x_val=PIXELS[:3], y_val=LABELS[:3])
+    few = replace(DATA, **{f"x_{s}": PIXELS[:3] for s in ("train", "val")})
+    few = replace(few, **{f"y_{s}": LABELS[:3] for s in ("train", "val")})
     chosen = choose(score, few, (2, 2), own="", probabilities=False)
     assert (chosen.range.multiplier, chosen.range.offset, chosen.accuracy) == (1.0, 0.0, 1.0)
 
@@ -149,8 +204,8 @@ def test_range_in_which_a_model_is_clearly_less_right_is_not_taken_for_its_modes
     def scores(images: np.ndarray) -> np.ndarray:
         # far too sure of each label, but where it gets half of them wrong
         modest = images.min() < 0
-        wrong = np.arange(40) % (2 if modest else 8) == 0
-        margin = np.where((LABELS == 1) ^ wrong, 1.0, -1.0) * (0.1 if modest else 50)
+        wrong = np.arange(len(images)) % (2 if modest else 8) == 0
+        margin = np.where((np.resize(LABELS, len(images)) == 1) ^ wrong, 1.0, -1.0) * (0.1 if modest else 50)
         return np.stack([-margin, margin], axis=1)
 
     chosen = choose(scores, DATA, (2, 2), own="", probabilities=False)

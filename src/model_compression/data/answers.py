@@ -144,7 +144,7 @@ def _from_zero(given: Arrays, first: str, present: np.ndarray, say: Say) -> Arra
 
 def _check_classes(labels: Arrays, classes: int) -> None:
     (first, one), *others = labels.items()
-    if classes < 2:
+    if classes < 2 or np.ptp(one) == 0:
         raise InvalidDataError(f"{first} holds one class: allowed are two or more")
     for name, array in others:
         if array.max() >= classes:

@@ -13,7 +13,7 @@ from ..nets import channels
 from ..nets.keras2 import keras, tf
 from ..nets.layers import kernel_layers
 from ..quiet import quiet
-from . import coding, quantizing
+from . import coding, quantizing, running
 from .bit_allocation import mixed
 from .graph import Model, added, read_model
 from .grid import on_grid
@@ -152,12 +152,33 @@ def _optimized(model: keras.Model, images: np.ndarray | None, config: ExportConf
     if config.form == "int16x8":
         needed(images)
     if config.form in _SUPPORTED and images is not None:
+        _check_exponentials(model, images, config)
         converter.representative_dataset = lambda: ([image[None]] for image in images)
         converter.target_spec.supported_ops = [_SUPPORTED[config.form]]
         # QAT quantizes Dense per tensor: compare like with like
         per_tensor = config.form == "int8" and not config.per_channel_dense
         converter._experimental_disable_per_channel_quantization_for_dense_layers = per_tensor
     return converter.convert()
+
+
+#: Activations that the converter writes by an exponential of all inputs, large ones too.
+_BY_EXPONENTIALS = {"selu", "exponential", "softplus"}
+
+
+def _check_exponentials(model: keras.Model, images: np.ndarray, config: ExportConfig) -> None:
+    """Raise ValueError where one overflows: the range of infinity ends the converter's process."""
+    activations = {getattr(getattr(layer, "activation", None), "__name__", "") for layer in model.layers}
+    if not activations & _BY_EXPONENTIALS:
+        return
+    whole = read_model(_float32(model, None, config))
+    graph = whole.graphs[0]
+    for operator in (operator for operator in graph.operators if operator.name == "EXP"):
+        cut = write_model(whole.holding(replace(graph, outputs=operator.outputs)))
+        if not np.isfinite(running.logits(cut, images)).all():
+            raise ValueError(
+                "an exponential within the model overflows on its training inputs, so that it has no range "
+                "for integers: scale the inputs, or take relu for selu, exponential or softplus"
+            )
 
 
 #: Integer forms of the converter's, by the operators that they may have.

@@ -71,8 +71,7 @@ def run(request: Request, publish: Callable[[Search], None]) -> Search:
 def main(request: Request, parser: Parser) -> int:
     """Carry out a request and say what was found; the exit status."""
     started = time.monotonic()
-    files: list[str] = []
-    said = [""]
+    files, said = report.earlier(request), [""]
 
     def publish(search: Search) -> None:
         files[:] = report.publish(search, files)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ..data.datasets import Dataset, scale
-from ..data.labels import labels_of
 from ..files import quantizing, running
 from ..files.bit_allocation import prepared
 from ..files.conversion import REPRESENTATIVE_IMAGES
@@ -23,37 +22,16 @@ from ..saved_models.converting import ASKED, convert
 from ..saved_models.converting import FORMS as CONVERTER_FORMS
 from ..saved_models.fitting import ENDING_NOTES, asked_notes, check_outputs
 from ..saved_models.graphs import NotRebuiltError, UnsupportedModelError
-from ..saved_models.ranges import Range, choose
+from ..saved_models.knowing import End, Range
+from ..saved_models.ranges import choose
 from ..saved_models.shapes import closed
 from ..store import make_key
 from ..study.measuring import GUARD_IMAGES, answered, sizes
 from ..study.outcomes import Outcome, Record
+from .ends import Output, asked_outputs, named
 
 #: How far, relative to the largest, their answers may lie apart.
 TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Output:
-    """One of what a file gives.
-
-    Attributes:
-        name: in the data; empty for the only one. columns: of all outputs in a row.
-        ending: what makes it: "softmax", "sigmoid" or "linear".
-    """
-
-    name: str
-    columns: slice
-    ending: str
-
-    def asked(self, data: Dataset) -> Dataset:
-        """The data with what this output is asked for."""
-        return data.outputs[self.name] if self.name else data
-
-    def said(self, outputs: np.ndarray, data: Dataset) -> np.ndarray:
-        """Its part of a file's outputs, see `labels_of`."""
-        sure = self.ending != "linear"
-        return labels_of(outputs[:, self.columns], probabilities=sure, task=self.asked(data).task)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +66,10 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
         _check_float(content, path)
         why = "a .tflite file holds no layers to train: the methods that train are out of reach"
         loaded = running.interpreter(content)
-        inputs = _named(loaded.get_input_details(), tuple(data.inputs))
-        names = _named(loaded.get_output_details(), tuple(data.outputs))
+        (inputs, guess), (names, other) = (named(loaded, end, data) for end in ("inputs", "outputs"))
+        guessed = tuple(filter(None, (guess, other)))
     else:
+        guessed = ()
         content, inputs, names = _converted(path, data, reason)
         why = f"converted as it is, so that the methods that train are out of reach: {reason}"
     firsts = [data.inputs[name].x_train[0] for name in inputs if data.inputs]
@@ -100,21 +79,24 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
     data = _in_a_row(data, inputs)
     shapes = [tuple(map(int, each["shape"][1:])) for each in running.allocated(content).get_input_details()]
     shape = closed(shapes[0], data.input_shape) if len(shapes) == 1 else data.input_shape
-    outputs = _outputs(content, names, data)
-    first = outputs[0]
+    outputs = asked_outputs(content, names, data)
     reconstructs = [
         check_outputs((each.columns.stop - each.columns.start,), shape, each.asked(data), ending=each.ending)
         for each in outputs
     ]
     try:
         chosen = choose(
-            lambda images: running.logits(content, images)[:, first.columns],
-            first.asked(data),
+            lambda images: running.logits(content, images),
+            outputs[0].asked(data),
             shape,
             own=quantizing.reads_tokens(read_graph(content)),
-            probabilities=first.ending != "linear",
+            probabilities=outputs[0].ending != "linear",
             reconstructs=reconstructs[0],
             pixels=np.concatenate(pixels) if pixels else None,
+            ends=[
+                End(columns=each.columns, data=each.asked(data), probabilities=each.ending != "linear")
+                for each in outputs
+            ],
         )
     except RuntimeError as error:
         raise UnsupportedModelError(f"the model cannot take all of the inputs ({error})") from error
@@ -130,7 +112,7 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
         ready=ready,
         range=chosen.range,
         notes=notes,
-        warnings=chosen.warnings,
+        warnings=(*guessed, *chosen.warnings),
     )
 
 
@@ -172,44 +154,12 @@ def _in_a_row(data: Dataset, names: tuple[str, ...]) -> Dataset:
     return replace(data, inputs={}, outputs=outputs, **rows)
 
 
-def _named(details: Sequence[running.Detail], names: tuple[str, ...]) -> tuple[str, ...]:
-    """The data's names in the file's order, where it has them; else as they are."""
-    found = [each["name"].partition(":")[0].removeprefix("serving_default_") for each in details]
-    return tuple(found) if sorted(found) == sorted(names) else names
-
-
-def _outputs(content: bytes, names: tuple[str, ...], data: Dataset) -> tuple[Output, ...]:
-    """What a file gives, in its order.
-
-    Raises:
-        UnsupportedModelError: data that ask for other outputs, or for one of several.
-    """
-    widths = [int(np.prod(each["shape"][1:])) for each in running.allocated(content).get_output_details()]
-    if len(widths) == 1 and not data.outputs:
-        names = ("",)
-    elif len(widths) == 1 or set(names) != set(data.outputs) or len(names) != len(widths):
-        wanted = ", ".join(f"y_train_{name}" for name in names) if len(widths) > 1 else "y_train"
-        raise UnsupportedModelError(
-            f"the model has {len(widths)} output{'s' * (len(widths) > 1)}: allowed are arrays named "
-            f"{wanted}, and so for y_test"
-        )
-    ends = [int(end) for end in np.cumsum([0, *widths])]
-    endings = {"SOFTMAX": "softmax", "LOGISTIC": "sigmoid"}
-    return tuple(
-        Output(
-            name=name,
-            columns=slice(ends[k], ends[k + 1]),
-            ending=endings.get(running.last_operator(content, output=k), "linear"),
-        )
-        for k, name in enumerate(names)
-    )
-
-
 def _ready(path: Path, shown: np.ndarray, float32: bytes) -> Mapping[str, bytes]:
     """The forms that the converter itself writes; it leaves small kernels as they are, and so small files."""
-    # calibrating a loop ends its process
-    loops = any(operator.name == "WHILE" for operator in read_graph(float32).operators)
-    forms = [form for form in CONVERTER_FORMS[1:] if not (loops and form == "int8")]
+    # calibrating a loop ends its process; a quantized input rounds tokens
+    graph = read_graph(float32)
+    unfit = any(operator.name == "WHILE" for operator in graph.operators) or quantizing.reads_tokens(graph)
+    forms = [form for form in CONVERTER_FORMS[1:] if not (unfit and form == "int8")]
     try:
         written = convert(str(path), {"": shown}, forms, legacy=keras_files.is_legacy(path)).contents
     # what breaks the converter off may still be quantized as a file

@@ -1,6 +1,7 @@
 """What is written of an answer: the file, its C++ source, and a page of Markdown and HTML with a picture."""
 
 import base64
+import re
 from pathlib import Path
 
 import mistune
@@ -19,6 +20,7 @@ from ..runtimes.firmware import firmware
 from ..runtimes.smallest import Candidate
 from ..store import write_atomically
 from ..templates import fill
+from .request import Request
 from .search import Search
 
 _HERE = Path(__file__).parent
@@ -31,6 +33,16 @@ _AXES = {
     "arena": "bytes of TFLite Micro's arena",
     "latency": "microseconds an image, LiteRT on this machine",
 }
+
+
+def earlier(request: Request) -> list[str]:
+    """Names of the files that lie in the folder as an earlier answer for this model, by its report."""
+    page = request.output / "report.md"
+    said = page.read_text(encoding="utf-8", errors="replace") if page.exists() else ""
+    if not said.startswith(f"# {request.model.name}, compressed for "):
+        return []
+    lines = [line for line in said.splitlines() if line.startswith(("**`", "C++ source: "))]
+    return re.findall(r"`([^`/]+)`", " ".join(lines))
 
 
 def publish(search: Search, before: list[str]) -> list[str]:
@@ -100,6 +112,8 @@ def _markdown(search: Search, files: list[str], title: str) -> str:
         of_values=search.made.fed.of_values,
         images=len(search.made.fed.y_val),
         float_bytes=search.outcomes[BASELINE].record.file_bytes,
+        before=search.candidates[BASELINE],
+        told=_told(search, form) if form and fits else "",
         qualities=_qualities(search, form) if form and fits else [],
         feeding=_feeding(search.files[form.name]) if form and fits else {},
         forms=sorted(search.candidates.values(), key=lambda each: (size[each.name], each.name)),
@@ -107,6 +121,18 @@ def _markdown(search: Search, files: list[str], title: str) -> str:
         alone=sorted(alone),
         layers=layers,
     )
+
+
+def _told(search: Search, form: Candidate) -> str:
+    """What the objective measures of a form and of the float model, where that is no file's bytes."""
+    objective = search.request.objective
+    units = {"download": "bytes coded", "arena": "bytes of arena", "latency": "microseconds"}
+    if objective not in units:
+        return ""
+    sizes = [each.size(objective) for each in (form, search.candidates[BASELINE])]
+    shown = "{:,.1f}" if objective == "latency" else "{:,.0f}"
+    figures = [shown.format(size) for size in sizes if size < np.inf]
+    return f": {' instead of '.join(figures)} {units[objective]}; as a file"
 
 
 @styled()

@@ -62,6 +62,9 @@ class Search:
                 continue
             if name == BASELINE:
                 _check_flash(found.content, self.request.max_flash)
+            elif found.content == self.outcomes[BASELINE].content:
+                self.failures[name] = "it is the float file: nothing of the model takes the form"
+                continue
             self.outcomes[name] = found
             shared = self.made.shared if self.request.runtime == "tflm" else ()
             self.files |= deployment.with_tables({name: found.content}, shared, store=self.store)

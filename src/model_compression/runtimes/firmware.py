@@ -95,7 +95,7 @@ def _ends(graph: Graph) -> list[dict[str, object]]:
 def _end(role: str, tensor: Tensor) -> dict[str, object]:
     scale = np.float32(tensor.scale[0] if tensor.scale.size else 0)
     zero_point = int(tensor.zero_point[0]) if tensor.zero_point.size else 0
-    reach = ""
+    reach, limits = "", None
     if scale:
         limits = np.iinfo(tensor.dtype)
         low, high = (float(scale) * (int(limit) - zero_point) for limit in (limits.min, limits.max))
@@ -109,4 +109,5 @@ def _end(role: str, tensor: Tensor) -> dict[str, object]:
         "scale": repr(float(str(scale))),
         "zero_point": zero_point,
         "range": reach,
+        "limits": (limits.min, limits.max) if limits else (),
     }

@@ -139,7 +139,7 @@ def _convert(path: str, images: Mapping[str, np.ndarray], forms: Sequence[str]) 
         return Converted(contents=contents, answers=np.empty((0, 0)), inputs=(), outputs=())
     asked = range(min(ASKED, len(given[0])))
     answers = [[np.asarray(output).reshape(-1) for output in scores(*one(image))] for image in asked]
-    inputs, outputs = _order(contents["float32"], one(0), answers[0])
+    inputs, outputs = _order(contents["float32"], [one(image) for image in asked], answers)
     return Converted(
         contents=contents,
         answers=np.stack([np.concatenate([each[k] for k in outputs]) for each in answers]),
@@ -149,24 +149,36 @@ def _convert(path: str, images: Mapping[str, np.ndarray], forms: Sequence[str]) 
 
 
 def _order(
-    content: bytes, given: Sequence[Any], answers: Sequence[np.ndarray]
+    content: bytes, given: Sequence[Sequence[Any]], answers: Sequence[Sequence[np.ndarray]]
 ) -> tuple[list[int], list[int]]:
-    """Which of the model's inputs and outputs stands where in the file: the converter has its own order."""
+    """Which of the model's inputs and outputs stands where in the file: the converter has its own order.
+
+    Args:
+        given, answers: inputs and outputs of some images; one image may be answered alike by two outputs.
+    """
     import tensorflow as tf
 
     interpreter = tf.lite.Interpreter(model_content=content)
     interpreter.allocate_tensors()
-    sources = interpreter.get_input_details()
+    sources, targets = interpreter.get_input_details(), interpreter.get_output_details()
     named = [re.search(r"input_(\d+)", source["name"]) for source in sources]
     inputs = [int(name[1]) if name else k for k, name in enumerate(named)]
-    for source, k in zip(sources, inputs, strict=True):
-        interpreter.set_tensor(source["index"], given[k].numpy())
-    interpreter.invoke()
+    # how far the file's outputs lie from the model's, image by image
+    apart = np.zeros((len(targets), len(answers[0])))
+    for image, known in zip(given, answers, strict=True):
+        interpreter.reset_all_variables()
+        for source, k in zip(sources, inputs, strict=True):
+            interpreter.set_tensor(source["index"], image[k].numpy())
+        interpreter.invoke()
+        for place, target in enumerate(targets):
+            found = interpreter.get_tensor(target["index"]).reshape(-1)
+            apart[place] += [
+                float(np.max(np.abs(each - found))) if each.size == found.size else np.inf for each in known
+            ]
     outputs: list[int] = []
-    for target in interpreter.get_output_details():
-        found = interpreter.get_tensor(target["index"]).reshape(-1)
-        left = [k for k, each in enumerate(answers) if k not in outputs and each.size == found.size]
-        outputs.append(min(left, key=lambda k: float(np.max(np.abs(answers[k] - found)))))
+    for row in apart:
+        row[outputs] = np.inf
+        outputs.append(int(np.argmin(row)))
     return inputs, outputs
 
 

@@ -15,8 +15,9 @@ from . import graphs
 from .building import to_keras
 from .folding import fold
 from .graphs import Net, UnsupportedModelError
+from .knowing import Range
 from .loading import UserModel
-from .ranges import DECIDING_IMAGES, Range, choose
+from .ranges import DECIDING_IMAGES, choose
 from .shapes import closed
 
 #: Numbers up to this size are trained on as they are.
@@ -69,9 +70,9 @@ def unpack(content: bytes) -> Fitted:
 def fit_to(model: UserModel, data: Dataset) -> Fitted:
     """The model with what it takes, read from it and its data.
 
-    A model that begins with its own Rescaling or Normalization takes pixels as they are, from 0 to 255;
-    without one, it takes what it scores best on (validation images; 0 to 1 where equal). Floats it takes as
-    they are.
+    A model that begins with its own Rescaling or Normalization takes pixels as they are, from 0 to 255,
+    unless it knows others far better; without one, it takes what it knows best, see `choose`. Floats it takes
+    as they are.
 
     Raises:
         UnsupportedModelError: images or classes that do not fit the model.
@@ -165,13 +166,12 @@ class ValuesError(UnsupportedModelError):
 
 
 def _own_scaling(net: Net) -> str:
-    """The first layer that computes, where it is one that scales pixels; else empty."""
-    for node in net.nodes:
-        if node.kind in ("Rescaling", "Normalization"):
-            return node.kind
-        if node.kind not in _MOVING:
-            return ""
-    return ""
+    """The first layer that computes, where it is one that scales all that the net takes; else empty."""
+    readers = net.readers(net.input)
+    while len(readers) == 1 and readers[0].kind in _MOVING:
+        readers = net.readers(readers[0].name)
+    alone = readers[0].kind if len(readers) == 1 else ""
+    return alone if alone in ("Rescaling", "Normalization") else ""
 
 
 #: Layers before a Rescaling that only move, pick or interpolate pixels.

@@ -1,75 +1,25 @@
 """The range of the inputs that a model takes, of a data set as it was given, and what it is asked of them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from scipy import special
 
-from ..data.answers import Task
 from ..data.datasets import Dataset, scale
-from ..data.labels import labels_of, right
 from .folding import MOST_APART, apart
+from .knowing import CLEARLY_MORE, Asked, End, Range, Tried, Way
 
-#: Images of the validation split that decide how pixels are scaled.
+#: Images that decide how pixels are scaled: of the validation split, filled up with those trained on.
 DECIDING_IMAGES = 2000
-#: Another preparation than the usual ones is believed where it has so many more right, and so many standard
-#: errors more, and is so much less surprised by the answers.
-CLEARLY_MORE, STANDARD_ERRORS, CLEARLY_LESS = 0.01, 2.0, 0.8
+#: Another range is believed where the model is so much less surprised by the answers.
+CLEARLY_LESS = 0.8
 #: What makes small numbers of floats that are pixels.
 _OVER = {"inputs over 255": (1 / 255, 0.0), "inputs over 127.5, minus 1": (1 / 127.5, -1.0)}
 #: What Keras's `normalize` does to an image, along one of its axes.
 _NORMALIZED_AXES = (1, -1)
 
-Asks: TypeAlias = Literal["answers", "inputs", "scaled inputs"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """What a model, and so its files, take.
-
-    Attributes:
-        multiplier, offset: of images as `data.scale` gives them; of several inputs in a row, of each number.
-        shape: of one image.
-        asks: for the data's answers, or for the inputs again: as the model takes them, or as `scale` gives
-            them.
-    """
-
-    multiplier: float | np.ndarray
-    offset: float | np.ndarray
-    shape: tuple[int, ...]
-    asks: Asks = "answers"
-
-    def fed(self, images: np.ndarray) -> np.ndarray:
-        """Images of the data set as the model takes them: float32 (n, *shape)."""
-        images = images.reshape(len(images), *self.shape)
-        if images.dtype == np.uint8 and np.all(self.multiplier == 255) and not np.any(self.offset):
-            return images.astype(np.float32)
-        return scale(images) * np.float32(self.multiplier) + np.float32(self.offset)
-
-    def wanted(self, images: np.ndarray, answers: np.ndarray) -> np.ndarray:
-        """What the model is asked for of images of the data set."""
-        if self.asks == "answers":
-            return answers
-        return self.fed(images) if self.asks == "inputs" else scale(images)
-
-    def asked(self, data: Dataset) -> Dataset:
-        """The data as the model takes them, float32, with what it is asked for."""
-        arrays: dict[str, Any] = {}
-        for split in ("train", "val", "test"):
-            x, y = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
-            arrays |= {f"x_{split}": self.fed(x), f"y_{split}": self.wanted(x, y)}
-        if self.asks == "answers":
-            return replace(data, **arrays)
-        return replace(data, **arrays, task="values", classes=int(np.prod(data.input_shape)))
-
-
-_Way: TypeAlias = tuple[float | np.ndarray, float | np.ndarray]
-"""Multiplier and offset of a `Range`."""
-
 #: What a model may have been trained on, of pixels from 0 to 1.
-_PIXELS: Mapping[str, _Way] = {
+_PIXELS: Mapping[str, Way] = {
     "pixels from 0 to 1": (1.0, 0.0),
     "pixels from 0 to 255": (255.0, 0.0),
     "pixels from -1 to 1": (2.0, -1.0),
@@ -86,43 +36,6 @@ class Chosen:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Tried:
-    """A range with the score on validation images, and how much their answers surprise the model.
-
-    What has `clearly_more` right than this has so not by chance.
-    """
-
-    range: Range
-    accuracy: float
-    surprise: float
-    clearly_more: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """A model with the images that decide; see `choose`."""
-
-    outputs: Callable[[np.ndarray], np.ndarray]
-    images: np.ndarray
-    answers: np.ndarray
-    shape: tuple[int, ...]
-    task: Task
-    asks: Asks
-    probabilities: bool
-
-    def tried(self, way: _Way) -> _Tried:
-        """What comes of a range, (multiplier, offset)."""
-        range = Range(multiplier=way[0], offset=way[1], shape=self.shape, asks=self.asks)
-        given, answers = self.outputs(range.fed(self.images)), range.wanted(self.images, self.answers)
-        said = labels_of(given, probabilities=self.probabilities, task=self.task)
-        surprise = _surprise(given, answers, self.task, probabilities=self.probabilities)
-        accuracy = float(np.mean(right(answers, said)))
-        error = max(0.0, accuracy * (1 - accuracy) / len(answers)) ** 0.5
-        more = max(CLEARLY_MORE, STANDARD_ERRORS * error)
-        return _Tried(range=range, accuracy=accuracy, surprise=surprise, clearly_more=more)
-
-
 def choose(
     outputs: Callable[[np.ndarray], np.ndarray],
     data: Dataset,
@@ -132,11 +45,14 @@ def choose(
     probabilities: bool,
     reconstructs: bool = False,
     pixels: np.ndarray | None = None,
+    ends: Sequence[End] = (),
 ) -> Chosen:
-    """The range with which a model gives validation images the highest likelihood; floats as they are.
+    """The range with which a model knows images best; floats as they are.
 
-    Likelihood, for a net of ReLU hardly changes its labels with the range, but becomes far too sure of them.
-    What is prepared otherwise is taken where the model knows it far better, and said as a warning.
+    Of those with which it has nearly as many right as with any, and could be nearly as sure of them, the one
+    with which it is: a net of ReLU hardly changes its labels with the range, but becomes too sure of them or
+    not sure enough. Where that decides little, it is pixels from 0 to 1. What is prepared otherwise is taken
+    where the model knows it far better, and said as a warning.
 
     Args:
         outputs: the model: float32 (n, *shape) to (n, ...).
@@ -144,42 +60,54 @@ def choose(
         probabilities: whether outputs are, and not unbounded scores.
         reconstructs: whether the model is asked for its inputs, and not for the answers.
         pixels: of several inputs in a row, which numbers are pixels.
+        ends: its outputs, where there are several.
     """
-    asked = _Asked(
+    shown = data.x_val[:DECIDING_IMAGES]
+    asked = Asked(
         outputs=outputs,
-        images=data.x_val[:DECIDING_IMAGES],
-        answers=data.y_val[:DECIDING_IMAGES],
+        images=np.concatenate([shown, data.x_train[: DECIDING_IMAGES - len(shown)]]),
+        validating=len(shown),
         shape=shape,
         task="values" if reconstructs else data.task,
         asks="answers" if not reconstructs else "scaled inputs" if own else "inputs",
-        probabilities=probabilities,
+        ends=ends or [End(columns=slice(None), data=data, probabilities=probabilities)],
     )
-    notes = list(_told(data, shape, own))
     as_given = {name: asked.tried(way) for name, way in _usual(data, own, pixels).items()}
     most = max(as_given.values(), key=lambda one: one.accuracy)
-    sound = {name: one for name, one in as_given.items() if most.accuracy - one.accuracy < most.clearly_more}
+    known = {name: one for name, one in as_given.items() if most.accuracy - one.accuracy < most.clearly_more}
+    least = min(one.at_best for one in known.values())
+    sound = {name: one for name, one in known.items() if CLEARLY_LESS * one.at_best <= least}
     least_surprise = min(one.surprise for one in sound.values())
-    others = {} if own or pixels is not None else _prepared(data)
-    prepared = {name: asked.tried(way) for name, way in others.items()}
+    prepared = {name: asked.tried(way) for name, way in _prepared(data, own, pixels).items()}
     better = {
         name: one
         for name, one in prepared.items()
         if one.accuracy - most.accuracy >= most.clearly_more and one.surprise < CLEARLY_LESS * least_surprise
     }
-    best, chosen = min((better or sound).items(), key=lambda named: named[1].surprise)
+    best, chosen = _first_of_the_least(better or sound)
+    notes = list(_told(data, shape, "" if better else own))
     if len(as_given) > 1:
         percents = ", ".join(f"{name}: {100 * one.accuracy:.1f} %" for name, one in as_given.items())
         what = "explained" if asked.task == "values" else "right"
-        notes.append(f"the model takes {best}, which it knows best, and so do its files ({what}: {percents})")
+        notes.append(
+            f"the model takes {best}, which it knows best, and so do its files ({what}: {percents}); floats "
+            "would be taken as they are"
+        )
     warning = (
         f"the model was trained on {best} ({100 * chosen.accuracy:.1f} % on validation images, "
         f"{100 * most.accuracy:.1f} % as they are given): so does its file take them"
         if better
-        else _question(asked, prepared, chosen) or _doubt(chosen.accuracy, asked.task, data.classes)
+        else _question(asked, prepared, chosen) or _doubt(chosen, asked, data.classes)
     )
-    said = warning, "" if pixels is not None else _uneven(asked.images.reshape(-1, shape[-1]))
+    said = warning, "" if pixels is not None else _uneven(shown.reshape(-1, shape[-1]))
     warnings = tuple(filter(None, said))
     return Chosen(range=chosen.range, accuracy=chosen.accuracy, notes=tuple(notes), warnings=warnings)
+
+
+def _first_of_the_least(ways: Mapping[str, Tried]) -> tuple[str, Tried]:
+    """The first that no other one is clearly less surprised than."""
+    least = min(one.surprise for one in ways.values())
+    return next((name, one) for name, one in ways.items() if CLEARLY_LESS * one.surprise <= least)
 
 
 def _told(data: Dataset, shape: tuple[int, ...], own: str) -> Iterator[str]:
@@ -191,7 +119,7 @@ def _told(data: Dataset, shape: tuple[int, ...], own: str) -> Iterator[str]:
         yield f"the model scales pixels itself ({own}): it and its files take them from 0 to 255"
 
 
-def _usual(data: Dataset, own: str, pixels: np.ndarray | None) -> Mapping[str, _Way]:
+def _usual(data: Dataset, own: str, pixels: np.ndarray | None) -> Mapping[str, Way]:
     """What models take of such data; see `choose`."""
     if pixels is not None and pixels.any():
         return {name: (np.where(pixels, m, 1), np.where(pixels, o, 0)) for name, (m, o) in _PIXELS.items()}
@@ -212,7 +140,7 @@ def _uneven(inputs: np.ndarray) -> str:
     )
 
 
-def _question(asked: _Asked, prepared: Mapping[str, _Tried], given: _Tried) -> str:
+def _question(asked: Asked, prepared: Mapping[str, Tried], given: Tried) -> str:
     """What the model may have been trained on, in the place of what it is given; else empty."""
     others = {name: prepared[name] for name in prepared if name in _OVER}
     if asked.asks == "answers" and asked.images.ndim > 2:
@@ -234,49 +162,38 @@ def _question(asked: _Asked, prepared: Mapping[str, _Tried], given: _Tried) -> s
     return ""
 
 
-def _doubt(accuracy: float, task: Task, classes: int) -> str:
+def _doubt(given: Tried, asked: Asked, classes: int) -> str:
     """What is said of a model that hardly knows more than nothing; else empty."""
-    if task == "values" and accuracy < 0:
+    if (asked.task == "values" or len(asked.ends) > 1) and given.accuracy < 0:
         return (
-            f"the model's squared error is {1 - accuracy:.2f} times that of always giving the mean: was it "
-            "trained on other values or on inputs prepared in another way?"
+            f"the model's squared error is {1 - given.accuracy:.2f} times that of always giving the mean: "
+            "was it trained on other values or on inputs prepared in another way?"
         )
-    if task != "values" and classes > 2 and accuracy < 2 / classes:
+    if asked.task != "values" and classes > 2 and given.accuracy < min(2 / classes, 0.5):
         return (
-            f"it scores only {100 * accuracy:.1f} % on validation images: was it trained on other labels "
-            "or on images prepared in another way?"
+            f"it scores only {100 * given.accuracy:.1f} % on validation images: was it trained on other "
+            "labels or on images prepared in another way?"
         )
     return ""
 
 
-def _prepared(data: Dataset) -> dict[str, tuple[float, float]]:
-    """What else inputs may have gone through outside of the model."""
+def _prepared(data: Dataset, own: str, pixels: np.ndarray | None) -> Mapping[str, Way]:
+    """What else inputs may have gone through outside of the model.
+
+    Of one that begins with a scaling of its own: pixels that were not from 0 to 255 before it.
+    """
+    if pixels is not None:
+        return {}
+    if own:
+        others = {name: way for name, way in _PIXELS.items() if name not in _usual(data, own, pixels)}
+        return others if data.x_train.dtype == np.uint8 else {}
     images = scale(data.x_train[:DECIDING_IMAGES])
     deviation, largest = float(np.std(images)), float(np.max(np.abs(images)))
-    found = {}
+    found: dict[str, Way] = {}
     if deviation:
         standardized = (1 / deviation, -float(np.mean(images)) / deviation)
         found["inputs minus their mean over their standard deviation"] = standardized
-    if data.x_train.dtype != np.uint8 and 100 < largest <= 255:
+    # a row of a table holds no pixels
+    if data.x_train.dtype != np.uint8 and images.ndim > 2 and 100 < largest <= 255:
         found |= _OVER
     return found
-
-
-def _surprise(outputs: np.ndarray, answers: np.ndarray, task: Task, *, probabilities: bool) -> float:
-    """Mean of -log(probability of the right label); of values the squared error, 1 for saying the mean.
-
-    One image more has an answer at random: few right ones do not show that a net is too sure of itself.
-    """
-    if task == "values":
-        return 1 - float(np.mean(right(answers, outputs)))
-    scores = np.log(np.clip(outputs, 1e-7, 1)) if probabilities else outputs.astype(np.float64)
-    if task == "multilabel" or outputs.shape[1] == 1:
-        against = np.log(np.clip(1 - outputs, 1e-7, 1)) if probabilities else np.zeros_like(scores)
-        sign = 1 - 2 * answers.reshape(scores.shape)
-        both = [np.logaddexp(0, way * (scores - against)) for way in (sign, -sign)]
-        known, unknown = np.mean(both[0], axis=1), np.mean(both)
-    else:
-        whole = special.logsumexp(scores, axis=1)
-        known = whole - scores[np.arange(len(answers)), answers]
-        unknown = np.mean(whole - np.mean(scores, axis=1))
-    return float(np.mean([*known, unknown]))
