@@ -178,7 +178,7 @@ def test_run_in_place_fills_the_answer_of_notebook_and_readme(
     read = nbformat.read(own / "small.ipynb", as_version=4)
     assert read.cells[0].source == f"<!-- answer -->\n{said}\n<!-- /answer -->"
     assert run.answer_of(read) == said
-    elsewhere = "1 rows were tested: 0 better, 0 equivalent, 1 worse, 0 undecided."
+    elsewhere = "1 rows of 1 forms were tested: 0 better, 0 equivalent, 1 worse, 0 undecided; "
     for name in ("README.md", "results.md"):
         assert elsewhere in (own / name).read_text()
     page = "# Title\n<!-- answer -->\n{}\n<!-- /answer -->\nend\n"

@@ -22,7 +22,7 @@ from ..saved_models.converting import ASKED, convert
 from ..saved_models.converting import FORMS as CONVERTER_FORMS
 from ..saved_models.fitting import ENDING_NOTES, asked_notes, check_outputs
 from ..saved_models.graphs import NotRebuiltError, UnsupportedModelError
-from ..saved_models.knowing import End, Range
+from ..saved_models.knowing import Range
 from ..saved_models.ranges import choose
 from ..saved_models.shapes import closed
 from ..store import make_key
@@ -93,10 +93,7 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
             probabilities=outputs[0].ending != "linear",
             reconstructs=reconstructs[0],
             pixels=np.concatenate(pixels) if pixels else None,
-            ends=[
-                End(columns=each.columns, data=each.asked(data), probabilities=each.ending != "linear")
-                for each in outputs
-            ],
+            ends=[each.end(data) for each in outputs],
         )
     except RuntimeError as error:
         raise UnsupportedModelError(f"the model cannot take all of the inputs ({error})") from error

@@ -10,6 +10,7 @@ from ..data.datasets import Dataset
 from ..data.labels import labels_of
 from ..files import running
 from ..saved_models.graphs import UnsupportedModelError
+from ..saved_models.knowing import End
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,10 @@ class Output:
     def asked(self, data: Dataset) -> Dataset:
         """The data with what this output is asked for."""
         return data.outputs[self.name] if self.name else data
+
+    def end(self, data: Dataset) -> End:
+        """The same, as `choose` takes it."""
+        return End(columns=self.columns, data=self.asked(data), probabilities=self.ending != "linear")
 
     def said(self, outputs: np.ndarray, data: Dataset) -> np.ndarray:
         """Its part of a file's outputs, see `labels_of`."""

@@ -87,21 +87,35 @@ def choose(
     best, chosen = _first_of_the_least(better or sound)
     notes = list(_told(data, shape, "" if better else own))
     if len(as_given) > 1:
-        percents = ", ".join(f"{name}: {100 * one.accuracy:.1f} %" for name, one in as_given.items())
-        what = "explained" if asked.task == "values" else "right"
-        notes.append(
-            f"the model takes {best}, which it knows best, and so do its files ({what}: {percents}); floats "
-            "would be taken as they are"
-        )
+        notes.append(_taken(best, as_given, asked))
     warning = (
-        f"the model was trained on {best} ({100 * chosen.accuracy:.1f} % on validation images, "
-        f"{100 * most.accuracy:.1f} % as they are given): so does its file take them"
+        _found(best, chosen, most)
         if better
         else _question(asked, prepared, chosen) or _doubt(chosen, asked, data.classes)
     )
     said = warning, "" if pixels is not None else _uneven(shown.reshape(-1, shape[-1]))
     warnings = tuple(filter(None, said))
     return Chosen(range=chosen.range, accuracy=chosen.accuracy, notes=tuple(notes), warnings=warnings)
+
+
+def _found(best: str, chosen: Tried, given: Tried) -> str:
+    """That the model was trained on another range than it is given."""
+    return (
+        f"the model was trained on {best} ({100 * chosen.accuracy:.1f} % on validation images, "
+        f"{100 * given.accuracy:.1f} % as they are given): so does its file take them"
+    )
+
+
+def _taken(best: str, tried: Mapping[str, Tried], asked: Asked) -> str:
+    """Which of several ranges the model takes, and how well it knows each."""
+    percents = ", ".join(f"{name}: {100 * one.accuracy:.1f} %" for name, one in tried.items())
+    what = "explained" if asked.task == "values" else "right"
+    if len(asked.ends) > 1:
+        what = "mean score of the outputs"
+    return (
+        f"the model takes {best}, which it knows best, and so do its files ({what}: {percents}); floats "
+        "would be taken as they are"
+    )
 
 
 def _first_of_the_least(ways: Mapping[str, Tried]) -> tuple[str, Tried]:
