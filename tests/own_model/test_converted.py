@@ -224,6 +224,18 @@ def test_outputs_that_coincide_for_the_first_image_are_told_apart_by_the_others(
         np.testing.assert_allclose(given[:, output.columns], answers[output.name], atol=1e-5)
 
 
+def test_tokens_of_a_byte_are_no_pixels(tmp_path: Path) -> None:
+    """Tried as pixels from -1 to 1 they would ask the table for a row before its first."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((5,)), layers.Embedding(30, 8), layers.Flatten(), layers.Dense(3)])
+    words = GENERATOR.integers(0, 30, (60, 5)).astype(np.uint8)
+    source = converted.source(
+        _file(model, tmp_path / "own.tflite"), replace(DATA, x_train=words, x_val=words, x_test=words)
+    )
+    assert (source.range.multiplier, source.range.offset) == (255.0, 0.0)
+    assert not any("pixels" in note for note in source.notes)
+
+
 def test_converter_s_own_integer_file_of_tokens_is_left_out(tmp_path: Path) -> None:
     keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.Input((5,)), layers.Embedding(30, 8), layers.Flatten(), layers.Dense(3)])

@@ -17,7 +17,7 @@ from .folding import fold
 from .graphs import Net, UnsupportedModelError
 from .knowing import Range
 from .loading import UserModel
-from .ranges import DECIDING_IMAGES, choose
+from .ranges import DECIDING_IMAGES, SCALING, choose
 from .shapes import closed
 
 #: Numbers up to this size are trained on as they are.
@@ -171,7 +171,7 @@ def _own_scaling(net: Net) -> str:
     while len(readers) == 1 and readers[0].kind in _MOVING:
         readers = net.readers(readers[0].name)
     alone = readers[0].kind if len(readers) == 1 else ""
-    return alone if alone in ("Rescaling", "Normalization") else ""
+    return alone if alone in SCALING else ""
 
 
 #: Layers before a Rescaling that only move, pick or interpolate pixels.

@@ -13,6 +13,8 @@ from .knowing import CLEARLY_MORE, Asked, End, Range, Tried, Way
 DECIDING_IMAGES = 2000
 #: Another range is believed where the model is so much less surprised by the answers.
 CLEARLY_LESS = 0.8
+#: Layers by which a model scales pixels itself; what else reads inputs as they are takes them for tokens.
+SCALING = ("Rescaling", "Normalization")
 #: What makes small numbers of floats that are pixels.
 _OVER = {"inputs over 255": (1 / 255, 0.0), "inputs over 127.5, minus 1": (1 / 127.5, -1.0)}
 #: What Keras's `normalize` does to an image, along one of its axes.
@@ -56,7 +58,7 @@ def choose(
 
     Args:
         outputs: the model: float32 (n, *shape) to (n, ...).
-        own: the layer by which the model scales pixels itself, or empty.
+        own: the layer of `SCALING`, or the operator for tokens, that reads the inputs as they are, or empty.
         probabilities: whether outputs are, and not unbounded scores.
         reconstructs: whether the model is asked for its inputs, and not for the answers.
         pixels: of several inputs in a row, which numbers are pixels.
@@ -129,7 +131,7 @@ def _told(data: Dataset, shape: tuple[int, ...], own: str) -> Iterator[str]:
     if shape != data.input_shape:
         sizes = " x ".join(map(str, shape))
         yield f"the images are reshaped to {sizes}, as the model and its files take them"
-    if own and data.x_train.dtype == np.uint8:
+    if own in SCALING and data.x_train.dtype == np.uint8:
         yield f"the model scales pixels itself ({own}): it and its files take them from 0 to 255"
 
 
@@ -179,8 +181,9 @@ def _question(asked: Asked, prepared: Mapping[str, Tried], given: Tried) -> str:
 def _doubt(given: Tried, asked: Asked, classes: int) -> str:
     """What is said of a model that hardly knows more than nothing; else empty."""
     if (asked.task == "values" or len(asked.ends) > 1) and given.accuracy < 0:
+        what = "squared error is" if asked.task == "values" else "error over its outputs is"
         return (
-            f"the model's squared error is {1 - given.accuracy:.2f} times that of always giving the mean: "
+            f"the model's {what} {1 - given.accuracy:.2f} times that of always giving the mean: "
             "was it trained on other values or on inputs prepared in another way?"
         )
     if asked.task != "values" and classes > 2 and given.accuracy < min(2 / classes, 0.5):
@@ -200,7 +203,8 @@ def _prepared(data: Dataset, own: str, pixels: np.ndarray | None) -> Mapping[str
         return {}
     if own:
         others = {name: way for name, way in _PIXELS.items() if name not in _usual(data, own, pixels)}
-        return others if data.x_train.dtype == np.uint8 else {}
+        # a token is no pixel, and a table of them has no row for others
+        return others if own in SCALING and data.x_train.dtype == np.uint8 else {}
     images = scale(data.x_train[:DECIDING_IMAGES])
     deviation, largest = float(np.std(images)), float(np.max(np.abs(images)))
     found: dict[str, Way] = {}
