@@ -118,6 +118,13 @@ PARTS: dict[str, Part] = {
         recipes=lambda bench: {plan.recipe.name: plan.recipe for plan in plans.TRIALS}, write=write_records
     ),
     **{pair.name: _pair(pair) for pair in transfer.PAIRS},
+    "rates": Part(
+        dataset="fashion_mnist",
+        recipes=lambda bench: transfer.rates(),
+        write=transfer.write_rates,
+        first_seed=transfer.FIRST_SEED,
+        n_seeds=1,
+    ),
     # the net of the pair, so that it is trained once
     "layers": Part(
         dataset="fashion_mnist",

@@ -52,6 +52,7 @@ class Settings:
         epochs, fine_tune_epochs: of the baseline, and of each technique after it; at least 1.
         batch_size: images a step, at least 1.
         learning_rate: Adam's peak for batches of 128; scales with `batch_size`.
+        fine_tune_rate: of each technique, likewise; `learning_rate` where None.
         initial_sparsity, final_sparsity: of pruning, fractions in [0, 1).
         net: a name that `named.build` knows, or the path of a saved model.
         teacher_temperature: where given, each fine-tuning learns what the float net says (distillation at
@@ -69,6 +70,7 @@ class Settings:
     initial_sparsity: float
     final_sparsity: float
     net: str = "baseline"
+    fine_tune_rate: float | None = None
     teacher_temperature: float | None = None
 
     def __post_init__(self) -> None:
@@ -92,7 +94,8 @@ class Settings:
     @property
     def fine_tune(self) -> TrainConfig:
         """The training of each technique."""
-        return replace(self.first_fit, epochs=self.fine_tune_epochs)
+        rate = self.learning_rate if self.fine_tune_rate is None else self.fine_tune_rate
+        return replace(self.first_fit, epochs=self.fine_tune_epochs, learning_rate=rate)
 
     @property
     def base(self) -> tuple[Step, ...]:
