@@ -90,7 +90,10 @@ def test_sweep_panels_hold_the_dense_control_and_the_random_line(sweep_table: pd
     for axes in (strategies, schedules):
         words = [text.get_text() for text in axes.get_legend().get_texts()]
         assert "dense, trained as long" in words
-        assert {"random masks", "random masks, as many zeros a layer as LAMP"} <= set(words)
+        assert {
+            "random masks, in one shot",
+            "random masks in one shot, as many zeros a layer as LAMP",
+        } <= set(words)
     assert "uniform" in [text.get_text() for text in strategies.get_legend().get_texts()]
     assert "one shot" in [text.get_text() for text in schedules.get_legend().get_texts()]
     assert [label.get_text() for label in strategies.get_xticklabels()] == ["50", "90", "99"]

@@ -80,7 +80,7 @@ def grid(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def worst(table: pd.DataFrame, change: str) -> str:
-    """The layer that a change hurts most, of what `sensitivity` gives."""
+    """The layer where a change leaves the least signal to noise, of what `sensitivity` gives."""
     return str(table.loc[table[table["change"] == change]["snr_db"].idxmin(), "layer"])
 
 
@@ -88,8 +88,8 @@ def picture(table: pd.DataFrame) -> Figure:
     """The words of `grid`, the darker a cell the worse."""
     noise, words = grid(table)
     colours = matplotlib.colormaps["Oranges_r"]((noise.to_numpy() + 10) / 70)
-    hurt = worst(table, "4 bits")
-    return cells(words, colours, f"One kernel changed at a time, and its weights: 4 bits hurt {hurt} most")
+    title = f"One kernel changed at a time; least signal to noise at 4 bits: {worst(table, '4 bits')}"
+    return cells(words, colours, f"{title}. Validation images, {IMAGES:,} at most")
 
 
 def bits_a_layer(content: bytes, data: Dataset, *, margin: float = MARGIN) -> pd.DataFrame:

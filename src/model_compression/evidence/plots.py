@@ -114,9 +114,10 @@ LEAST_ERROR, MOST_ERROR = 0.01, 1000.0
 
 
 def error_against_bytes(table: pd.DataFrame) -> Figure:
-    """Every form: best-coded bytes against test error with its 95 % interval, and our Pareto front.
+    """Every form: best-coded bytes against test error with its 95 % interval, and the forms' Pareto front.
 
     Named are the points of the front, and the least error of each method, whose colour the legend has.
+    Controls are drawn, and are no part of the front.
     """
     looks = [method_of(row.recipe, is_control=row.role == "control") for row in table.itertuples()]
     ends = {"error": "accuracy_mean", "low": "accuracy_ci_high", "high": "accuracy_ci_low"}
@@ -126,15 +127,17 @@ def error_against_bytes(table: pd.DataFrame) -> Figure:
         method=[method for method, _ in looks],
         colour=[colour for _, colour in looks],
     )
-    on_front = pareto(rows.best_coded_bytes, rows.error)
+    is_form = (table.role == "form").to_numpy()
+    on_front = is_form.copy()
+    on_front[is_form] = pareto(rows.best_coded_bytes[is_form], rows.error[is_form])
     front = rows[on_front].sort_values("best_coded_bytes")
     named = rows[on_front | rows.index.isin(rows.groupby("method").error.idxmin())]
     drawn = "seeds and test inputs" if (table.seeds > 1).all() else "test inputs"
     with page(6.4) as (figure, (axes,)):
         axes.set(xscale="log", yscale="log", xlabel="bytes of the best-coded file", ylabel="test error, %")
         axes.set_title(
-            f"{len(front)} of {len(table)} are beaten by none: the front. Named: these, and each colour's "
-            f"least error.\nBars are 95 % intervals over {drawn}"
+            f"{len(front)} of {is_form.sum()} forms are beaten by none on test images: the front. Named: these, "
+            f"and each colour's least error.\nBars are 95 % intervals over {drawn}"
         )
         if (rows.high == LEAST_ERROR).all():
             axes.set_ylim(LEAST_ERROR / 2, 100 * LEAST_ERROR)
@@ -180,10 +183,15 @@ def pruned_or_small(table: pd.DataFrame) -> Figure:
         for kind, colour in colours.items():
             axes.plot([], [], "o", color=colour, label=kind)
         axes.axvline(0, color=BLACK, linewidth=0.8)
-        axes.set_yticks(range(len(table)), table.recipe.where(~table.recipe.duplicated(), ""))
+        sizes = [f"{row.recipe}: {row.zip_bytes:,.0f} B" for row in table.itertuples()]
+        axes.set_yticks(range(len(table)), pd.Series(sizes).where(~table.recipe.duplicated(), ""))
+        theirs = [f"{size:,.0f} B" for size in table.rival_zip_bytes]
+        axes.secondary_yaxis("right").set_yticks(range(len(table)), theirs, fontsize=7)
         said = [f"{kind}: {counted(table[table.against == kind].verdict)}" for kind in kinds]
         axes.set(ylim=(len(table) - 0.4, -0.6), xlabel="change of test accuracy, pp")
-        axes.set_title("\n".join(["Form minus rival", *said]))
+        axes.set_title(
+            "\n".join(["Form minus rival; zipped bytes of the form left, of the rival right", *said])
+        )
         axes.legend(**BELOW, ncols=min(len(kinds), 2))
     return figure
 

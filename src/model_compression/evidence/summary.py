@@ -28,14 +28,15 @@ def answer(results: Path, kind: Kind = "image", *, score: str = "accuracy") -> s
     """
     inputs = {"image": "images", "signal": "signals", "table": "rows"}[kind]
     forms, claims = _forms(results), pd.read_csv(results / "claims.csv")
-    on_tflm = pd.read_csv(results / "deployment.csv").set_index("recipe").runs_on_tflm
+    devices = pd.read_csv(results / "deployment.csv").set_index("recipe")
     baseline = forms.loc[BASELINE]
     seeds, tested = int(baseline.seeds), forms[(forms.role == "form") & forms.verdict.notna()]
     lines = [
         f"Test {score} is the mean of {seeds} seed{'s' * (seeds > 1)} on {baseline.test_images:,} {inputs}. "
         "A change is against the float net trained for as long; its 95 % interval takes "
         f"{'seeds and ' * (seeds > 1)}{inputs} as drawn at random, and verdicts are corrected for the "
-        f"number of forms, {len(tested)} (Holm).",
+        f"number of forms, {len(tested)} (Holm), those of the claims for the number of claims. "
+        f"{_unshown(tested)}",
         "",
         f"- **Baseline:** {baseline.file_bytes:,.0f} bytes as float32 .tflite, {baseline.zip_bytes:,.0f} "
         f"zipped, {100 * baseline.accuracy_mean:.2f} % "
@@ -48,14 +49,22 @@ def answer(results: Path, kind: Kind = "image", *, score: str = "accuracy") -> s
         lines.append(f"- **{heading[0].upper()}{heading[1:]}?** {row.answer} ({row.measured}).")
     # test images judge a form, and choose none
     kept = tested[tested.validation_change_pp >= -100 * MARGIN]
-    for words, rows in ((f"that loses at most {100 * MARGIN:g} pp in validation", kept), ("of all", tested)):
+    on_micro = kept[kept.index.isin(devices.index[devices.runs_on_tflm])]
+    within = f"that loses at most {100 * MARGIN:g} pp in validation"
+    for words, rows, size in (
+        (f"zipped {within}", kept, "zip_bytes"),
+        (f"in flash {within}, of those that TFLite Micro runs", on_micro, "file_bytes"),
+        ("zipped of all these forms", tested, "zip_bytes"),
+    ):
         if len(rows):
-            least = rows.sort_values("zip_bytes").iloc[0]
+            least = rows.sort_values(size).iloc[0]
+            arena = f"needs {devices.arena_bytes.get(least.name, 0):,.0f} bytes of RAM for it"
+            on_device = devices.runs_on_tflm.get(least.name)
             lines.append(
-                f"- **Smallest file {words}:** `{least.name}`, {least.zip_bytes:,.0f} bytes zipped, "
+                f"- **Smallest {words}:** `{least.name}`, {least.zip_bytes:,.0f} bytes zipped, "
                 f"{baseline.zip_bytes / least.zip_bytes:.1f} times fewer than the zipped baseline; in "
                 f"flash {least.file_bytes:,.0f}, {baseline.file_bytes / least.file_bytes:.1f} times fewer; "
-                f"TFLite Micro {'runs' if on_tflm.get(least.name) else 'does not run'} it. Test: "
+                f"TFLite Micro {arena if on_device else 'does not run it'}. Test: "
                 f"{least.change_pp:+.2f} pp [{least.change_ci_low_pp:+.2f}, {least.change_ci_high_pp:+.2f}]: "
                 f"{least.verdict}."
             )
@@ -77,6 +86,13 @@ def _told(verdicts: pd.Series) -> str:
     return ", ".join(f"{counts.get(each, 0)} {each}" for each in (*sorted(KEPT), "worse", "undecided"))
 
 
+def _unshown(tested: pd.DataFrame) -> str:
+    """Undecided is not unharmed: how many of these lie below nothing, before a correction."""
+    undecided = tested[tested.verdict == "undecided"]
+    below = int((undecided.change_ci_high_pp < 0).sum())
+    return f"Of the {len(undecided)} undecided {below} have an interval wholly below 0."
+
+
 def elsewhere(pairs: pd.DataFrame) -> str:
     """Sentences: what is said of each form on other pairs of data and net, every row counted.
 
@@ -93,30 +109,40 @@ def elsewhere(pairs: pd.DataFrame) -> str:
     lines = [
         f"On {len(places)} other pairs of net and data ({', '.join(places)}; {seeds} seeds) {len(others)} "
         f"rows of {len(verdicts)} forms were tested: {_told(others.verdict)}; with those of the baseline on "
-        f"mnist {len(tested)}: {_told(tested.verdict)}"
+        f"mnist {len(tested)}: {_told(tested.verdict)}. {_unshown(others).rstrip('.')}"
     ]
-    for words, chosen in (
-        ("Worse on a pair, and on none equivalent or better", worse & ~kept),
-        ("Equivalent or better on a pair, and on none worse", kept & ~worse),
-        ("Both, from pair to pair", worse & kept),
-    ):
-        lines.append(f"{words}: {', '.join(f'`{name}`' for name in verdicts.index[chosen]) or 'none'}")
     # three seeds leave even a large loss undecided where they differ
-    lost = others[(others.verdict == "undecided") & (others.change_pp < -LARGE_PP)]
-    lost = lost[lost.recipe.isin(verdicts.index[~worse])].sort_values("change_pp")
+    lost = others[(others.verdict == "undecided") & (others.change_pp < -LARGE_PP)].sort_values("change_pp")
+    lost = lost[lost.recipe.isin(verdicts.index[~worse])]
+    spared = ~verdicts.index.isin(lost.recipe)
+    at_home = tested[own & tested.verdict.isin(KEPT)].set_index("recipe").verdict.map(" ({} on mnist)".format)
+    safe = f"Equivalent or better on one, and on none worse or over {LARGE_PP:g} point lower"
+    for words, chosen, home in (
+        ("Worse on one of these, and on none equivalent or better", worse & ~kept, at_home),
+        (safe, kept & ~worse & spared, {}),
+        ("Both, from pair to pair", worse & kept, {}),
+    ):
+        names = [f"`{name}`{home.get(name, '')}" for name in verdicts.index[chosen]]
+        lines.append(f"{words}: {', '.join(names) or 'none'}")
     told = ", ".join(f"`{row.recipe}` {row.change_pp:+.1f} ({row.net})" for row in lost.itertuples())
     if told:
         lines.append(
-            f"On none worse, but undecided at a mean over {LARGE_PP:g} point lower, which is no pass: {told}"
+            f"Undecided although the mean is more than {LARGE_PP:g} point lower, and not to be counted as "
+            f"safe: {told}"
         )
     spoilt = pairs[(pairs.role == "control") & (pairs.verdict == "worse")]
     told = ", ".join(f"`{row.recipe}` {row.change_pp:+.2f} ({row.net})" for row in spoilt.itertuples())
     if told:
         lines.append(
-            f"Further training itself made the float net worse: {told}; what is compared with that net lost "
-            "as much more"
+            f"Further training itself made the float net worse: {told}; forms compared with it have lost that "
+            "much in addition"
         )
     return "".join(f"- {line}.\n" for line in lines).rstrip()
+
+
+def _named(rows: pd.DataFrame, chosen: "pd.Series[bool]") -> str:
+    """The names of some rows, in words."""
+    return ", ".join(f"`{name}`" for name in rows.name[chosen]) or "none"
 
 
 def second_test_set(rotated: pd.DataFrame) -> str:
@@ -130,12 +156,15 @@ def second_test_set(rotated: pd.DataFrame) -> str:
     lines = []
     if len(forms):
         counts = forms.holds.value_counts()
-        lost = ", ".join(f"`{name}`" for name in forms.name[forms.holds == "no"])
-        both = ((forms.verdict_here == "undecided") & (forms.verdict_there == "undecided")).sum()
+        here, there = forms.verdict_here, forms.verdict_there
+        both = ((here == "undecided") & (there == "undecided")).sum()
         lines.append(
             f"Of {len(forms)} verdicts on forms and controls {counts.get('yes', 0)} are the same there, "
-            f"{counts.get('no', 0)} not{f' ({lost})' if lost else ''}; {counts.get('open', 0)} cannot be "
-            f"compared: {both} are undecided on both test sets, {counts.get('open', 0) - both} on one."
+            f"{counts.get('no', 0)} another ({_named(forms, forms.holds == 'no')}); {both} are undecided on "
+            f"both test sets and {counts.get('open', 0) - both} on one. Worse on both: "
+            f"{_named(forms, (here == 'worse') & (there == 'worse'))}; worse here, undecided there: "
+            f"{_named(forms, (here == 'worse') & (there == 'undecided'))}; undecided here, worse there: "
+            f"{_named(forms, (here == 'undecided') & (there == 'worse'))}."
         )
     if len(plans):
         apart = plans[plans.holds == "no"]
@@ -148,26 +177,33 @@ def second_test_set(rotated: pd.DataFrame) -> str:
             "95 % interval of the difference leaves out 0."
         )
         if len(apart):
-            # where validation images, drawn like those there, say what they say, no choice was at fault
-            known = (apart.validation_error_pct_here - apart.error_pct_there).abs().max()
+            # images drawn like those there, but used to choose by, say less than those there
+            beyond = apart.error_pct_there - apart.validation_error_pct_here
             lines[-1] += (
-                " Of these, the validation error here, on images drawn as those there, is at most "
-                f"{known:.2f} points from the error there."
+                " Of these, the validation error here, on images drawn as those there, is lower than the "
+                f"error there for {(beyond > 0).sum()}, by up to {beyond.max():.2f} points."
             )
     return "\n".join(lines)
 
 
+#: Versions whose plans were first found by test error, see CHANGELOG.md.
+FOUND_BY_TEST = ("9153060", "3763c24", "fdef774", "04132a4")
+
+
 def front(frontier: pd.DataFrame) -> str:
-    """A sentence: the files of our front, with their test errors.
+    """Sentences: the files of our front with their test errors, and whose plans were found by test error.
 
     Args:
         frontier: `frontier.csv` of the results; its rows with a file make the front.
     """
     files = frontier[frontier.file.notna()].sort_values("bytes")
     points = [f"{row.bytes:,.0f} bytes at {row.error_pct:.2f} %" for row in files.itertuples()]
+    old = files[files.since.isin(FOUND_BY_TEST)]
+    sizes = ", ".join(f"{size:,.0f}" for size in old.bytes)
     return (
         f"Whole coded .tflite files, median bytes and mean test error of {files.seeds.max():.0f} seeds: "
-        f"{', '.join(points)}."
+        f"{', '.join(points)}. The plans of {len(old)} of these {len(files)} files were first found by test "
+        f"error, in a version that looked at it{f' ({sizes} bytes)' * bool(sizes)}."
     )
 
 

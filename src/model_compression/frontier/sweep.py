@@ -42,9 +42,11 @@ BUDGET_STRATEGIES = ("uniform", "lamp")
 EXPORT = ExportConfig(form="packed_int8")
 #: Masks drawn at random: strategy -> words and style of the line.
 RANDOM = {
-    "random_mask": ("random masks", "--"),
-    "random_mask_by_layer": ("random masks, as many zeros a layer as LAMP", ":"),
+    "random_mask": ("random masks, in one shot", "--"),
+    "random_mask_by_layer": ("random masks in one shot, as many zeros a layer as LAMP", ":"),
 }
+#: Each strategy's colour; a schedule that stands in both panels of the sweep has that of its strategy.
+COLOURS = dict(zip(STRATEGIES, PALETTE, strict=False))
 #: Points of the budget's axis.
 BUDGET_TICKS = (-50, -20, -10, -5, -2, -1, -0.5, -0.2, 0, 0.2)
 
@@ -182,7 +184,10 @@ def sparsity_sweep(table: pd.DataFrame) -> Figure:
     )
     with page(5.0, columns=2) as (figure, both):
         for axes, (title, rows, by) in zip(both, panels, strict=True):
-            for colour, (name, line) in zip(PALETTE, rows.groupby(by, sort=False), strict=False):
+            others = (colour for colour in PALETTE if colour != COLOURS[COMMON_STRATEGY])
+            for name, line in rows.groupby(by, sort=False):
+                known = COMMON_STRATEGY if name == "polynomial 3" else str(name)
+                colour = COLOURS.get(known) or next(others)
                 # its masks are by magnitude
                 words = "random shares a layer" if name == "random" else str(name).replace("_", " ")
                 _band(axes, line, colour, words)
@@ -224,9 +229,10 @@ def budget(table: pd.DataFrame) -> Figure:
     groups = table.dropna(subset="change_pp").sort_values("epochs", kind="stable").groupby("sparsity")
     with page(3.2, columns=len(groups)) as (figure, panels):
         for axes, (sparsity, rows) in zip(panels, groups, strict=True):
-            for colour, (name, line) in zip(PALETTE, rows.groupby("strategy", sort=False), strict=False):
+            for name, line in rows.groupby("strategy", sort=False):
                 bars = reach(line, "change_pp", "change_ci_low_pp", "change_ci_high_pp")
-                look: dict[str, Any] = {"color": colour, "marker": ".", "capsize": 2, "label": str(name)}
+                look: dict[str, Any] = {"color": COLOURS[str(name)], "marker": ".", "capsize": 2}
+                look["label"] = str(name)
                 axes.errorbar(line["epochs"], line["change_pp"], yerr=bars, **look)
             axes.axhline(0, color="black", linewidth=0.8)
             axes.axhspan(-100 * MARGIN, 100 * MARGIN, color="#8882", linewidth=0)

@@ -25,7 +25,7 @@ from .published import COUNTS, FLOAT_BYTES, PARAMETERS, published
 COLUMNS = [
     "plan", "net", "method", "bytes", "flash_bytes", "payload_bytes", "graph_bytes", "entropy_bytes",
     "validation_error_pct", "error_pct", "error_sd_pct", "error_low_pct", "error_high_pct", "seeds", "epochs",
-    "augmentation", "teachers", "counted_as", "file", "file_seed", "file_error_pct", "source",
+    "augmentation", "teachers", "since", "counted_as", "file", "file_seed", "file_error_pct", "source",
 ]  # fmt: skip
 #: What the rows that were computed here say of their source.
 OURS = "this study"
@@ -105,8 +105,8 @@ def on_front(table: pd.DataFrame) -> np.ndarray:
     return found
 
 
-#: Which of our bytes a way of counting is compared with; whole coded files for all others.
-_LIKE = {"flash": "flash_bytes", "payload": "payload_bytes"}
+#: Which of our bytes a way of counting is compared with, where ours can be counted so.
+_LIKE = {"flash": "flash_bytes", "payload": "payload_bytes", "file": "bytes"}
 
 
 def reached(ours: pd.DataFrame, size: float, error_pct: float, column: str = "bytes") -> str:
@@ -129,17 +129,24 @@ def literature(frontier: pd.DataFrame) -> pd.DataFrame:
 
     `ratio` is the dense float32 net's bytes over these: as stated, or worked out from the bytes.
     `same_net` and `any_net` say whether whole coded files of ours reach the point, `like_same_net` and
-    `like_any_net` whether ours do counted as it is: in flash, or weights and biases alone.
+    `like_any_net` whether ours do counted as it is: in flash, weights and biases alone, or whole files; empty
+    where ours cannot be counted so.
     """
     ours = frontier[frontier["counted_as"] == FILE]
     theirs = published()
-    for prefix, like in (("", {}), ("like_", _LIKE)):
-        asked = [
-            (point.net, (point.bytes, point.error_pct, like.get(point.counted_as, "bytes")))
-            for point in theirs.itertuples()
-        ]
-        theirs[f"{prefix}any_net"] = [reached(ours, *point) for _, point in asked]
-        theirs[f"{prefix}same_net"] = [reached(ours[ours["net"] == net], *point) for net, point in asked]
+    for prefix, like in (("", dict.fromkeys(COUNTS, "bytes")), ("like_", _LIKE)):
+        for suffix, alone in (("any_net", False), ("same_net", True)):
+            theirs[prefix + suffix] = [
+                reached(
+                    ours[ours["net"] == point.net] if alone else ours,
+                    point.bytes,
+                    point.error_pct,
+                    like[point.counted_as],
+                )
+                if point.counted_as in like
+                else ""
+                for point in theirs.itertuples()
+            ]
     shown = frontier[frontier["counted_as"].isin([FILE, CONTROL]) & frontier["net"].isin(PARAMETERS)]
     table = pd.concat([theirs, shown], ignore_index=True) if len(shown) else theirs
     dense = table["net"].map(PARAMETERS) * FLOAT_BYTES
@@ -177,7 +184,8 @@ def unreached(table: pd.DataFrame) -> str:
                 name = f"ours with {row.bytes:,.0f} bytes at {row.error_pct:.2f} % ({row.net})"
                 near.setdefault(name, []).append(f"no more {what}")
         words = [f"{name} has {' and '.join(each)}" for name, each in near.items()]
-        if like := _LIKE.get(point.counted_as):
+        like = _LIKE.get(point.counted_as, "bytes")
+        if like != "bytes":
             words.append(f"counted alike: {reached(ours, point.bytes, point.error_pct, like) or MISSED}")
         lines.append(
             f"- {found}: {point.method} on {point.net} ({point.counted_as}), {point.bytes:,.0f} bytes at "

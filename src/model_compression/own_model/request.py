@@ -77,7 +77,12 @@ def parse(arguments: Sequence[str]) -> tuple[Request, Parser]:
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
-    add("--model", required=True, type=Path, help="saved Keras model: .keras, .h5 or a SavedModel")
+    add(
+        "--model",
+        required=True,
+        type=Path,
+        help="saved Keras model (.keras, .h5, SavedModel) or float .tflite",
+    )
     add("--data", required=True, help="mnist, fashion_mnist, or an .npz of x_train, y_train, x_test, y_test")
     drop_help = "accuracy you can lose, such as 0.5pp; of values to predict, rise of the error, such as 5%%"
     add("--max-drop", required=True, type=parse_drop, help=drop_help)

@@ -36,7 +36,7 @@ PUBLISHED = {
 RATE_PRICE = 0.03
 
 #: Filters of the small dense nets.
-SMALL = (2, 4, 6)
+SMALL = (2, 4, 6, 8, 10)
 
 #: Sparsity of the milder pruned form, which costs little, and share of channels left by structured pruning.
 HALF = 0.5
