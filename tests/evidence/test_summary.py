@@ -28,12 +28,13 @@ def test_sentences_hold_the_figures_of_the_tables(tmp_path: Path) -> None:
         **dict.fromkeys(
             (KEPT, "Smallest zipped of all these forms:"),
             " `sparsity_cluster_preserving_qat`, 5,125 bytes zipped, 15.1 times fewer than the zipped "
-            "baseline; in flash 24,848, 3.4 times fewer; TFLite Micro needs 12,240 bytes of RAM for it. Test: "
-            "-0.40 pp [-0.50, -0.30]: worse.",
+            "baseline; in flash 24,848, 3.4 times fewer; TFLite Micro needs 12,240 bytes of RAM for it. "
+            "Test: -0.40 pp [-0.50, -0.30]: worse.",
         ),
         ON_MICRO: (
-            " `int8`, 21,708 bytes zipped, 3.6 times fewer than the zipped baseline; in flash 24,296, 3.5 times "
-            "fewer; TFLite Micro needs 12,240 bytes of RAM for it. Test: -0.01 pp [-0.04, +0.01]: equivalent."
+            " `int8`, 21,708 bytes zipped, 3.6 times fewer than the zipped baseline; in flash 24,296, 3.5 "
+            "times fewer; TFLite Micro needs 12,240 bytes of RAM for it. Test: -0.01 pp [-0.04, +0.01]: "
+            "equivalent."
         ),
     }
 
@@ -142,13 +143,13 @@ def test_all_rows_of_all_pairs_are_counted_and_the_study_itself_is_no_other_pair
     assert elsewhere(pd.DataFrame([*rows, {**control, "change_pp": -1.024}])).splitlines() == [
         "- On 2 other pairs of net and data (resnet_8 on mnist, baseline on fashion_mnist; 3 seeds) 7 rows "
         "of 4 forms were tested: 1 better, 2 equivalent, 2 worse, 2 undecided; with those of the baseline on "
-        "mnist 11: 1 better, 4 equivalent, 4 worse, 2 undecided. Of the 2 undecided 1 have an interval wholly "
-        "below 0.",
+        "mnist 11: 1 better, 4 equivalent, 4 worse, 2 undecided. Of the 2 undecided 1 have an interval "
+        "wholly below 0.",
         "- Worse on one of these, and on none equivalent or better: `pruned` (equivalent on mnist).",
         "- Equivalent or better on one, and on none worse or over 1 point lower: `int8`.",
         "- Both, from pair to pair: `clustered`.",
-        "- Undecided although the mean is more than 1 point lower, and not to be counted as safe: `int4` -12.0 "
-        "(resnet_8).",
+        "- Undecided although the mean is more than 1 point lower, and not to be counted as safe: `int4` "
+        "-12.0 (resnet_8).",
         "- Further training itself made the float net worse: `longer_trained` -1.02 (resnet_8); forms "
         "compared with it have lost that much in addition.",
     ]
@@ -171,8 +172,8 @@ def test_conclusions_on_a_second_test_set_are_counted() -> None:
     assert second_test_set(pd.concat([forms, plans])) == (
         f"{said}\nThe error of the frontier's 2 nets there is -0.05 to +0.25 points from the one here, "
         "higher for 1 (most: `b`, 0.50 % here, 0.75 % there); for 1 the 95 % interval of the difference "
-        "leaves out 0. Of these, the validation error here, on images drawn as those there, is lower than the "
-        "error there for 1, by up to 0.05 points."
+        "leaves out 0. Of these, the validation error here, on images drawn as those there, is lower than "
+        "the error there for 1, by up to 0.05 points."
     )
     assert second_test_set(plans[:1]).endswith("for 0 the 95 % interval of the difference leaves out 0.")
 

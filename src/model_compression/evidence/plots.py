@@ -136,8 +136,8 @@ def error_against_bytes(table: pd.DataFrame) -> Figure:
     with page(6.4) as (figure, (axes,)):
         axes.set(xscale="log", yscale="log", xlabel="bytes of the best-coded file", ylabel="test error, %")
         axes.set_title(
-            f"{len(front)} of {is_form.sum()} forms are beaten by none on test images: the front. Named: these, "
-            f"and each colour's least error.\nBars are 95 % intervals over {drawn}"
+            f"{len(front)} of {is_form.sum()} forms are beaten by none on test images: the front. Named: "
+            f"these, and each colour's least error.\nBars are 95 % intervals over {drawn}"
         )
         if (rows.high == LEAST_ERROR).all():
             axes.set_ylim(LEAST_ERROR / 2, 100 * LEAST_ERROR)

@@ -134,8 +134,8 @@ def elsewhere(pairs: pd.DataFrame) -> str:
     told = ", ".join(f"`{row.recipe}` {row.change_pp:+.2f} ({row.net})" for row in spoilt.itertuples())
     if told:
         lines.append(
-            f"Further training itself made the float net worse: {told}; forms compared with it have lost that "
-            "much in addition"
+            f"Further training itself made the float net worse: {told}; forms compared with it have lost "
+            "that much in addition"
         )
     return "".join(f"- {line}.\n" for line in lines).rstrip()
 

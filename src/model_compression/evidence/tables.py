@@ -41,9 +41,9 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
 
 #: What is shown of a table with verdicts, in this order.
 VIEW = (
-    "corruption", "class", "images", "recipe", "compared_with", "against", "file_bytes", "converted_bytes", "zip_bytes",
-    "best_coded_bytes", "entropy_bytes", "nonzero_weights", "rival_zip_bytes", "accuracy", "control_accuracy",
-    "accuracy_spread", "change", "p_holm", "verdict", "detectable_pp",
+    "corruption", "class", "images", "recipe", "compared_with", "against", "file_bytes", "converted_bytes",
+    "zip_bytes", "best_coded_bytes", "entropy_bytes", "nonzero_weights", "rival_zip_bytes", "accuracy",
+    "control_accuracy", "accuracy_spread", "change", "p_holm", "verdict", "detectable_pp",
 )  # fmt: skip
 #: Columns of words: set flush left.
 LEFT = (
