@@ -7,7 +7,7 @@ import pytest
 from model_compression import REPOSITORY
 from model_compression.data.datasets import Dataset, scale
 from model_compression.files import coding, running
-from model_compression.frontier import plans, records, tables
+from model_compression.frontier import plans, records, tables, transfer
 
 RESULTS = REPOSITORY / "results"
 
@@ -120,6 +120,14 @@ def test_front_is_that_of_the_validation_errors(front: pd.DataFrame) -> None:
 def test_literature_follows_from_the_frontier(front: pd.DataFrame) -> None:
     wanted = tables.literature(front).replace("", np.nan)
     pd.testing.assert_frame_equal(table("literature"), wanted, check_dtype=False, rtol=1e-5)
+
+
+def test_rate_of_fine_tuning_is_the_float_net_s_best_on_validation_images() -> None:
+    tried = pd.read_csv(RESULTS / "fine-tuning.csv")
+    assert sorted(tried["learning_rate"].unique(), reverse=True) == list(transfer.RATES)
+    plain = tried[tried["recipe"] == transfer.TRIED[0]].set_index("learning_rate")
+    best = plain.groupby("net")["validation_accuracy"].idxmax()
+    assert best.to_dict() == transfer.FINE_TUNE
 
 
 def test_sweep_has_the_dense_control_and_eight_sparsities_of_each_line() -> None:

@@ -27,6 +27,16 @@ def test_five_pairs_of_at_least_twelve_forms_each_with_its_control() -> None:
     assert (float_net.export.form, len(float_net.steps)) == ("float32", 1)
 
 
+def test_a_net_with_a_rate_of_its_own_is_fine_tuned_at_it_and_first_trained_as_all_are() -> None:
+    rates = {
+        net: [step.train.learning_rate for step in catalogue(transfer.settings(net))["pruned"].steps]
+        for net in ("ds_cnn", "resnet_8")
+    }
+    assert rates == {"ds_cnn": [5e-3, 5e-3], "resnet_8": [5e-3, transfer.FINE_TUNE["resnet_8"]]}
+    asked = transfer.rates()["resnet_8-longer_trained-0.001"]
+    assert [step.train.learning_rate for step in asked.steps] == [5e-3, 1e-3]
+
+
 def rows(pair: Pair, change: float) -> pd.DataFrame:
     made = [{"recipe": "float32", "zip_bytes": 1_234_567}, {"recipe": "int8", "change_pp": change}]
     return pd.DataFrame(made).assign(dataset=pair.dataset, net=pair.net)
