@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -112,7 +113,7 @@ def test_equal_answers_are_equivalent_beyond_doubt() -> None:
     same = np.array([[True, False, True]] * 3)
     found = compare(same, same)
     assert (found.mean, found.low, found.high) == (0, 0, 0)
-    assert (found.p_different, found.p_equivalent, found.detectable()) == (1, 0, 0)
+    assert (found.p_different, found.p_equivalent, found.detectable) == (1, 0, 0)
 
 
 def test_p_values_by_hand_where_only_seeds_differ() -> None:
@@ -279,8 +280,8 @@ def test_detectable_is_found_four_times_of_five() -> None:
     typical = Comparison(
         mean=0.0, seeds=5, seed_se=seed_se, image_se=image_se, p_different=1.0, p_equivalent=1.0
     )
-    assert np.mean(ours(study(effect=typical.detectable()))) == pytest.approx(0.8, abs=0.08)
-    assert typical.detectable(26) > typical.detectable()
+    assert np.mean(ours(study(effect=typical.detectable))) == pytest.approx(0.8, abs=0.08)
+    assert replace(typical, tests=26).detectable > typical.detectable
 
 
 # families
@@ -315,7 +316,7 @@ def test_both_tests_are_corrected_for_the_family() -> None:
     assert [each.verdict for each in judge(alone)] == ["undecided", "undecided"]
     assert [judge([each])[0].verdict for each in alone] == ["worse", "equivalent"]
     assert [each.p_different for each in judge(alone)] == pytest.approx([0.06, 0.9])
-    assert judge(alone)[0].detectable == alone[0].detectable(2)
+    assert judge(alone)[0].detectable == replace(alone[0], tests=2).detectable
 
 
 def test_a_family_of_none_has_no_verdicts() -> None:

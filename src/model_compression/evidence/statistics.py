@@ -16,7 +16,7 @@ seeds and images do together is known from thousands of values, and seeds cannot
 import bisect
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize, special, stats
@@ -93,36 +93,29 @@ def _spreads(seeds: int) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(Estimate):
-    """Form minus control, and the p values of both tests, not corrected.
+    """Form minus control, and the p values of both tests.
 
     Attributes:
         p_different: two-sided, of no difference.
         p_equivalent: of a difference beyond the margin: the larger of two one-sided ones.
+        tests: how many both p values are corrected for, see `judge`; 1 for none but this.
     """
 
     p_different: float
     p_equivalent: float
+    tests: int = 1
 
-    def detectable(self, tests: int = 1) -> float:
-        """The smallest true difference that would have been found with power `POWER` among so many tests."""
-        return self.limit(SIGNIFICANCE / tests) + self.limit(2 * (1 - POWER))
+    @property
+    def detectable(self) -> float:
+        """The smallest true difference that Holm's first step would have found with power `POWER`."""
+        return self.limit(SIGNIFICANCE / self.tests) + self.limit(2 * (1 - POWER))
 
-
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """What may be said of a comparison, the others of its family considered.
-
-    Attributes:
-        p_different, p_equivalent: corrected for the family (Holm 1979).
-        detectable: see `Comparison.detectable`, at the level of Holm's first step.
-        verdict: "worse" or "better" where a difference is shown, however small; else "equivalent" where one
-            beyond the margin is ruled out; else "undecided".
-    """
-
-    p_different: float
-    p_equivalent: float
-    detectable: float
-    verdict: str
+    @property
+    def verdict(self) -> str:
+        """Whether a difference is shown, however small, else whether one beyond the margin is ruled out."""
+        if self.p_different < SIGNIFICANCE:
+            return "worse" if self.mean < 0 else "better"
+        return "equivalent" if self.p_equivalent < SIGNIFICANCE else "undecided"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,25 +207,14 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return corrected
 
 
-def judge(family: Sequence[Comparison]) -> list[Judgement]:
-    """The verdicts on a declared family of comparisons, each of the two tests corrected by Holm."""
+def judge(family: Sequence[Comparison]) -> list[Comparison]:
+    """A declared family of comparisons, each of the two tests corrected for all (Holm 1979)."""
     different = holm([each.p_different for each in family])
     equivalent = holm([each.p_equivalent for each in family])
     return [
-        Judgement(
-            p_different=float(apart),
-            p_equivalent=float(inside),
-            detectable=each.detectable(len(family)),
-            verdict=_verdict(each.mean, float(apart), float(inside)),
-        )
+        replace(each, p_different=float(apart), p_equivalent=float(inside), tests=len(family))
         for each, apart, inside in zip(family, different, equivalent, strict=True)
     ]
-
-
-def _verdict(mean: float, p_different: float, p_equivalent: float) -> str:
-    if p_different < SIGNIFICANCE:
-        return "worse" if mean < 0 else "better"
-    return "equivalent" if p_equivalent < SIGNIFICANCE else "undecided"
 
 
 def power(difference: float, *, seeds: int, images: int, spread: Spread, tests: int = 1) -> float:
