@@ -122,9 +122,8 @@ def input_cast(
         stored.append(running.quantize(images, scale=scale, zero_point=zero, dtype=kind))
         for way, inputs in enumerate(stored):
             wrong[way] = wrong[way] if seed else np.sum(inputs != stored[-1])
-            raw = running.invoke(outcome.content, inputs).astype(np.float32)
-            given = (raw - io.output_zero_point) * np.float32(io.output_scale)
-            answers[way, seed] = how_right(labels, running.labels(outcome.content, given, task=task))
+            meant = (inputs.astype(np.float32) - zero) * np.float32(scale)
+            answers[way, seed] = how_right(labels, running.predict(outcome.content, meant, task=task))
     said = verdicts([*((each, answers[-1]) for each in answers[:-1]), None])
     return pd.DataFrame(
         {

@@ -22,7 +22,6 @@ BATCH = 100
 class IoDetails:
     """How the two ends of a file are quantized; scale 0 means not at all."""
 
-    input_name: str
     input_dtype: str
     input_scale: float
     input_zero_point: int
@@ -51,11 +50,10 @@ def allocated_graph(content: bytes) -> Graph:
 
 
 def io_details(content: bytes) -> IoDetails:
-    """Names, types, scales and zero points of the input and the output, the first of each."""
+    """Types, scales and zero points of the input and the output, the first of each."""
     loaded = interpreter(content, delegate=False)
-    signature = loaded.get_signature_list().get("serving_default", {"inputs": []})["inputs"]
     ends = {"input": loaded.get_input_details()[0], "output": loaded.get_output_details()[0]}
-    found: dict[str, Any] = {"input_name": signature[0] if signature else ends["input"]["name"]}
+    found: dict[str, Any] = {}
     for end, detail in ends.items():
         scale, zero_point = detail["quantization"]
         found |= {f"{end}_dtype": np.dtype(detail["dtype"]).name, f"{end}_scale": float(scale)}
@@ -84,15 +82,13 @@ def quantize(values: np.ndarray, *, scale: float, zero_point: int, dtype: str) -
     return np.clip(stored, limits.min, limits.max, out=stored).astype(dtype)
 
 
-def invoke(content: bytes, images: np.ndarray, *, delegate: bool = True, real: bool = False) -> np.ndarray:
-    """Raw outputs (n, outputs) for raw inputs (n, ...) of the file's own input type.
+def logits(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
+    """Outputs (n, classes) as float32 for float32 images (n, ...).
 
-    One interpreter a core, each of which takes the next `BATCH` images when it is through with its last. A
-    file of several inputs takes them in a row, (n, numbers of all of them), and gives its outputs so.
+    Integer inputs are quantized and integer outputs de-quantized by the file's own scales. A file of several
+    inputs takes them in a row, (n, numbers of all of them), and gives its outputs so.
 
-    Args:
-        real: whether inputs and outputs are real numbers, float32: the file's own scales make integers of
-            them, and real numbers of integers.
+    One interpreter a core, each of which takes the next `BATCH` images when it is through with its last.
     """
     cores = max(1, min(os.cpu_count() or 1, len(images) // BATCH))
     # made here: holding back their output is the whole process's business, not a thread's
@@ -110,10 +106,11 @@ def invoke(content: bytes, images: np.ndarray, *, delegate: bool = True, real: b
             # a recurrent layer remembers the image before
             own.reset_all_variables()
             for source, given in zip(sources, split(part, sources), strict=True):
-                own.set_tensor(source["index"], _filled(stored(given, source) if real else given, size))
+                # filled up with images, since another number of them would have to be allocated anew
+                own.set_tensor(source["index"], np.resize(stored(given, source), (size, *given.shape[1:])))
             own.invoke()
             rows = [own.get_tensor(target["index"]).reshape(size, -1) for target in targets]
-            parts[start] = (in_a_row(rows, targets) if real else np.concatenate(rows, axis=1))[: len(part)]
+            parts[start] = in_a_row(rows, targets)[: len(part)]
 
     with ThreadPoolExecutor(cores) as pool:
         list(pool.map(work, loaded))
@@ -133,12 +130,6 @@ def split(images: np.ndarray, sources: Sequence[Detail]) -> list[np.ndarray]:
         raise ValueError(f"the images hold {flat.shape[1]} numbers each; the file takes {ends[-1]}")
     columns = np.split(flat, ends[:-1], axis=1)
     return [part.reshape(len(part), *shape) for part, shape in zip(columns, shapes, strict=True)]
-
-
-def _filled(part: np.ndarray, size: int) -> np.ndarray:
-    """Filled up with zeros, since another number of images would have to be allocated anew."""
-    missing = size - len(part)
-    return np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)]) if missing else part
 
 
 def stored(values: np.ndarray, source: Detail) -> np.ndarray:
@@ -177,19 +168,9 @@ def allocated(content: bytes, *, delegate: bool = False, batch: int = 1) -> Inte
     return loaded
 
 
-def logits(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
-    """Outputs (n, classes) as float32 for float32 images (n, ...).
-
-    Integer inputs are quantized and integer outputs de-quantized by the file's own scales.
-    """
-    return invoke(content, images, delegate=delegate, real=True)
-
-
-def predict(
-    content: bytes, images: np.ndarray, *, delegate: bool = True, task: Task = "classes"
-) -> np.ndarray:
+def predict(content: bytes, images: np.ndarray, *, task: Task = "classes") -> np.ndarray:
     """What a file says of float32 images (n, ...), labels (n,) or what else the task asks for."""
-    return labels(content, logits(content, images, delegate=delegate), task=task)
+    return labels(content, logits(content, images), task=task)
 
 
 def labels(content: bytes, outputs: np.ndarray, *, task: Task = "classes") -> np.ndarray:
