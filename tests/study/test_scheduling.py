@@ -170,12 +170,11 @@ def test_recipe_that_is_added_is_computed_when_it_is_begun(study: Study) -> None
     more = replace(GRID["pruned"], steps=(BASE, replace(BASE, technique=PruneConfig(final_sparsity=0.9))))
     # the same name on its file: another recipe all the same
     study.add("pruned more", more)
-    assert study.progress("pruned more", 0) == 0
+    assert not study.done("pruned more", 0)
     study.begin("pruned more", 0)
     study.begin("pruned more", 0)
-    seen = study.progress("pruned more", 0)
     study.wait(["pruned more"], [0])
-    assert 0 <= seen <= study.progress("pruned more", 0) == 1
+    assert study.done("pruned more", 0)
     found, less = study.outcome("pruned more", 0), study.outcome("pruned", 0)
     assert isinstance(found, Outcome)
     assert isinstance(less, Outcome)
@@ -197,8 +196,8 @@ def test_what_is_to_follow_is_done_on_a_worker_and_waited_for(interrupted: Inter
     assert not (Path(bench.cache_dir) / "after-plain").exists()
 
 
-def test_progress_of_what_is_stored_or_has_failed_is_whole(study: Study) -> None:
-    assert [study.progress(name, 1) for name in ("plain", "pruned", "impossible")] == [1, 1, 1]
+def test_what_is_stored_or_has_failed_is_done(study: Study) -> None:
+    assert all(study.done(name, 1) for name in ("plain", "pruned", "impossible"))
 
 
 def test_another_recipe_of_a_name_that_is_taken_is_refused(study: Study) -> None:

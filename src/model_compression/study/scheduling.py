@@ -5,7 +5,6 @@ submitted, so an interrupted study goes on where it stopped; a worker that dies 
 only the task that it was at is run again.
 """
 
-import contextlib
 import functools
 import itertools
 import os
@@ -104,14 +103,10 @@ class Study:
                 )
             )
 
-    def progress(self, name: str, seed: int) -> float:
-        """How much of a recipe is done, from 0 to 1; 1 also when it has failed."""
-        task = self._task(name, seed)
-        future = self._futures.get(self._key(task))
-        if future is None:
-            return float(self.bench.store.has(self._key(task)))
-        epochs = self._submitted([task])
-        return 1.0 if future.done() else self._epochs_done(epochs) / sum(epochs.values())
+    def done(self, name: str, seed: int) -> bool:
+        """Whether a recipe is carried out, or has failed."""
+        key = self._key(self._task(name, seed))
+        return self._futures[key].done() if key in self._futures else self.bench.store.has(key)
 
     def outcomes(self, name: str) -> list[Outcome]:
         """What a recipe gave, one outcome a seed; waits with a progress bar.
@@ -141,13 +136,12 @@ class Study:
             until: of `time.monotonic`; what is not done by then is not named.
         """
         waiting = list(names)
-        with self._bar([self._task(name, seed) for name in waiting]) as look:
-            while waiting and time.monotonic() < until:
-                found = [name for name in waiting if self.progress(name, seed) == 1]
-                yield from found
-                waiting = [name for name in waiting if name not in found]
-                look()
-                time.sleep(0 if found else TICK)
+        for _ in self._ticks([self._task(name, seed) for name in waiting]):
+            if not waiting or time.monotonic() >= until:
+                return
+            found = [name for name in waiting if self.done(name, seed)]
+            yield from found
+            waiting = [name for name in waiting if name not in found]
 
     def wait(self, names: Iterable[str] | None = None, seeds: Iterable[int] | None = None) -> None:
         """Until the recipes with the seeds are carried out or have failed.
@@ -158,12 +152,9 @@ class Study:
         tasks = [self._task(name, seed) for name, seed in pairs]
         waiting = [self._futures[key] for task in tasks if (key := self._key(task)) in self._futures]
         waiting += self._followers if names is None else []
-        if all(future.done() for future in waiting):
-            return
-        with self._bar(tasks) as look:
-            while not all(future.done() for future in waiting):
-                look()
-                time.sleep(TICK)
+        for _ in self._ticks(tasks):
+            if all(future.done() for future in waiting):
+                return
 
     def stop(self) -> None:
         """Leave undone what is not done, and end the cluster if it was started here."""
@@ -182,14 +173,12 @@ class Study:
     def _submit(self, task: Task, priority: int) -> Future | None:
         """Submit a task and what it needs; None of one that the store has."""
         key = self._key(task)
-        if key not in self._futures:
-            if self.bench.store.has(key):
-                return None
+        if key not in self._futures and not self.bench.store.has(key):
             needed = [self._submit(each, priority) for each in task.needs()]
             self._futures[key] = self._connected().submit(
                 carry_out, self.bench, task, *needed, key=key, priority=priority, pure=False
             )
-        return self._futures[key]
+        return self._futures.get(key)
 
     def _connected(self) -> Client:
         if self._client is None:
@@ -207,19 +196,18 @@ class Study:
         self._done[str(message["key"])] = float(message["done"])  # type: ignore[arg-type]
         self._title = str(message["title"])
 
-    @contextlib.contextmanager
-    def _bar(self, tasks: Iterable[Task]) -> Iterator[Callable[[], None]]:
-        """A bar over what these tasks still need, and what brings it up to date."""
+    def _ticks(self, tasks: Iterable[Task]) -> Iterator[None]:
+        """Time and again, from the second time on with a bar over what these tasks still need."""
+        yield
         epochs = self._submitted(tasks)
         form = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} epochs [{elapsed}<{remaining}]"
         total = sum(epochs.values())
         with tqdm(total=total, bar_format=form, leave=False, dynamic_ncols=True, mininterval=1) as bar:
-
-            def look() -> None:
+            while True:
                 bar.set_description_str(self._title or "starting", refresh=False)
-                bar.update(self._epochs_done(epochs) - bar.n)
-
-            yield look
+                bar.update(sum(self._epochs_done(*each) for each in epochs.items()) - bar.n)
+                time.sleep(TICK)
+                yield
 
     def _submitted(self, tasks: Iterable[Task]) -> dict[str, float]:
         """Epochs of these tasks and of what they need, as far as they were submitted, by key."""
@@ -229,8 +217,5 @@ class Study:
                 found |= {key: task.epochs, **self._submitted(task.needs())}
         return found
 
-    def _epochs_done(self, epochs: Mapping[str, float]) -> float:
-        return sum(
-            length if self._futures[key].done() else min(self._done.get(key, 0.0), length)
-            for key, length in epochs.items()
-        )
+    def _epochs_done(self, key: str, epochs: float) -> float:
+        return epochs if self._futures[key].done() else min(self._done.get(key, 0.0), epochs)
