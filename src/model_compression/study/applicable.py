@@ -11,20 +11,8 @@ from .recipes import Recipe
 
 #: The converter's own limit, in TensorFlow's quantize_weights.
 DYNAMIC_RANGE_WEIGHTS = 1024
-
-
 #: Activations, and layers by their class, whose operators LiteRT has no integer kernels for, or wrong ones.
-_FLOAT = ("elu", "selu", "exponential", "softplus", "softsign", "layernormalization", "normalization")
-
-
-def float_layers(net: keras.Model) -> list[str]:
-    """The layers that stay in floats, wholly or by their activation, whatever the form, by name."""
-
-    def kinds(layer: keras.layers.Layer) -> set[str]:
-        activation = layer.get_config().get("activation")
-        return {type(layer).__name__.lower(), activation if isinstance(activation, str) else ""}
-
-    return [layer.name for layer in net.layers if kinds(layer) & set(_FLOAT)]
+_FLOAT = {"elu", "selu", "exponential", "softplus", "softsign", "layernormalization", "normalization"}
 
 
 def left_alone(net: keras.Model, recipe: Recipe) -> dict[str, list[str]]:
@@ -38,7 +26,11 @@ def left_alone(net: keras.Model, recipe: Recipe) -> dict[str, list[str]]:
         weighty = (layer for layer in net.layers if layer.weights)
         found[technique.label] = [layer.name for layer in weighty if not technique.takes(layer)]
     if recipe.export.form.startswith("int"):
-        found["integers, in floats instead"] = float_layers(net)
+        kinds = {
+            layer.name: {type(layer).__name__.lower(), str(layer.get_config().get("activation"))}
+            for layer in net.layers
+        }
+        found["integers, in floats instead"] = [name for name, kind in kinds.items() if kind & _FLOAT]
     if recipe.export.form.startswith("int4"):
         wider = [layer.name for layer in kernel_layers(net) if not _has_4_bits(layer, recipe.export.form)]
         found["4 bits, at 8 or in floats instead"] = [*wider, *frozen_layers(net)]

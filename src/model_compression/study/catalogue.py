@@ -221,18 +221,13 @@ def forms(settings: Settings) -> dict[str, Recipe]:
 def control_of(recipe: Recipe, recipes: Mapping[str, Recipe]) -> str | None:
     """The name of the float net trained for as long as `recipe`, technique left out; None if there is none.
 
-    A net that was itself only trained on is compared with the baseline; a control that no float net was
-    trained as long as, with `longer_trained`.
+    The float net is the one under study, that of the first recipe. A net that was itself only trained on is
+    compared with the baseline; a control that no float net was trained as long as, with `longer_trained`.
     """
-    steps = recipe.control_steps()
-    if steps == recipe.steps and recipe.net == recipes_net(recipes):
+    steps, net = recipe.control_steps(), next(iter(recipes.values())).net
+    if steps == recipe.steps and recipe.net == net:
         steps = () if is_path(recipe.net) else steps[:1]
     for name, other in recipes.items():
-        if other.steps == steps and other.net == recipes_net(recipes) and other.export.form == "float32":
+        if other.steps == steps and other.net == net and other.export.form == "float32":
             return name
     return "longer_trained" if recipe.is_control and "longer_trained" in recipes else None
-
-
-def recipes_net(recipes: Mapping[str, Recipe]) -> str:
-    """The net under study: that of the first recipe."""
-    return next(iter(recipes.values())).net

@@ -161,28 +161,21 @@ class Bench:
         files = self.store.get(key)
         if files is not None and not method.quantization_aware:
             return with_weights(folded(self._build(net, seed)), unpack_arrays(files["weights.npz"]))
-        keras.backend.clear_session()
-        parent = self.trained(net, steps[:-1], seed, report)
-        source = self.trained(net, method.source_steps, seed, report) if method.source_steps else None
-        model = self._train(net, steps, seed, parent, source, report)
+        model = self._train(net, steps, seed, report)
         if not method.quantization_aware:
             # after the first step, all see plain kernels
             model = folded(model)
             self.store.put(key, {"weights.npz": pack_arrays(model.get_weights())})
         return model
 
-    def _train(
-        self,
-        net: str,
-        steps: tuple[Step, ...],
-        seed: int,
-        parent: keras.Model,
-        source: keras.Model | None,
-        report: Report,
-    ) -> keras.Model:
-        """The last step: wrap a copy, train it, strip it."""
-        step, method, data = steps[-1], steps[-1].method, self.seen(net)
-        lesson, images = self._lesson(step, report), _scaled(data, "train")
+    def _train(self, net: str, steps: tuple[Step, ...], seed: int, report: Report) -> keras.Model:
+        """The last step: wrap a copy of what it starts from, train it, strip it."""
+        step, method = steps[-1], steps[-1].method
+        keras.backend.clear_session()
+        parent = self.trained(net, steps[:-1], seed, report)
+        source = self.trained(net, method.source_steps, seed, report) if method.source_steps else None
+        data, lesson = self.seen(net), self._lesson(step, report)
+        images = _scaled(data, "train")
         key, title = self.training_key(net, steps, seed), f"{Path(net).stem}, {method.label}, seed {seed}"
         # each step of a seed draws from a stream of its own, the same for a technique and its control
         drawn = _seed_of(seed, len(steps))
