@@ -11,14 +11,14 @@ from made import LABELS, outcome, predictions
 from model_compression.data.datasets import Dataset
 from model_compression.frontier import study, tables, transfer
 from model_compression.frontier.transfer import PAIRS, Pair
-from model_compression.study.catalogue import catalogue, control_of
+from model_compression.study.catalogue import Settings, catalogue, control_of
 from model_compression.study.experiment import Bench
 
 
 def test_five_pairs_of_at_least_twelve_forms_each_with_its_control() -> None:
     assert len({pair.name for pair in PAIRS}) == len(PAIRS) == 5
     assert len(transfer.FORMS) >= 12
-    recipes = catalogue(transfer.settings("resnet_8"))
+    recipes = catalogue(Settings(net="resnet_8"))
     found = transfer.with_controls(recipes, transfer.FORMS)
     assert set(transfer.FORMS) <= set(found)
     for name in transfer.FORMS:

@@ -7,12 +7,12 @@ part's tables and files, and draws the pictures from the tables.
 import argparse
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..evidence.tables import save_csv
 from ..runtimes.deployment import BASELINE
-from ..study.catalogue import catalogue
+from ..study.catalogue import Settings, catalogue
 from ..study.experiment import Bench
 from ..study.recipes import Recipe
 from ..study.scheduling import Study
@@ -40,7 +40,7 @@ class Part:
 
 def seeds(first: int, count: int) -> list[int]:
     """The first `count` seeds, the same ones whatever the count."""
-    return replace(transfer.settings(sweep.NET), seed=first, n_seeds=count).seeds
+    return Settings(seed=first, n_seeds=count).seeds
 
 
 def write_frontier(study: Study, results: Path) -> None:
@@ -89,7 +89,7 @@ def _pair(pair: transfer.Pair) -> Part:
         dataset=pair.dataset,
         recipes=lambda bench: transfer.recipes_of(pair, bench)[0],
         write=functools.partial(transfer.write_pair, pair),
-        first_seed=transfer.FIRST_SEED,
+        first_seed=Settings.seed,
     )
 
 
@@ -122,15 +122,15 @@ PARTS: dict[str, Part] = {
         dataset="fashion_mnist",
         recipes=lambda bench: transfer.rates(),
         write=transfer.write_rates,
-        first_seed=transfer.FIRST_SEED,
+        first_seed=Settings.seed,
         n_seeds=1,
     ),
     # the net of the pair, so that it is trained once
     "layers": Part(
         dataset="fashion_mnist",
-        recipes=lambda bench: {BASELINE: catalogue(transfer.settings("resnet_8"))[BASELINE]},
+        recipes=lambda bench: {BASELINE: catalogue(Settings(net="resnet_8"))[BASELINE]},
         write=transfer.write_layers,
-        first_seed=transfer.FIRST_SEED,
+        first_seed=Settings.seed,
         n_seeds=1,
     ),
     "rotated-forms": Part(
@@ -138,7 +138,7 @@ PARTS: dict[str, Part] = {
         recipes=lambda bench: transfer.all_notebook_forms(),
         write=transfer.write_rotated_forms,
         check=functools.partial(transfer.check_beside, "all-forms", "accuracy_ci_high", "make results"),
-        first_seed=transfer.FIRST_SEED,
+        first_seed=Settings.seed,
     ),
     **{f"rotated-{net}": _net_rotated(net) for net in NETS},
 }

@@ -29,9 +29,6 @@ from ..study.recipes import Recipe
 from ..study.scheduling import Study
 from . import records, tables
 
-#: The first seed of the forms, as in the notebook.
-FIRST_SEED = 100
-
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
@@ -68,24 +65,9 @@ FINE_TUNE = {"resnet_8": 2e-3}
 RATES, TRIED = (5e-3, 2e-3, 1e-3, 5e-4), ("longer_trained", "quantization_aware_trained")
 
 
-def settings(net: str, fine_tune_rate: float | None = None) -> Settings:
-    """The notebook's parameters, for another net.
-
-    Args:
-        fine_tune_rate: in place of the net's own.
-    """
-    return Settings(
-        seed=FIRST_SEED,
-        n_seeds=1,
-        epochs=6,
-        fine_tune_epochs=2,
-        batch_size=128,
-        learning_rate=5e-3,
-        initial_sparsity=0.5,
-        final_sparsity=0.8,
-        net=net,
-        fine_tune_rate=fine_tune_rate or FINE_TUNE.get(net),
-    )
+def settings(net: str) -> Settings:
+    """The notebook's parameters, for another net."""
+    return Settings(net=net, fine_tune_rate=FINE_TUNE.get(net))
 
 
 def with_controls(recipes: Mapping[str, Recipe], wanted: Sequence[str]) -> dict[str, Recipe]:
@@ -151,7 +133,7 @@ def pairs(table: pd.DataFrame) -> Figure:
 
 def all_notebook_forms() -> dict[str, Recipe]:
     """The files of the notebook on the baseline, with their controls."""
-    knobs = settings("baseline")
+    knobs = Settings()
     return with_controls(catalogue(knobs), list(forms(knobs)))
 
 
@@ -293,7 +275,7 @@ def rotated(table: pd.DataFrame) -> Figure:
 def rates() -> dict[str, Recipe]:
     """What is trained to choose `FINE_TUNE`, each net after its first training at each rate."""
     return {
-        f"{net}-{name}-{rate:g}": catalogue(settings(net, rate))[name]
+        f"{net}-{name}-{rate:g}": catalogue(Settings(net=net, fine_tune_rate=rate))[name]
         for net in FINE_TUNE
         for rate in RATES
         for name in TRIED

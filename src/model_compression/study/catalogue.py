@@ -44,7 +44,7 @@ HALF = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The knobs of the notebook's `parameters` cell.
+    """The knobs of the notebook's `parameters` cell, as they stand there.
 
     Args:
         seed: the first seed; the others follow from it.
@@ -61,14 +61,14 @@ class Settings:
         ValueError: a value out of range: what was given and what is allowed.
     """
 
-    seed: int
-    n_seeds: int
-    epochs: int
-    fine_tune_epochs: int
-    batch_size: int
-    learning_rate: float
-    initial_sparsity: float
-    final_sparsity: float
+    seed: int = 100
+    n_seeds: int = 5
+    epochs: int = 6
+    fine_tune_epochs: int = 2
+    batch_size: int = 128
+    learning_rate: float = 5e-3
+    initial_sparsity: float = 0.5
+    final_sparsity: float = 0.8
     net: str = "baseline"
     fine_tune_rate: float | None = None
     teacher_temperature: float | None = None
