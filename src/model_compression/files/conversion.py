@@ -1,6 +1,6 @@
 """A Keras model becomes a file: the forms that the converters write rightly."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,6 @@ from .bit_allocation import mixed
 from .graph import Model, added, read_model
 from .grid import on_grid
 from .matching import to_file_layout
-from .quantizing import needed, quantize
 from .writing import write_model
 
 #: Training images that show a converter the range of each activation.
@@ -67,9 +66,6 @@ class ExportConfig:
     def suffix(self) -> str:
         """The file's ending."""
         return ".h5" if self.form == "h5" else ".tflite"
-
-
-Export = Callable[[keras.Model, np.ndarray | None, ExportConfig], bytes]
 
 
 def _convolve(layer: keras.layers.Conv2D, inputs: Any, kernel: Any) -> Any:
@@ -130,15 +126,11 @@ def _converter(model: keras.Model, config: ExportConfig) -> tf.lite.TFLiteConver
     return tf.lite.TFLiteConverter.from_concrete_functions([function], holder)
 
 
-def _h5(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
+def _h5(model: keras.Model) -> bytes:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.h5"
         model.save(path, include_optimizer=False, save_format="h5")
         return path.read_bytes()
-
-
-def _float32(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-    return _converter(model, config).convert()
 
 
 def _optimized(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
@@ -150,7 +142,7 @@ def _optimized(model: keras.Model, images: np.ndarray | None, config: ExportConf
     if config.form == "int8":
         converter.inference_input_type = converter.inference_output_type = tf.int8
     if config.form == "int16x8":
-        needed(images)
+        quantizing.needed(images)
     if config.form in _SUPPORTED and images is not None:
         _check_exponentials(model, images, config)
         converter.representative_dataset = lambda: ([image[None]] for image in images)
@@ -170,7 +162,7 @@ def _check_exponentials(model: keras.Model, images: np.ndarray, config: ExportCo
     activations = {getattr(getattr(layer, "activation", None), "__name__", "") for layer in model.layers}
     if not activations & _BY_EXPONENTIALS:
         return
-    whole = read_model(_float32(model, None, config))
+    whole = read_model(_converter(model, config).convert())
     graph = whole.graphs[0]
     for operator in (operator for operator in graph.operators if operator.name == "EXP"):
         cut = write_model(whole.holding(replace(graph, outputs=operator.outputs)))
@@ -188,38 +180,18 @@ _SUPPORTED = {
 }
 
 
-def _quantized(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-    """What LiteRT's quantizer makes of the float32 file."""
-    content = _float32(model, None, config)
-    if config.form == "mixed_bits":
-        return mixed(content, needed(images), config.budget)
-    return quantize(content, config.form, images, one_image=config.one_image)
-
-
-def _packed(model: keras.Model, images: np.ndarray | None, config: ExportConfig) -> bytes:
-    """Kernels in whole numbers, their scales in the biases, see `grid`."""
-    return _on_grid(read_model(_float32(model, None, config)), config)
-
-
 def _on_grid(model: Model, config: ExportConfig) -> bytes:
+    """Kernels in whole numbers, their scales in the biases, see `grid`."""
     bits = 4 if config.form == "packed_int4" else 8
     return write_model(on_grid(model, bits=bits, exact=config.exact), coded=True)
 
 
-#: Every form that the stack writes and runs rightly.
-FORMS: dict[str, Export] = {
-    "h5": _h5,
-    "float32": _float32,
-    "float16": _optimized,
-    "dynamic_range": _optimized,
-    "int8": _optimized,
-    "int16x8": _optimized,
-    "int8_mixed": _quantized,
-    **{form: _quantized for form in quantizing.FORMS if form.startswith("int4")},
-    "mixed_bits": _quantized,
-    "packed_int4": _packed,
-    "packed_int8": _packed,
-}
+#: What the converter itself quantizes, and every form that the stack writes and runs rightly.
+_CONVERTED = ("float16", "dynamic_range", "int8", "int16x8")
+FORMS = (
+    "h5", "float32", *_CONVERTED, "int8_mixed", *(form for form in quantizing.FORMS if "int4" in form),
+    "mixed_bits", "packed_int4", "packed_int8",
+)  # fmt: skip
 
 
 def ordered(model: keras.Model, config: ExportConfig) -> keras.Model:
@@ -228,7 +200,7 @@ def ordered(model: keras.Model, config: ExportConfig) -> keras.Model:
         return model
 
     # the converter takes a second for what differs in its constants only
-    template = read_model(_float32(model, None, config))
+    template = read_model(_converter(model, config).convert())
 
     def size(net: keras.Model) -> int:
         return coding.brotli_bytes(_on_grid(_refilled(template, net), config))
@@ -259,4 +231,15 @@ def export(model: keras.Model, config: ExportConfig, *, representative: np.ndarr
             QAT model, which has learned its ranges.
     """
     with quiet():
-        return FORMS[config.form](model, representative, config)
+        if config.form == "h5":
+            return _h5(model)
+        if config.form in _CONVERTED:
+            return _optimized(model, representative, config)
+        content = _converter(model, config).convert()
+        if config.form == "float32":
+            return content
+        if config.form.startswith("packed"):
+            return _on_grid(read_model(content), config)
+        if config.form == "mixed_bits":
+            return mixed(content, quantizing.needed(representative), config.budget)
+        return quantizing.quantize(content, config.form, representative, one_image=config.one_image)
