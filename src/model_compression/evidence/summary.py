@@ -13,10 +13,6 @@ from .statistics import MARGIN
 KEPT = {"equivalent", "better"}
 
 
-def _forms(results: Path) -> pd.DataFrame:
-    return pd.read_csv(results / "all-forms.csv").set_index("recipe")
-
-
 def answer(results: Path, kind: Kind = "image", *, score: str = "accuracy") -> str:
     """Markdown sentences: how much smaller, at what cost, and how sure.
 
@@ -27,8 +23,9 @@ def answer(results: Path, kind: Kind = "image", *, score: str = "accuracy") -> s
         FileNotFoundError: a table is missing.
     """
     inputs = {"image": "images", "signal": "signals", "table": "rows"}[kind]
-    forms, claims = _forms(results), pd.read_csv(results / "claims.csv")
-    devices = pd.read_csv(results / "deployment.csv").set_index("recipe")
+    forms = pd.read_csv(results / "all-forms.csv", index_col="recipe")
+    claims = pd.read_csv(results / "claims.csv")
+    devices = pd.read_csv(results / "deployment.csv", index_col="recipe")
     baseline = forms.loc[BASELINE]
     seeds, tested = int(baseline.seeds), forms[(forms.role == "form") & forms.verdict.notna()]
     lines = [

@@ -65,15 +65,11 @@ def _looks(frame: pd.DataFrame) -> tuple[list[str], list[str]]:
     return list(headings), list(looks["format"].fillna(pd.Series(plain, looks.index)))
 
 
-def _text(value: object, form: str) -> str:
-    return "–" if pd.isna(value) else form.format(value)
-
-
 def table_figure(frame: pd.DataFrame, title: str, *, note: str = "") -> Figure:
     """A table as a picture, columns as wide as their text."""
     headings, formats = _looks(frame)
     cells = [
-        [_text(value, form) for value, form in zip(row, formats, strict=True)]
+        ["–" if pd.isna(value) else form.format(value) for value, form in zip(row, formats, strict=True)]
         for row in frame.itertuples(index=False)
     ]
     widths = [

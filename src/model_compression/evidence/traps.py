@@ -4,7 +4,6 @@ Each table's column `seen` says with how many of the seeds the trap was seen, or
 them says. None is the table of a trap of which outcomes are not there: a net may rule forms out.
 """
 
-import functools
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -21,19 +20,6 @@ from .forms import BASELINE, Outcomes, middle, right, verdicts, zeros
 ZEROS = ("pruned_then_plain_qat", "pruned_quantization_aware", "pruned_quantized")
 
 
-def _needs(*names: str) -> Callable[[Callable[..., pd.DataFrame]], Callable[..., pd.DataFrame | None]]:
-    """A table that is None where outcomes of these names are not there."""
-
-    def decorate(make: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame | None]:
-        @functools.wraps(make)
-        def made(outcomes: Outcomes, *given: object, **named: object) -> pd.DataFrame | None:
-            return make(outcomes, *given, **named) if all(map(outcomes.get, names)) else None
-
-        return made
-
-    return decorate
-
-
 def _seen(seeds: Iterable[bool], rows: int) -> list[str]:
     """The column `seen` of a table: the count stands in its first row, that of the trap."""
     found = list(seeds)
@@ -42,12 +28,14 @@ def _seen(seeds: Iterable[bool], rows: int) -> list[str]:
 
 def _sizes(
     outcomes: Outcomes, names: Sequence[str], seen: Callable[[Record, Record], bool], *fields: str
-) -> pd.DataFrame:
+) -> pd.DataFrame | None:
     """The median seed's zeros and sizes of several files, and with how many seeds the trap is seen.
 
     Args:
         seen: of the first name's record and the second's.
     """
+    if not all(map(outcomes.get, names)):
+        return None
     records = {name: [outcome.record for outcome in outcomes[name]] for name in names}
     rows = [
         {
@@ -61,8 +49,7 @@ def _sizes(
     return pd.DataFrame(rows).assign(seen=_seen(map(seen, first, second), len(names)))
 
 
-@_needs("pruned", "pruned_quantized")
-def pruned_but_not_smaller(outcomes: Outcomes) -> pd.DataFrame:
+def pruned_but_not_smaller(outcomes: Outcomes) -> pd.DataFrame | None:
     """Zeros take as many bytes as other numbers until something codes them."""
     names = ("pruned", BASELINE, "pruned_quantized")
     return _sizes(
@@ -70,8 +57,7 @@ def pruned_but_not_smaller(outcomes: Outcomes) -> pd.DataFrame:
     )
 
 
-@_needs(*ZEROS)
-def zeros_lost_by_plain_qat(outcomes: Outcomes) -> pd.DataFrame:
+def zeros_lost_by_plain_qat(outcomes: Outcomes) -> pd.DataFrame | None:
     """Plain quantization-aware training moves zeros; PQAT's scheme holds them."""
     return _sizes(outcomes, ZEROS, lambda plain, kept: zeros(plain) < zeros(kept), "zip_bytes")
 
@@ -82,10 +68,11 @@ def _dense_kernels(content: bytes) -> list[Tensor]:
     return sorted(found, key=lambda each: np.prod(each.shape))[-1:]
 
 
-@_needs("clustered_16_per_channel", "clustered_16")
-def clusters_split(outcomes: Outcomes) -> pd.DataFrame:
+def clusters_split(outcomes: Outcomes) -> pd.DataFrame | None:
     """A scale for each output turns shared values into more."""
     names = ("clustered_16_per_channel", "clustered_16")
+    if not all(map(outcomes.get, names)):
+        return None
     kernels = [
         [tensor for each in outcomes[name] for tensor in _dense_kernels(each.content)] for name in names
     ]
@@ -103,15 +90,16 @@ def clusters_split(outcomes: Outcomes) -> pd.DataFrame:
     )
 
 
-@_needs("int8")
 def input_cast(
     outcomes: Outcomes, images: np.ndarray, labels: np.ndarray, *, task: Task = "classes"
-) -> pd.DataFrame:
+) -> pd.DataFrame | None:
     """The int8 files, asked with cast floats, with truncated and with rounded inputs.
 
     Args:
         images: float32 in [0, 1], (n, ...). labels: (n,), or what else the task asks for.
     """
+    if not outcomes.get("int8"):
+        return None
     ways = ("cast: inputs.astype(int8)", "truncated: (inputs / scale + zero_point).astype(int8)", "rounded")
     wrong, answers = np.zeros(3, int), np.empty((3, len(outcomes["int8"]), len(labels)))
     for seed, outcome in enumerate(outcomes["int8"]):
@@ -136,10 +124,11 @@ def input_cast(
     )
 
 
-@_needs("longer_trained", "pruned")
-def training_credited_to_pruning(outcomes: Outcomes, labels: np.ndarray) -> pd.DataFrame:
+def training_credited_to_pruning(outcomes: Outcomes, labels: np.ndarray) -> pd.DataFrame | None:
     """What longer training alone gives, and what pruning seems to give beside a net without it."""
     names = ("longer_trained", "pruned", BASELINE)
+    if not all(map(outcomes.get, names)):
+        return None
     found = [right(outcomes[name], labels) for name in names]
     means = 100 * np.array([values.mean() for values in found])
     return pd.DataFrame(
