@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -228,8 +229,7 @@ def test_what_cannot_be_folded_stands_frozen() -> None:
 def test_net_survives_packing() -> None:
     net = reader.read(FOLDED["after a convolution"][0]())
     assert isinstance(net, Net)
-    copy, said = graphs.unpack(graphs.pack(net, {"range": (1, 2)}))
-    assert said == {"range": [1, 2]}
+    copy = pickle.loads(pickle.dumps(net))
     assert (copy.input, copy.input_shape, copy.output) == (net.input, net.input_shape, net.output)
     for ours, theirs in zip(copy.nodes, net.nodes, strict=True):
         assert (ours.name, ours.kind, ours.inputs, ours.shape) == (

@@ -53,20 +53,6 @@ class Fitted:
         return replace(fed, **{f"x_{s}": getattr(fed, f"x_{s}") * factor for s in ("train", "val", "test")})
 
 
-def pack(fitted: Fitted) -> bytes:
-    """An .npz file; `unpack` reads it."""
-    said = {name: value for name, value in vars(fitted).items() if name != "net"}
-    return graphs.pack(fitted.net, said | {"range": vars(fitted.range)})
-
-
-def unpack(content: bytes) -> Fitted:
-    """What `pack` wrote."""
-    net, said = graphs.unpack(content)
-    said |= {name: tuple(said[name]) for name in ("notes", "warnings")}
-    said["range"]["shape"] = tuple(said["range"]["shape"])
-    return Fitted(net=net, **said | {"range": Range(**said["range"])})
-
-
 def fit_to(model: UserModel, data: Dataset) -> Fitted:
     """The model with what it takes, read from it and its data.
 

@@ -3,15 +3,11 @@
 No TensorFlow here: a node is a layer's class, its config and its weights as arrays.
 """
 
-import itertools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-
-from ..store import pack_arrays, unpack_arrays
 
 #: Layers with a kernel whose output channels are scaled by scaling the kernel.
 KERNELS = ("Conv2D", "DepthwiseConv2D", "Dense")
@@ -94,33 +90,6 @@ class Net:
     def output_shape(self) -> tuple[int | None, ...]:
         """One image's output."""
         return self.node(self.output).shape
-
-
-def pack(net: Net, said: Mapping[str, Any] | None = None) -> bytes:
-    """An .npz file with the net, and what else is said of it; `unpack` reads both."""
-    nodes = [vars(node) | {"weights": len(node.weights)} for node in net.nodes]
-    text = json.dumps({"net": vars(net) | {"nodes": nodes}, "said": said or {}}, default=_plain)
-    weights = [array for node in net.nodes for array in node.weights]
-    return pack_arrays([np.frombuffer(text.encode(), np.uint8), *weights])
-
-
-def _plain(value: Any) -> Any:
-    """What JSON cannot hold of a Keras config: NumPy numbers, and lists and dicts that Keras wraps."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    return dict(value) if isinstance(value, Mapping) else list(value)
-
-
-def unpack(content: bytes) -> tuple[Net, dict[str, Any]]:
-    """The net of an .npz file that `pack` wrote, and what else was said."""
-    text, *arrays = unpack_arrays(content)
-    found, weights = json.loads(text.tobytes()), iter(arrays)
-    nodes = []
-    for node in found["net"]["nodes"]:
-        ends = {key: tuple(node[key]) for key in ("inputs", "shape")}
-        nodes.append(Node(**node | ends | {"weights": tuple(itertools.islice(weights, node["weights"]))}))
-    shape = tuple(found["net"]["input_shape"])
-    return Net(**found["net"] | {"nodes": tuple(nodes), "input_shape": shape}), found["said"]
 
 
 # Changes of a net; each gives a new one

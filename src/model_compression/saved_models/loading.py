@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..quiet import quiet
-from . import child, graphs, reader
+from . import child, reader
 from .building import to_keras
 from .canonical import canonical
 from .files import SAVE_AGAIN, check_config, digest, identify
@@ -43,7 +43,11 @@ def _load(path: str, content: str) -> UserModel:
     version, config = identify(Path(path))
     if config:
         check_config(config, Path(path))
-    read, answers = (_read_keras_3 if version.startswith("3") else _read_keras_2)(path)
+    if version.startswith("3"):
+        read, answers = child.call(reader.read_file, path, legacy=False)
+    else:
+        with _told("Keras 2 cannot load it", f"; {SAVE_AGAIN}"):
+            read, answers = reader.read_file(path)
     net = canonical(read)
     half = "mixed_float16" in json.dumps(config) or "bfloat16" in json.dumps(config)
     with _told("rebuilt, it does not run in Keras 2"):
@@ -96,13 +100,3 @@ def load(path: str | Path) -> UserModel:
         UnsupportedModelError: no such model, or one that cannot be taken: why, and what to do.
     """
     return _load(str(path), digest(path))
-
-
-def _read_keras_2(path: str) -> tuple[Net, np.ndarray]:
-    with _told("Keras 2 cannot load it", f"; {SAVE_AGAIN}"):
-        return reader.read_file(path)
-
-
-def _read_keras_3(path: str) -> tuple[Net, np.ndarray]:
-    packed, answers = child.call(reader.read_packed, path, legacy=False)
-    return graphs.unpack(packed)[0], answers

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..store import plain
 from .canonical import function_nodes
-from .graphs import Net, Node, NotRebuiltError, UnsupportedModelError, pack
+from .graphs import Net, Node, NotRebuiltError, UnsupportedModelError
 
 #: What stands for an open height or width in the questions asked of a model.
 OPEN_SIZE = 64
@@ -114,9 +115,10 @@ def _config(layer: Any, *, keras_3: bool) -> dict[str, Any]:
         raise UnsupportedModelError(
             f"{layer.name} is channels_first; LiteRT takes channels_last: rebuild the model so"
         )
+    # Keras wraps lists and dicts, and has numbers of NumPy's
     config = {
         key: value
-        for key, value in layer.get_config().items()
+        for key, value in plain(layer.get_config()).items()
         if key not in _DROPPED and not key.endswith(_DROPPED_ENDS)
     }
     if keras_3 and config.get("activation") == "hard_sigmoid":
@@ -246,9 +248,3 @@ def read_file(path: str) -> tuple[Net, np.ndarray]:
     while isinstance(answers, dict | list):
         (answers,) = answers.values() if isinstance(answers, dict) else answers
     return net, np.asarray(answers)
-
-
-def read_packed(path: str) -> tuple[bytes, np.ndarray]:
-    """`read_file` for another process, where nothing of this Keras is known."""
-    net, answers = read_file(path)
-    return pack(net), answers

@@ -1,6 +1,7 @@
 """A recipe goes in, a record comes out: the only place that chains techniques."""
 
 import functools
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,9 +214,10 @@ class Bench:
         """
 
         def make() -> dict[str, bytes]:
-            return {"fitted.npz": fitting.pack(fitting.fit_to(loading.load(path), self.data))}
+            return {"fitted.pickle": pickle.dumps(fitting.fit_to(loading.load(path), self.data))}
 
-        return fitting.unpack(self.store.kept(self._identity(path), make)["fitted.npz"])
+        found: fitting.Fitted = pickle.loads(self.store.kept(self._identity(path), make)["fitted.pickle"])
+        return found
 
     def _build(self, net: str, seed: int) -> keras.Model:
         if keras_files.is_path(net):
