@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from model_compression.data.datasets import Dataset
-from model_compression.saved_models.knowing import End, Range
+from model_compression.saved_models.knowing import Output, Range
 from model_compression.saved_models.ranges import choose
 
 GENERATOR = np.random.default_rng(0)
@@ -34,7 +33,7 @@ def test_range_that_a_model_was_trained_on_is_found(multiplier: float, offset: f
         )
         return np.stack([-margin, margin], axis=1)
 
-    chosen = choose(scores, DATA, (2, 2), own="", probabilities=False)
+    chosen = choose(scores, DATA, (2, 2), own="")
     assert (chosen.range.multiplier, chosen.range.offset) == (multiplier, offset)
     assert chosen.notes[0].startswith(f"the model takes pixels from {name}, which it knows best")
 
@@ -43,19 +42,19 @@ def test_single_probability_decides_as_two_scores_do() -> None:
     def probability(images: np.ndarray) -> np.ndarray:
         return 1 / (1 + np.exp(-(images[:, :1, 0] - 127.5) / 40))
 
-    chosen = choose(probability, DATA, (2, 2), own="", probabilities=True)
+    chosen = choose(probability, DATA, (2, 2), own="", ends=[Output(ending="sigmoid")])
     assert (chosen.range.multiplier, chosen.accuracy) == (255.0, 1.0)
 
 
 def test_own_scaling_and_floats_leave_no_choice() -> None:
-    own = choose(lambda images: images[:, 0], DATA, (2, 2), own="Rescaling", probabilities=False)
+    own = choose(lambda images: images[:, 0], DATA, (2, 2), own="Rescaling")
     assert own.notes == (
         "the model scales pixels itself (Rescaling): it and its files take them from 0 to 255",
         *own.notes[1:],
     )
     assert own.range.multiplier == 255
     floats = replace(DATA, **{f"x_{s}": PIXELS.astype(np.float32) for s in ("train", "val", "test")})
-    as_they_are = choose(lambda images: images[:, 0], floats, (2, 2), own="", probabilities=False)
+    as_they_are = choose(lambda images: images[:, 0], floats, (2, 2), own="")
     assert (as_they_are.range.multiplier, as_they_are.range.offset) == (1.0, 0.0)
 
 
@@ -63,7 +62,6 @@ def test_own_scaling_of_pixels_from_0_to_1_is_found_and_said() -> None:
     """As one that begins with Rescaling(2, -1) and was trained on x / 255."""
     chosen = choose(
         lambda images: _bright(2 * images - 1, middle=0.0, width=1.0), DATA, (2, 2), own="Rescaling",
-        probabilities=False,
     )  # fmt: skip
     assert (chosen.range.multiplier, chosen.range.offset) == (1.0, 0.0)
     assert not any("scales pixels itself" in note for note in chosen.notes)
@@ -80,7 +78,7 @@ def test_model_that_is_not_sure_enough_does_not_get_larger_inputs() -> None:
         margin = np.where((np.resize(LABELS, len(images)) == 1) ^ wrong, 0.2, -0.2) * (1 if few else 5)
         return np.stack([-margin, margin], axis=1)
 
-    chosen = choose(scores, DATA, (2, 2), own="", probabilities=False)
+    chosen = choose(scores, DATA, (2, 2), own="")
     assert (chosen.range.multiplier, chosen.range.offset) == (1.0, 0.0)
 
 
@@ -92,20 +90,15 @@ def test_several_outputs_decide_together() -> None:
     def outputs(images: np.ndarray) -> np.ndarray:
         return np.concatenate([_bright(images, middle=127.5, width=255.0), images[:, 0, :1]], axis=1)
 
-    ends = [
-        End(columns=slice(0, 2), data=DATA, probabilities=False),
-        End(columns=slice(2, 3), data=amount, probabilities=False),
-    ]
-    given: dict[str, Any] = {"own": "", "probabilities": False}
-    assert choose(lambda x: outputs(x)[:, :2], DATA, (2, 2), **given).range.multiplier == 255
-    assert choose(outputs, DATA, (2, 2), **given, ends=ends).range.multiplier == 1
+    data = replace(DATA, outputs={"label": DATA, "amount": amount})
+    ends = [Output(name="label", columns=slice(0, 2)), Output(name="amount", columns=slice(2, 3))]
+    assert choose(lambda x: outputs(x)[:, :2], DATA, (2, 2), own="").range.multiplier == 255
+    assert choose(outputs, data, (2, 2), own="", ends=ends).range.multiplier == 1
 
 
 def test_row_of_a_table_is_not_taken_for_pixels() -> None:
     row = replace(DATA, **{f"x_{s}": 200 * np.ones((40, 3), np.float32) for s in ("train", "val", "test")})
-    chosen = choose(
-        lambda rows: -rows[:, :2] / (1 + rows.max() / 100), row, (3,), own="", probabilities=False
-    )
+    chosen = choose(lambda rows: -rows[:, :2] / (1 + rows.max() / 100), row, (3,), own="")
     assert not any("over 255" in warning for warning in chosen.warnings)
 
 
@@ -137,7 +130,7 @@ def test_pixels_standardized_outside_of_the_model_are_found_and_said() -> None:
     mean, deviation = float(unit.mean()), float(unit.std())
     chosen = choose(
         lambda images: _bright(images, middle=(1 / 6 - mean) / deviation, width=1 / 3 / deviation),
-        replace(DATA, x_train=dark, x_val=dark, x_test=dark), (2, 2), own="", probabilities=False,
+        replace(DATA, x_train=dark, x_val=dark, x_test=dark), (2, 2), own="",
     )  # fmt: skip
     np.testing.assert_allclose(chosen.range.fed(dark), (unit - mean) / deviation, atol=1e-4)
     (warning,) = chosen.warnings
@@ -148,9 +141,7 @@ def test_pixels_standardized_outside_of_the_model_are_found_and_said() -> None:
 
 def test_floats_from_0_to_255_for_a_model_of_0_to_1_are_found_and_said() -> None:
     data = _floats(lambda images: images)
-    chosen = choose(
-        lambda images: _bright(images, middle=0.5, width=1.0), data, (2, 2), own="", probabilities=False
-    )
+    chosen = choose(lambda images: _bright(images, middle=0.5, width=1.0), data, (2, 2), own="")
     np.testing.assert_allclose(chosen.range.fed(data.x_val), PIXELS / 255, rtol=1e-5)
     assert chosen.warnings[0].startswith("the model was trained on inputs over 255 (90.0 %")
 
@@ -163,7 +154,7 @@ def test_floats_that_the_model_knows_less_well_than_pixels_are_asked_about() -> 
         margin = np.where((np.resize(LABELS, len(images)) == 1) ^ wrong, 0.3, -0.3)
         return np.stack([-margin, margin], axis=1)
 
-    chosen = choose(scores, _floats(lambda images: images), (2, 2), own="", probabilities=False)
+    chosen = choose(scores, _floats(lambda images: images), (2, 2), own="")
     assert chosen.range.multiplier == 1
     (warning,) = chosen.warnings
     assert warning.startswith("was the model trained on inputs over 255? It has 90.0 %")
@@ -171,9 +162,7 @@ def test_floats_that_the_model_knows_less_well_than_pixels_are_asked_about() -> 
 
 def test_floats_that_the_model_knows_stay_without_a_word() -> None:
     data = _floats(lambda images: images)
-    chosen = choose(
-        lambda images: _bright(images, middle=127.5, width=255.0), data, (2, 2), own="", probabilities=False
-    )
+    chosen = choose(lambda images: _bright(images, middle=127.5, width=255.0), data, (2, 2), own="")
     assert (chosen.range.multiplier, chosen.range.offset, chosen.warnings) == (1.0, 0.0, ())
 
 
@@ -184,7 +173,7 @@ def test_normalized_outside_of_the_model_is_said() -> None:
         sure = np.where(np.resize(LABELS, len(images)) == 1, 3.0, -3.0) * np.where(apart, -1, 1)
         return np.stack([-sure, sure], axis=1)
 
-    (warning,) = choose(scores, DATA, (2, 2), own="", probabilities=False).warnings
+    (warning,) = choose(scores, DATA, (2, 2), own="").warnings
     assert "keras.utils.normalize(x, axis=1)" in warning
     assert "give the arrays so prepared, as floats" in warning
 
@@ -196,7 +185,7 @@ def test_few_right_answers_do_not_show_that_a_net_is_too_sure() -> None:
 
     few = replace(DATA, **{f"x_{s}": PIXELS[:3] for s in ("train", "val")})
     few = replace(few, **{f"y_{s}": LABELS[:3] for s in ("train", "val")})
-    chosen = choose(score, few, (2, 2), own="", probabilities=False)
+    chosen = choose(score, few, (2, 2), own="")
     assert (chosen.range.multiplier, chosen.range.offset, chosen.accuracy) == (1.0, 0.0, 1.0)
 
 
@@ -208,7 +197,7 @@ def test_range_in_which_a_model_is_clearly_less_right_is_not_taken_for_its_modes
         margin = np.where((np.resize(LABELS, len(images)) == 1) ^ wrong, 1.0, -1.0) * (0.1 if modest else 50)
         return np.stack([-margin, margin], axis=1)
 
-    chosen = choose(scores, DATA, (2, 2), own="", probabilities=False)
+    chosen = choose(scores, DATA, (2, 2), own="")
     assert (chosen.range.multiplier, chosen.range.offset) == (1.0, 0.0)
 
 
@@ -220,7 +209,7 @@ def test_few_images_more_are_no_reason_to_doubt_the_inputs() -> None:
         return np.stack([-margin, margin], axis=1)
 
     floats = _floats(lambda images: images / 255)
-    chosen = choose(scores, floats, (2, 2), own="", probabilities=False)
+    chosen = choose(scores, floats, (2, 2), own="")
     assert (chosen.range.multiplier, chosen.warnings) == (1.0, ())
 
 
@@ -228,7 +217,7 @@ def test_of_several_inputs_in_a_row_pixels_alone_are_scaled() -> None:
     rows = np.concatenate([PIXELS[:, 0] / np.float32(255), PIXELS[:, 1].astype(np.float32)], axis=1)
     data = replace(DATA, x_train=rows, x_val=rows, x_test=rows)
     chosen = choose(
-        lambda images: (images[:, :1] - 127.5) / 40, data, (4,), own="", probabilities=False,
+        lambda images: (images[:, :1] - 127.5) / 40, data, (4,), own="",
         pixels=np.array([True, True, False, False]),
     )  # fmt: skip
     np.testing.assert_allclose(chosen.range.fed(rows), PIXELS.reshape(40, 4), rtol=1e-6)
@@ -238,15 +227,12 @@ def test_of_several_inputs_in_a_row_pixels_alone_are_scaled() -> None:
 def test_axis_of_one_is_not_taken_for_one_that_was_normalized() -> None:
     """Every number of it would be 1."""
     ones = replace(DATA, **{f"x_{s}": PIXELS[..., None] for s in ("train", "val", "test")})
-    chosen = choose(lambda images: 9 * (images[:, 0, 0] == 1) + images[:, 0, 0], ones, (2, 2, 1), own="",
-                    probabilities=False)  # fmt: skip
+    chosen = choose(lambda images: 9 * (images[:, 0, 0] == 1) + images[:, 0, 0], ones, (2, 2, 1), own="")
     assert not any("axis=-1" in warning for warning in chosen.warnings)
 
 
 def test_autoencoder_is_asked_for_what_it_takes() -> None:
-    chosen = choose(
-        lambda images: np.clip(images, 0, 1), DATA, (2, 2), own="", probabilities=False, reconstructs=True
-    )
+    chosen = choose(lambda images: np.clip(images, 0, 1), DATA, (2, 2), own="", reconstructs=True)
     assert (chosen.range.multiplier, chosen.range.asks, chosen.accuracy) == (1.0, "inputs", 1.0)
     asked = chosen.range.asked(DATA)
     assert (asked.task, asked.classes) == ("values", 4)
@@ -256,7 +242,7 @@ def test_autoencoder_is_asked_for_what_it_takes() -> None:
 def test_values_are_known_best_where_their_error_is_least() -> None:
     values = PIXELS[:, 0, :1].astype(np.float32)
     data = replace(DATA, y_train=values, y_val=values, y_test=values, task="values", classes=1)
-    chosen = choose(lambda images: images[:, 0, :1], data, (2, 2), own="", probabilities=False)
+    chosen = choose(lambda images: images[:, 0, :1], data, (2, 2), own="")
     assert (chosen.range.multiplier, chosen.accuracy) == (255.0, 1.0)
 
 
@@ -268,6 +254,6 @@ def test_channels_that_integers_would_lose_are_warned_of(sizes: tuple[float, ...
     rows = np.tile([[-1.0], [1.0]], (20, 1)) * np.array(sizes)
     table = replace(DATA, **{f"x_{s}": rows.astype(np.float32) for s in ("train", "val", "test")})
     shape = (len(sizes),)
-    chosen = choose(lambda given: given[:, :2], table, shape, own="", probabilities=False)
+    chosen = choose(lambda given: given[:, :2], table, shape, own="")
     said = [each for each in chosen.warnings if "times in size" in each]
     assert [each.split(" times")[0].split()[-1] for each in said] == ([f"{times:,}"] if times > 64 else [])

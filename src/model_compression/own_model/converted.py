@@ -20,15 +20,15 @@ from ..runtimes.deployment import BASELINE
 from ..saved_models import files as keras_files
 from ..saved_models.converting import ASKED, convert
 from ..saved_models.converting import FORMS as CONVERTER_FORMS
-from ..saved_models.fitting import ENDING_NOTES, asked_notes, check_outputs
+from ..saved_models.fitting import ENDING_NOTES, check_outputs
 from ..saved_models.graphs import NotRebuiltError, UnsupportedModelError
-from ..saved_models.knowing import Range
+from ..saved_models.knowing import Output, Range
 from ..saved_models.ranges import choose
 from ..saved_models.shapes import closed
 from ..store import make_key
 from ..study.measuring import GUARD_IMAGES, answered, sizes
 from ..study.outcomes import Outcome, Record
-from .ends import Output, asked_outputs, named
+from .ends import asked_outputs, named
 
 #: How far, relative to the largest, their answers may lie apart.
 TOLERANCE = 1e-3
@@ -87,19 +87,17 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
     try:
         chosen = choose(
             lambda images: running.logits(content, images),
-            outputs[0].asked(data),
+            data,
             shape,
             own=quantizing.reads_tokens(read_graph(content)),
-            probabilities=outputs[0].ending != "linear",
+            ends=outputs,
             reconstructs=reconstructs[0],
             pixels=np.concatenate(pixels) if pixels else None,
-            ends=[each.end(data) for each in outputs],
         )
     except RuntimeError as error:
         raise UnsupportedModelError(f"the model cannot take all of the inputs ({error})") from error
-    notes = (why, *chosen.notes, *asked_notes(chosen.range))
-    notes += tuple(dict.fromkeys(ENDING_NOTES[each.ending] for each in outputs))
-    notes += tuple(_usage(content, inputs, outputs))
+    endings = dict.fromkeys(ENDING_NOTES[each.ending] for each in outputs)
+    notes = (why, *chosen.notes, *endings, *_usage(content, inputs, outputs))
     shown = chosen.range.fed(data.x_train[:REPRESENTATIVE_IMAGES])
     ready = {} if keras_files.is_tflite(path) or len(inputs) > 1 else _ready(path, shown, content)
     return Source(

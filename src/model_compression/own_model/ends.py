@@ -1,43 +1,14 @@
 """The inputs and outputs of a .tflite file: what they are called, and what each is asked for."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from ..data.datasets import Dataset
-from ..data.labels import labels_of
 from ..files import running
 from ..saved_models.graphs import UnsupportedModelError
-from ..saved_models.knowing import End
-
-
-@dataclass(frozen=True, kw_only=True)
-class Output:
-    """One of what a file gives.
-
-    Attributes:
-        name: in the data; empty for the only one. columns: of all outputs in a row.
-        ending: what makes it: "softmax", "sigmoid" or "linear".
-    """
-
-    name: str
-    columns: slice
-    ending: str
-
-    def asked(self, data: Dataset) -> Dataset:
-        """The data with what this output is asked for."""
-        return data.outputs[self.name] if self.name else data
-
-    def end(self, data: Dataset) -> End:
-        """The same, as `choose` takes it."""
-        return End(columns=self.columns, data=self.asked(data), probabilities=self.ending != "linear")
-
-    def said(self, outputs: np.ndarray, data: Dataset) -> np.ndarray:
-        """Its part of a file's outputs, see `labels_of`."""
-        sure = self.ending != "linear"
-        return labels_of(outputs[:, self.columns], probabilities=sure, task=self.asked(data).task)
+from ..saved_models.knowing import Output
 
 
 def named(

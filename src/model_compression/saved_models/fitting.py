@@ -75,13 +75,13 @@ def fit_to(model: UserModel, data: Dataset) -> Fitted:
         return special.expit(found) if squashed else found
 
     own = _own_scaling(model.net)
-    chosen = choose(scores, data, shape, own=own, probabilities=False, reconstructs=reconstructs)
+    chosen = choose(scores, data, shape, own=own, reconstructs=reconstructs)
     fitted = Fitted(
         net=net,
         range=chosen.range,
         factor=1.0,
         ending=model.ending,
-        notes=(*chosen.notes, *asked_notes(chosen.range), ENDING_NOTES[model.ending]),
+        notes=(*chosen.notes, ENDING_NOTES[model.ending]),
         warnings=chosen.warnings,
     )
     return _trainable(fitted, data)
@@ -93,12 +93,6 @@ ENDING_NOTES = {
     "sigmoid": "the model gives probabilities (sigmoid), and so do its files",
     "linear": "the model's outputs go through no softmax or sigmoid; its files give the same",
 }
-
-
-def asked_notes(range: Range) -> tuple[str, ...]:
-    """What is said where a model is asked for its inputs."""
-    said = "the model gives as many numbers as it takes: it is asked for its inputs, and the labels are left"
-    return () if range.asks == "answers" else (said,)
 
 
 def check_outputs(

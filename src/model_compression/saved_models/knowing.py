@@ -1,7 +1,7 @@
 """How well a model knows inputs of a range: its score, and how much the right answers surprise it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -64,16 +64,26 @@ Way: TypeAlias = tuple[float | np.ndarray, float | np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
-class End:
-    """One output of a model.
+class Output:
+    """One of what a model gives; without arguments the only one, of unbounded scores.
 
     Attributes:
-        columns: of all outputs in a row. data: what it is asked for. probabilities: whether it gives some.
+        name: in the data; empty for the only one. columns: of all outputs in a row.
+        ending: what makes it of unbounded scores: "softmax", "sigmoid" or "linear".
     """
 
-    columns: slice
-    data: Dataset
-    probabilities: bool
+    name: str = ""
+    columns: slice = field(default_factory=lambda: slice(None))
+    ending: str = "linear"
+
+    def asked(self, data: Dataset) -> Dataset:
+        """The data with what this output is asked for."""
+        return data.outputs[self.name] if self.name else data
+
+    def said(self, outputs: np.ndarray, data: Dataset) -> np.ndarray:
+        """Its part of a model's outputs, see `labels_of`."""
+        sure = self.ending != "linear"
+        return labels_of(outputs[:, self.columns], probabilities=sure, task=self.asked(data).task)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +106,13 @@ class Asked:
     """A model with the images that decide, the validation images first; see `ranges.choose`."""
 
     outputs: Callable[[np.ndarray], np.ndarray]
+    data: Dataset
     images: np.ndarray
     validating: int
     shape: tuple[int, ...]
     task: Task
     asks: Asks
-    ends: Sequence[End]
+    ends: Sequence[Output]
 
     def tried(self, way: Way) -> Tried:
         """What comes of a range, (multiplier, offset); the mean of several outputs."""
@@ -112,19 +123,19 @@ class Asked:
         more = max(CLEARLY_MORE, STANDARD_ERRORS * error)
         return Tried(range=range, accuracy=accuracy, surprise=surprise, at_best=at_best, clearly_more=more)
 
-    def _judged(self, end: End, given: np.ndarray, range: Range) -> tuple[float, float, float, float]:
+    def _judged(self, end: Output, given: np.ndarray, range: Range) -> tuple[float, float, float, float]:
         """Score, surprise, that at best, and the standard error of the score."""
-        data, count = end.data, self.validating
+        data, count, sure = end.asked(self.data), self.validating, end.ending != "linear"
         task = "values" if self.asks != "answers" else data.task
         answers = np.concatenate([data.y_val[:count], data.y_train[: len(given) - count]])
         answers = range.wanted(self.images, answers)
-        said = labels_of(given[:count], probabilities=end.probabilities, task=task)
+        said = labels_of(given[:count], probabilities=sure, task=task)
         accuracy = float(np.mean(right(answers[:count], said)))
         error = max(0.0, accuracy * (1 - accuracy) / count) ** 0.5
         if task == "values":
             lost = 1 - float(np.mean(right(answers, given)))
             return accuracy, lost, lost, error
-        scores = _scores(given, task, probabilities=end.probabilities)
+        scores = _scores(given, task, probabilities=sure)
         each = [_surprise(scores * times, answers) for times in (1.0, *SHARPNESS)]
         return accuracy, each[0], min(each), error
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..data.datasets import Dataset, scale
 from .folding import MOST_APART, apart
-from .knowing import CLEARLY_MORE, Asked, End, Range, Tried, Way
+from .knowing import CLEARLY_MORE, Asked, Output, Range, Tried, Way
 
 #: Images that decide how pixels are scaled: of the validation split, filled up with those trained on.
 DECIDING_IMAGES = 2000
@@ -44,10 +44,9 @@ def choose(
     shape: tuple[int, ...],
     *,
     own: str,
-    probabilities: bool,
+    ends: Sequence[Output] = (Output(),),
     reconstructs: bool = False,
     pixels: np.ndarray | None = None,
-    ends: Sequence[End] = (),
 ) -> Chosen:
     """The range with which a model knows images best; floats as they are.
 
@@ -59,20 +58,20 @@ def choose(
     Args:
         outputs: the model: float32 (n, *shape) to (n, ...).
         own: the layer of `SCALING`, or the operator for tokens, that reads the inputs as they are, or empty.
-        probabilities: whether outputs are, and not unbounded scores.
+        ends: what it gives.
         reconstructs: whether the model is asked for its inputs, and not for the answers.
         pixels: of several inputs in a row, which numbers are pixels.
-        ends: its outputs, where there are several.
     """
-    shown = data.x_val[:DECIDING_IMAGES]
+    shown, first = data.x_val[:DECIDING_IMAGES], ends[0].asked(data)
     asked = Asked(
         outputs=outputs,
+        data=data,
         images=np.concatenate([shown, data.x_train[: DECIDING_IMAGES - len(shown)]]),
         validating=len(shown),
         shape=shape,
-        task="values" if reconstructs else data.task,
+        task="values" if reconstructs else first.task,
         asks="answers" if not reconstructs else "scaled inputs" if own else "inputs",
-        ends=ends or [End(columns=slice(None), data=data, probabilities=probabilities)],
+        ends=ends,
     )
     as_given = {name: asked.tried(way) for name, way in _usual(data, own, pixels).items()}
     most = max(as_given.values(), key=lambda one: one.accuracy)
@@ -87,17 +86,15 @@ def choose(
         if one.accuracy - most.accuracy >= most.clearly_more and one.surprise < CLEARLY_LESS * least_surprise
     }
     best, chosen = _first_of_the_least(better or sound)
-    notes = list(_told(data, shape, "" if better else own))
-    if len(as_given) > 1:
-        notes.append(_taken(best, as_given, asked))
+    notes = *_told(data, shape, "" if better else own), *_taken(best, as_given, asked)
     warning = (
         _found(best, chosen, most)
         if better
-        else _question(asked, prepared, chosen) or _doubt(chosen, asked, data.classes)
+        else _question(asked, prepared, chosen) or _doubt(chosen, asked, first.classes)
     )
     said = warning, "" if pixels is not None else _uneven(shown.reshape(-1, shape[-1]))
     warnings = tuple(filter(None, said))
-    return Chosen(range=chosen.range, accuracy=chosen.accuracy, notes=tuple(notes), warnings=warnings)
+    return Chosen(range=chosen.range, accuracy=chosen.accuracy, notes=notes, warnings=warnings)
 
 
 def _found(best: str, chosen: Tried, given: Tried) -> str:
@@ -108,16 +105,21 @@ def _found(best: str, chosen: Tried, given: Tried) -> str:
     )
 
 
-def _taken(best: str, tried: Mapping[str, Tried], asked: Asked) -> str:
-    """Which of several ranges the model takes, and how well it knows each."""
+def _taken(best: str, tried: Mapping[str, Tried], asked: Asked) -> Iterator[str]:
+    """Which of several ranges the model takes and how well it knows each, and what else it is asked for."""
     percents = ", ".join(f"{name}: {100 * one.accuracy:.1f} %" for name, one in tried.items())
     what = "explained" if asked.task == "values" else "right"
     if len(asked.ends) > 1:
         what = "mean score of the outputs"
-    return (
-        f"the model takes {best}, which it knows best, and so do its files ({what}: {percents}); floats "
-        "would be taken as they are"
-    )
+    if len(tried) > 1:
+        yield (
+            f"the model takes {best}, which it knows best, and so do its files ({what}: {percents}); floats "
+            "would be taken as they are"
+        )
+    if asked.asks != "answers":
+        yield (
+            "the model gives as many numbers as it takes: it is asked for its inputs, and the labels are left"
+        )
 
 
 def _first_of_the_least(ways: Mapping[str, Tried]) -> tuple[str, Tried]:
