@@ -5,7 +5,6 @@ runs.
 """
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -137,49 +136,35 @@ def _convert(path: str, images: Mapping[str, np.ndarray], forms: Sequence[str]) 
                 raise
     if "float32" not in forms:
         return Converted(contents=contents, answers=np.empty((0, 0)), inputs=(), outputs=())
-    asked = range(min(ASKED, len(given[0])))
-    answers = [[np.asarray(output).reshape(-1) for output in scores(*one(image))] for image in asked]
-    inputs, outputs = _order(contents["float32"], [one(image) for image in asked], answers)
+    answers = [scores(*one(image)) for image in range(min(ASKED, len(given[0])))]
+    inputs, outputs = _order(contents["float32"])
     return Converted(
         contents=contents,
-        answers=np.stack([np.concatenate([each[k] for k in outputs]) for each in answers]),
+        answers=np.stack([np.concatenate([np.ravel(each[k]) for k in outputs]) for each in answers]),
         inputs=tuple(list(model.inputs)[k] for k in inputs),
         outputs=tuple(model.outputs[k] for k in outputs),
     )
 
 
-def _order(
-    content: bytes, given: Sequence[Sequence[Any]], answers: Sequence[Sequence[np.ndarray]]
-) -> tuple[list[int], list[int]]:
-    """Which of the model's inputs and outputs stands where in the file: the converter has its own order.
+def _order(content: bytes) -> list[list[int]]:
+    """Which of the model's inputs, and of its outputs, stands where in the file.
 
-    Args:
-        given, answers: inputs and outputs of some images; one image may be answered alike by two outputs.
+    The converter has its own order, of which the signature tells; without one it keeps the given one.
     """
     import tensorflow as tf
 
-    interpreter = tf.lite.Interpreter(model_content=content)
-    interpreter.allocate_tensors()
-    sources, targets = interpreter.get_input_details(), interpreter.get_output_details()
-    named = [re.search(r"input_(\d+)", source["name"]) for source in sources]
-    inputs = [int(name[1]) if name else k for k, name in enumerate(named)]
-    # how far the file's outputs lie from the model's, image by image
-    apart = np.zeros((len(targets), len(answers[0])))
-    for image, known in zip(given, answers, strict=True):
-        interpreter.reset_all_variables()
-        for source, k in zip(sources, inputs, strict=True):
-            interpreter.set_tensor(source["index"], image[k].numpy())
-        interpreter.invoke()
-        for place, target in enumerate(targets):
-            found = interpreter.get_tensor(target["index"]).reshape(-1)
-            apart[place] += [
-                float(np.max(np.abs(each - found))) if each.size == found.size else np.inf for each in known
-            ]
-    outputs: list[int] = []
-    for row in apart:
-        row[outputs] = np.inf
-        outputs.append(int(np.argmin(row)))
-    return inputs, outputs
+    interpreter, found = tf.lite.Interpreter(model_content=content), []
+    runner = interpreter.get_signature_runner() if interpreter.get_signature_list() else None
+    for end in ("input", "output"):
+        places = [each["index"] for each in getattr(interpreter, f"get_{end}_details")()]
+        order = np.arange(len(places))
+        if runner:
+            named = getattr(runner, f"get_{end}_details")()
+            given = [named[f"{end}_{k}"]["index"] for k in order]
+            # one tensor may be two outputs
+            order[np.argsort(places, kind="stable")] = np.argsort(given, kind="stable")
+        found.append([int(k) for k in order])
+    return found
 
 
 def _given(model: _Model, images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
