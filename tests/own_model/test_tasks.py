@@ -93,6 +93,15 @@ def test_whole_numbers_are_values_where_the_model_gives_one(ask: Ask) -> None:
     assert "of the float model's error" in said
 
 
+def test_code_of_the_report_feeds_the_file(ask: Ask) -> None:
+    _, content, report = ask(_dense(3), ROWS @ KERNEL, "20%")
+    loaded = running.allocated(content)
+    names = {"numpy": np, "interpreter": loaded, "x": ROWS[:1]}
+    names |= {"inputs": loaded.get_input_details(), "outputs": loaded.get_output_details()}
+    exec(report.split("```python\n")[1].split("```")[0], names)
+    np.testing.assert_allclose(names["output"], running.logits(content, ROWS[:1]), rtol=1e-5)
+
+
 def test_model_that_gives_what_it_takes_is_asked_for_that(ask: Ask) -> None:
     kernel = np.eye(6, dtype=np.float32) + GENERATOR.normal(scale=0.1, size=(6, 6)).astype(np.float32)
     model = _dense(6, kernel=kernel)

@@ -14,9 +14,9 @@ from ..evidence.devices import RUNTIME_NAMES, plainly
 from ..evidence.placing import label_points, make_room
 from ..evidence.style import DPI, GREY, WIDTH, method_of, styled
 from ..evidence.tables import png
-from ..files import running
+from ..files.graph import read_graph
 from ..runtimes.deployment import BASELINE
-from ..runtimes.firmware import firmware
+from ..runtimes.firmware import ends, firmware
 from ..runtimes.smallest import Candidate
 from ..store import write_atomically
 from ..templates import fill
@@ -115,7 +115,7 @@ def _markdown(search: Search, files: list[str], title: str) -> str:
         before=search.candidates[BASELINE],
         told=_told(search, form) if form and fits else "",
         qualities=_qualities(search, form) if form and fits else [],
-        feeding=_feeding(search.files[form.name]) if form and fits else {},
+        **(ends(read_graph(search.files[form.name])) if form and fits else {}),
         forms=sorted(search.candidates.values(), key=lambda each: (size[each.name], each.name)),
         reasons=list(reasons.items()),
         alone=sorted(alone),
@@ -208,40 +208,3 @@ def _qualities(search: Search, form: Candidate) -> list[tuple[str, str, str]]:
         float(np.mean(np.abs(outcome.predictions - targets))) for outcome in outcomes
     ]
     return [(what, f"{before:.4g}", f"{after:.4g}") for what, (before, after) in errors.items()]
-
-
-def _feeding(content: bytes) -> dict[str, list[str]]:
-    """What an image is, and the code that feeds one as the model took it and reads the outputs.
-
-    Empty for look-up tables, which LiteRT cannot run.
-    """
-    if b"TFLM_DECODE" in content:
-        return {}
-    loaded = running.allocated(content)
-    sources, targets = loaded.get_input_details(), loaded.get_output_details()
-    names = ["x"] if len(sources) == 1 else [f"x_{k}" for k in range(len(sources))]
-    shapes = [" x ".join(map(str, each["shape"][1:])) or "1" for each in sources]
-    return {
-        "taken": [f"`{name}`: {shape} numbers" for name, shape in zip(names, shapes, strict=True)],
-        "inputs": [
-            f"interpreter.set_tensor(inputs[{k}]['index'], {_stored(name, each)})"
-            for k, (name, each) in enumerate(zip(names, sources, strict=True))
-        ],
-        "outputs": [_real(k, each) for k, each in enumerate(targets)],
-    }
-
-
-def _stored(name: str, source: running.Detail) -> str:
-    """Code that makes of an image what an input takes."""
-    kind, (scale, zero_point) = np.dtype(source["dtype"]).name, source["quantization"]
-    if not scale:
-        return f'{name}.astype("{kind}")'
-    limits = np.iinfo(kind)
-    rounded = f"numpy.rint({name} / {scale!r} + {zero_point})"
-    return f'numpy.clip({rounded}, {limits.min}, {limits.max}).astype("{kind}")'
-
-
-def _real(number: int, target: running.Detail) -> str:
-    """Code that makes real numbers of what an output gives."""
-    given, (scale, zero_point) = f"interpreter.get_tensor(outputs[{number}]['index'])", target["quantization"]
-    return f"({given}.astype(float) - {zero_point}) * {scale!r}" if scale else given

@@ -48,7 +48,7 @@ def firmware(content: bytes, file_name: str, *, arena_bytes: int | None = None) 
         "rows": [_hexadecimal(content[start : start + 15]) for start in range(0, len(content), 15)],
         "alignment": ALIGNMENT,
         "arena_bytes": arena_bytes,
-        "ends": _ends(model.graphs[0]),
+        **ends(model.graphs[0]),
         "calls": calls,
         "missing": missing,
         "remembers": any(call.endswith("LSTM") for call in calls),
@@ -82,13 +82,13 @@ def _hexadecimal(row: bytes) -> str:
     return "0x" + row.hex(" ").replace(" ", ", 0x") + ","
 
 
-def _ends(graph: Graph) -> list[dict[str, object]]:
-    """What the header says of the inputs and then of the outputs."""
-    found = []
+def ends(graph: Graph) -> dict[str, list[dict[str, object]]]:
+    """What is to be known for feeding a file: of its `inputs` and of its `outputs`."""
+    found = {}
     for role, indices in (("input", graph.inputs), ("output", graph.outputs)):
-        for number, index in enumerate(indices):
-            name = role if len(indices) == 1 else f"{role}{number}"
-            found.append(_end(name, graph.tensors[index]))
+        names = [role] if len(indices) == 1 else [f"{role}{number}" for number in range(len(indices))]
+        tensors = [graph.tensors[index] for index in indices]
+        found[f"{role}s"] = [_end(*each) for each in zip(names, tensors, strict=True)]
     return found
 
 
@@ -104,6 +104,7 @@ def _end(role: str, tensor: Tensor) -> dict[str, object]:
         "role": role,
         "dtype": tensor.dtype,
         "shape": " x ".join(map(str, tensor.shape)) or "scalar",
+        "image": " x ".join(map(str, tensor.shape[1:])) or "1",
         "bytes": int(np.prod(tensor.shape, dtype=np.int64)) * tensor.bits // 8,
         # the shortest text that gives the same float32 back
         "scale": repr(float(str(scale))),
