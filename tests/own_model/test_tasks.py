@@ -1,5 +1,6 @@
 """What a net can be asked for besides labels, through the command: a small net of each kind."""
 
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -158,7 +159,12 @@ def test_net_whose_float_file_is_refused_is_converted_as_it_is(
     labels = np.argmax(ROWS @ KERNEL, axis=1)
     np.savez(data, x_train=ROWS, y_train=labels, x_test=ROWS, y_test=labels)
     monkeypatch.setattr(Bench, "run", refused)
-    monkeypatch.setattr(making, "_by_converting", lambda bench, path, request: bench.reason)
     request = Request(model=path, data=str(data), max_drop=0.0, output=tmp_path / "output")
     bench = Bench(dataset=str(data), cache_dir=str(tmp_path), data_dir=str(tmp_path))
-    assert making.begin(bench, request) == "rebuilt, it is no sound file (the file has 2 kernels, the net 3)"
+    made = making.begin(bench, request)
+    reason = "rebuilt, it is no sound file (the file has 2 kernels, the net 3)"
+    assert f"converted as it is, so that the methods that train are out of reach: {reason}" in made.notes
+    assert made.skipped["pruned"] == f"the model is converted as it is: {reason}"
+    assert made.stages[0][:2] == ["non_quantized", "int8"]
+    assert made.stages[1] == []
+    assert made.make("int8", math.inf).record.accuracy > 0.97

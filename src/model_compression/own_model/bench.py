@@ -55,7 +55,8 @@ class ConvertedBench(Bench):
 
     def why_not(self, recipe: Recipe) -> str:
         """Why a recipe cannot be carried out; empty when it can."""
-        if not recipe.steps and _form(recipe) in converted.FORMS:
+        plain = not recipe.steps and not recipe.export.per_channel_dense
+        if plain and _form(recipe) in converted.FORMS:
             return ""
         return f"the model is converted as it is: {self.reason or 'a .tflite file holds no layers to train'}"
 

@@ -15,15 +15,17 @@ from ..quiet import quiet
 from ..runtimes.deployment import BASELINE
 from ..runtimes.smallest import Candidate, Objective
 from ..saved_models.child import first_line
+from ..saved_models.fitting import Fitted
 from ..store import writable_folder
-from ..study.applicable import applicable, left_alone
+from ..study.applicable import left_alone
 from ..study.catalogue import Settings, forms
 from ..study.experiment import Bench
 from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
 from ..study.scheduling import Failure, Study
 from . import converted
-from .bench import ConvertedBench, bench_of
+from .bench import ConvertedBench, bench_of, takes
+from .converted import Source
 from .request import Request
 
 #: Images that a fine-tuning step sees in all, where the number of epochs is not given, and its limits.
@@ -98,7 +100,7 @@ class Making:
         study: makes forms on workers; None to make all here.
         skipped: by form, why it was not tried. left_alone: layers by form and method.
         notes: what was decided about the model. warnings: what is to be minded.
-        recipes: of the forms, where they have some.
+        recipes: of the forms.
         parameters: of the float net, everything folded. fed: the data as the files take them.
     """
 
@@ -171,38 +173,27 @@ def begin(bench: Bench, request: Request) -> Making:
         UnsupportedModelError: it can neither be rebuilt nor converted.
     """
     path = os.path.abspath(request.model)
-    bench = bench_of(bench, path)
+    return _begun(bench_of(bench, path), path, request)
+
+
+def _begun(bench: Bench, path: str, request: Request) -> Making:
+    fed, images = bench.fed(path), len(bench.data.x_train)
+    if request.per_cent and not fed.of_values:
+        raise ValueError(
+            "--max-drop is in %, of what is left open: accuracy is lost in points, such as 0.5pp"
+        )
+    writable_folder(request.output)
+    about: Source | Fitted
     if isinstance(bench, ConvertedBench):
-        return _by_converting(bench, path, request)
-    return _by_training(bench, path, request)
-
-
-def _by_converting(bench: ConvertedBench, path: str, request: Request) -> Making:
-    source, fed = bench.source(path), bench.fed(path)
-    _check_unit(request, fed)
-    writable_folder(request.output)
-
-    def make(name: str, until: float) -> Outcome:
-        return converted.outcome(source, name, fed, seed=request.seed)
-
-    return Making(
-        stages=[converted.FORMS],
-        make=make,
-        notes=(*bench.data.notes, *source.notes),
-        warnings=(*bench.data.warnings, *source.warnings),
-        parameters=converted.parameters(source.content),
-        fed=fed,
-    )
-
-
-def _by_training(bench: Bench, path: str, request: Request) -> Making:
-    fitted, fed = bench.user_model(path), bench.fed(path)
-    _check_unit(request, fed)
-    writable_folder(request.output)
-    net = bench.trained(path, (), request.seed, lambda *progress: None)
-    knobs = settings(request, len(bench.data.x_train), multiply_adds(net))
-    recipes, skipped = applicable(net, forms(knobs))
-    recipes = {name: _for_runtime(recipe, request.runtime) for name, recipe in recipes.items()}
+        net, about = None, bench.source(path)
+        parameters, knobs = converted.parameters(about.content), settings(request, images)
+    else:
+        net, about = bench.trained(path, (), request.seed, lambda *progress: None), bench.user_model(path)
+        parameters, knobs = int(net.count_params()), settings(request, images, multiply_adds(net))
+    recipes, skipped = takes(bench, path, forms(knobs))
+    stages = ordered(recipes, request.objective)
+    # the workers take them in the order of the recipes
+    recipes = {name: _for_runtime(recipes[name], request.runtime) for stage in stages for name in stage}
 
     def make(name: str, until: float) -> Outcome:
         def report(key: str, title: str, done: float) -> None:
@@ -215,41 +206,30 @@ def _by_training(bench: Bench, path: str, request: Request) -> Making:
         finally:
             keras.backend.clear_session()
 
-    try:
-        make(BASELINE, math.inf)
-    # whatever the converter or the guard says against the net that was rebuilt, the model may still convert
-    except Exception as error:
-        reason = f"rebuilt, it is no sound file ({first_line(error)})"
-        return _by_converting(ConvertedBench(**vars(bench), reason=reason), path, request)
-
-    stages = ordered(recipes, request.objective)
-    # the workers take them in the order of the recipes
-    recipes = {name: recipes[name] for stage in stages for name in stage}
+    if net:
+        try:
+            make(BASELINE, math.inf)
+        # whatever the converter or the guard says against the net that was rebuilt, the model may convert
+        except Exception as error:
+            reason = f"rebuilt, it is no sound file ({first_line(error)})"
+            return _begun(ConvertedBench(**vars(bench), reason=reason), path, request)
+    study = Study(bench, recipes, [request.seed], n_workers=request.workers)
     return Making(
         stages=stages,
         make=make,
-        study=Study(bench, recipes, [request.seed], n_workers=request.workers)
-        if request.workers != 0
-        else None,
+        study=study if net and request.workers != 0 else None,
         skipped=skipped,
-        notes=(*bench.data.notes, *fitted.notes),
-        warnings=(*bench.data.warnings, *fitted.warnings),
-        left_alone={name: alone for name, recipe in recipes.items() if (alone := left_alone(net, recipe))},
+        notes=(*bench.data.notes, *about.notes),
+        warnings=(*bench.data.warnings, *about.warnings),
+        left_alone={name: left_alone(net, recipe) for name, recipe in recipes.items() if net},
         recipes=recipes,
-        parameters=int(net.count_params()),
+        parameters=parameters,
         fed=fed,
     )
 
 
 class _TimeIsUp(Exception):
     """Ends a training."""
-
-
-def _check_unit(request: Request, fed: Dataset) -> None:
-    if request.per_cent and not fed.of_values:
-        raise ValueError(
-            "--max-drop is in %, of what is left open: accuracy is lost in points, such as 0.5pp"
-        )
 
 
 def gained(measured: Iterable[Candidate], data: Dataset) -> list[str]:

@@ -34,8 +34,7 @@ def go_further(search: Search, until: float) -> None:
     Args:
         until: of `time.monotonic`.
     """
-    trained = [name for name in search.made.stages[-1] if name in search.made.recipes]
-    chains = [[name] for name in trained if name in search.candidates]
+    chains = [[name] for name in search.made.stages[-1] if name in search.candidates]
     while time.monotonic() < until:
         found = [(chain, recipe) for chain in chains if (recipe := _next(search, chain))]
         found = sorted(found, key=lambda each: _promise(search, each[0][-1]))[:MOST_AT_ONCE]
