@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import exactly
+from tflite_micro.tensorflow.lite.micro.compression import spec
 from tflite_models import IMAGES, micro_outputs, smallest_arena, tflite_file
 
 from model_compression.evidence import devices
@@ -24,9 +25,10 @@ def wrong_tables() -> dict[str, bytes]:
     """One look-up table for a kernel with a scale a channel: it loads, runs and computes nonsense."""
     content = tflite_file("clustered_per_channel")
     (dense,) = (kernel for kernel, _ in read_graph(content).kernels() if len(kernel.shape) == 2)
-    bits = (np.unique(dense.values).size - 1).bit_length()
-    tables = micro._encode(content, {dense.index: micro._TableSpec(bits=bits, axis=None)})
-    return {"wrong": content, "wrong_tables": tables}
+    table = micro._table(dense)
+    (method,) = table.compression
+    method.index_bitwidth, method.mode = (np.unique(dense.values).size - 1).bit_length(), spec.PerTensor()
+    return {"wrong": content, "wrong_tables": micro._encode(content, [table])}
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+from tflite_micro.tensorflow.lite.micro.compression import spec
 from tflite_models import IMAGES, micro_outputs, smallest_arena, tflite_file
 
 from model_compression.files import conversion, running
@@ -164,9 +165,11 @@ def test_one_table_for_a_per_channel_kernel_is_caught():
     kernels = [kernel for kernel, _ in read_graph(content).kernels()]
     dense = next(kernel for kernel in kernels if len(kernel.shape) == 2)
     assert dense.scale.size == 5
-    assert (micro._table_spec(dense).bits, micro._table_spec(dense).axis) == (3, 0)
-    bits = (np.unique(dense.values).size - 1).bit_length()
-    wrong = micro._encode(content, {dense.index: micro._TableSpec(bits=bits, axis=None)})
+    table = micro._table(dense)
+    (method,) = table.compression
+    assert (method.index_bitwidth, method.mode) == (3, spec.PerChannel(axis=0))
+    method.index_bitwidth, method.mode = (np.unique(dense.values).size - 1).bit_length(), spec.PerTensor()
+    wrong = micro._encode(content, [table])
     with pytest.raises(MicroError, match=r"^the look-up tables change 64 of 64 outputs$"):
         micro._check_identical(content, wrong)
 
@@ -180,14 +183,12 @@ def test_nothing_to_compress_is_an_error():
 
 @pytest.mark.parametrize(("entries", "bits"), [(1, 1), (2, 1), (3, 2), (8, 3), (9, 4), (128, 7)])
 def test_table_bits_count_the_entries(entries, bits):
-    saved_bytes = 40_000 - 20_000 * bits // 8 - 2 * entries - 16
-    assert micro._table_spec(kernel_of(entries)) == micro._TableSpec(
-        bits=bits, axis=None, saved_bytes=saved_bytes
-    )
+    (method,) = micro._table(kernel_of(entries)).compression
+    assert (method.index_bitwidth, method.mode) == (bits, spec.PerTensor())
 
 
 def test_a_table_of_129_entries_is_none():
-    assert micro._table_spec(kernel_of(129)) is None
+    assert micro._table(kernel_of(129)) is None
 
 
 def kernel_of(entries: int) -> Tensor:

@@ -6,8 +6,9 @@ target, the compiler and the operators; they are not measured here.
 
 import contextlib
 import functools
-from collections.abc import Mapping
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.tools import flatbuffer_utils
@@ -25,8 +26,6 @@ MIN_AGREEMENT = 0.99
 MAX_OUTPUT_ERROR = 0.1
 #: Up to here other labels are those of a net that is not sure, whose best two scores rounding exchanges.
 ROUNDING_ERROR = 0.05
-#: What precedes a kernel's tables.
-HEADER_BYTES = 16
 #: Random images on which look-up tables are checked.
 CHECKED_IMAGES = 64
 
@@ -116,71 +115,49 @@ def compress_lut(content: bytes) -> bytes:
     Source: the TFLM wheel's `compression` module.
     """
     graph = read_graph(content)
-    kernels = [graph.tensors[op.inputs[1]] for op in graph.operators if op.name in KERNEL_OPERATORS]
-    specs = {kernel.index: spec for kernel in kernels if (spec := _table_spec(kernel)) is not None}
-    best, chosen = content, dict[int, _TableSpec]()
-    for index, spec in sorted(specs.items(), key=lambda item: -item[1].saved_bytes):
-        # The operator that unpacks a kernel takes bytes too, most of them names: the file's size decides.
-        trial = _encode(content, chosen | {index: spec})
+    kernels = {op.inputs[1] for op in graph.operators if op.name in KERNEL_OPERATORS}
+    tables = [table for index in sorted(kernels) if (table := _table(graph.tensors[index]))]
+    best, chosen = content, list[Any]()
+    # The operator that unpacks a kernel takes bytes too, most of them names: the file's size decides.
+    for table in sorted(tables, key=lambda table: len(_encode(content, [table]))):
+        trial = _encode(content, [*chosen, table])
         if len(trial) < len(best):
-            best, chosen = trial, chosen | {index: spec}
+            best, chosen = trial, [*chosen, table]
     if not chosen:
         raise ValueError("no kernel gets smaller as a look-up table: cluster the weights first")
     _check_identical(content, best)
     return best
 
 
-@dataclass(frozen=True, kw_only=True)
-class _TableSpec:
-    """Bits an index, the axis that has a table a slice (None = one table), and what that saves."""
+def _table(kernel: Tensor) -> Any:
+    """A kernel as a look-up table, as TFLM's tool takes it; None where it has too many values."""
+    from tflite_micro.tensorflow.lite.micro.compression import spec
 
-    bits: int
-    axis: int | None
-    saved_bytes: int = 0
-
-
-def _table_spec(kernel: Tensor) -> _TableSpec | None:
-    """How to store a kernel, or None where that does not pay."""
     if kernel.values is None or kernel.dtype not in ("int8", "int16", "float32"):
         return None
     axis = kernel.axis if kernel.scale.size > 1 else None
     if axis not in (None, 0, kernel.values.ndim - 1):
         return None  # the DECODE kernel knows the first and the last axis only
-    slices = [kernel.values] if axis is None else list(np.moveaxis(kernel.values, axis, 0))
-    entries = max(np.unique(part).size for part in slices)
-    bits = max(1, (entries - 1).bit_length())
+    slices = [kernel.values] if axis is None else np.moveaxis(kernel.values, axis, 0)
+    bits = max(1, (max(np.unique(part).size for part in slices) - 1).bit_length())
     if bits > 7:
         return None
-    table_bytes = entries * len(slices) * kernel.values.itemsize
-    saved_bytes = kernel.values.nbytes - -(-kernel.values.size * bits // 8) - table_bytes - HEADER_BYTES
-    return _TableSpec(bits=bits, axis=axis, saved_bytes=saved_bytes) if saved_bytes > 0 else None
+    mode = spec.PerTensor() if axis is None else spec.PerChannel(axis=axis)
+    method = spec.LookUpTableCompression(index_bitwidth=bits, mode=mode)
+    return spec.Tensor(subgraph=0, tensor=kernel.index, compression=[method])
 
 
-def _encode(content: bytes, specs: Mapping[int, _TableSpec]) -> bytes:
-    from tflite_micro.tensorflow.lite.micro.compression import compress, spec
+def _encode(content: bytes, tables: list[Any]) -> bytes:
+    """The file with kernels as look-up tables."""
+    from tflite_micro.tensorflow.lite.micro.compression import compress
 
-    tables = [
-        spec.Tensor(
-            subgraph=0,
-            tensor=index,
-            compression=[
-                spec.LookUpTableCompression(
-                    index_bitwidth=table.bits,
-                    mode=spec.PerTensor() if table.axis is None else spec.PerChannel(axis=table.axis),
-                )
-            ],
-        )
-        for index, table in specs.items()
-    ]
-    return bytes(compress(_with_codes(content), tables))
-
-
-def _with_codes(content: bytes) -> bytes:
-    """The file with each operator's code in the newer of its two fields; TFLM's tool reads no other."""
+    # the tool reads an operator's code in the newer of its two fields only
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
     for code in model.operatorCodes:
         code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a kernel gets larger so, which the file's size tells
+        return bytes(compress(bytes(flatbuffer_utils.convert_object_to_bytearray(model)), tables))
 
 
 def _check_identical(content: bytes, compressed: bytes) -> None:
