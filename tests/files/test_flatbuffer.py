@@ -113,6 +113,40 @@ def test_options_of_a_later_schema_are_named() -> None:
         slim(flatbuffer.write(root))
 
 
+def test_weights_quantized_in_blocks_are_named() -> None:
+    root = flatbuffer.read(small())
+    for tensor in root.subgraphs[0].tensors:
+        if tensor.quantization:
+            tensor.quantization.detailsType = schema.QuantizationDetails.BlockwiseQuantization
+            tensor.quantization.details = schema.BlockwiseQuantizationT()
+    with pytest.raises(UnknownPartError, match="is quantized in blocks, which is not understood"):
+        slim(flatbuffer.write(root))
+
+
+def test_operator_that_writes_nowhere_is_named() -> None:
+    root = flatbuffer.read(small())
+    root.subgraphs[0].operators[-1].outputs = np.array([-1], np.int32)
+    with pytest.raises(flatbuffer.DamagedFileError, match="an operator writes a tensor that is not there"):
+        slim(flatbuffer.write(root))
+
+
+def test_more_parts_than_any_net_has_are_refused_before_they_are_unpacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(flatbuffer, "MOST_PARTS", 3)
+    with pytest.raises(flatbuffer.DamagedFileError, match="tensors and operators; allowed: up to 3"):
+        flatbuffer.read(small())
+
+
+def test_negative_zero_is_no_default() -> None:
+    root = flatbuffer.read(small())
+    operator = root.subgraphs[0].operators[0]
+    operator.builtinOptionsType = schema.BuiltinOptions.LeakyReluOptions
+    operator.builtinOptions = schema.LeakyReluOptionsT(alpha=-0.0)
+    again = flatbuffer.read(flatbuffer.write(root)).subgraphs[0].operators[0].builtinOptions
+    assert np.signbit(again.alpha)
+
+
 def test_constants_in_other_files_are_refused() -> None:
     root = replaced(flatbuffer.read(small()), externalBuffers=[schema.ExternalBufferT(length=4)])
     with pytest.raises(UnknownPartError, match="in other files"):

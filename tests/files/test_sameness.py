@@ -66,6 +66,25 @@ def test_inputs_are_drawn_over_the_whole_range_the_same_each_time(form: str) -> 
         assert values.max() > 0.95 * limits.max
 
 
+def test_inputs_that_name_rows_of_a_table_name_those_that_there_are() -> None:
+    made = Made("float32", (1, 4), seed=0)
+    made.activation = "int32"
+    made.input = made.tensor((1, 4))
+    made.activation = "float32"
+    table = made.constant("float32", np.ones((7, 2), np.float32))
+    found = made.tensor((1, 4, 2))
+    content = made.content(made.operator("GATHER", (table, made.input), found, "GatherOptions", axis=0))
+    drawn = np.stack([ids for (ids,) in sameness.drawn(content, 50, seed=0)])
+    assert set(np.unique(drawn)) == set(range(7))
+
+
+def test_fewer_inputs_are_drawn_where_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = pair()[0]
+    size = sameness.drawn(content, 1, seed=0)[0][0].nbytes
+    monkeypatch.setattr(sameness, "MOST_BYTES", 25 * size)
+    assert [len(sameness.drawn(content, count, seed=0)) for count in (20, 200)] == [20, 25]
+
+
 def test_file_without_a_last_softmax_has_nothing_before_it() -> None:
     made = Made("int8", (1, 4), seed=0)
     assert sameness.before_softmax(made.content(made.dense(made.input, 3))) is None

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +11,11 @@ from ai_edge_litert import schema_py_generated as schema
 from conftest import exactly
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tflite_graphs import EXACT, FORMS, NONE, SAME, VALID, Made, wordy
+from tflite_graphs import EXACT, FORMS, NONE, RELU, SAME, VALID, Made, wordy
 
 from model_compression.files import flatbuffer, sameness
 from model_compression.files.graph import Graph, Operator, read_graph, read_model
+from model_compression.files.ranges import Ranges
 from model_compression.files.slimming import Slimmed, slim
 from model_compression.files.writing import write_model
 from model_compression.runtimes.tflm import MAX_ARENA_BYTES, Tflm
@@ -183,13 +184,81 @@ def test_one_channel_of_an_all_dead_layer_stays() -> None:
     assert widths(slim(content).content, "CONV_2D") == [1, 2]
 
 
-@pytest.mark.parametrize(("dead", "left"), [([0], 6), ([0, 1], 4)])
-def test_four_bit_kernels_keep_an_even_number_of_inputs(dead: list[int], left: int) -> None:
+@pytest.mark.parametrize(
+    ("wide", "dead", "left"),
+    [
+        (6, [0], 6),
+        (6, [0, 1], 4),
+        (5, [0], 5),
+        (5, [0, 1], 5),
+        (4, [0, 1], 4),
+        (36, range(6), 32),
+        (36, range(4, 10), 32),
+    ],
+)
+def test_four_bit_kernels_keep_what_decides_who_runs_them(wide: int, dead: Sequence[int], left: int) -> None:
+    """An even or an odd number of inputs, 32 of them or fewer, 4 outputs or fewer."""
     made = Made("hybrid4", (1, 8), seed=0)
-    hidden = made.dense(made.input, 6, activation=1, dead=dead)
+    hidden = made.dense(made.input, wide, activation=1, dead=dead)
     content = made.content(made.dense(hidden, 3))
     same(content, slim(content).content)
     assert widths(slim(content).content, "FULLY_CONNECTED") == [left, 3]
+
+
+def test_kernel_of_quantized_floats_with_a_scale_for_each_output_keeps_two() -> None:
+    for form, left in (("hybrid", 2), ("int8", 1)):
+        made = Made(form, (1, 5, 5, 2), seed=0)
+        content = made.content(made.conv(made.conv(made.input, 3, dead=[1, 2]), 2, activation=NONE))
+        same(content, slim(content).content)
+        assert widths(slim(content).content, "CONV_2D") == [left, 2]
+
+
+def test_unread_channel_of_floats_stays_for_the_scale_that_they_get() -> None:
+    made = Made("hybrid", (1, 6), seed=0)
+    output = made.dense(made.dense(made.input, 8, activation=RELU), 4)
+    kernel = made.tensors[made.operators[-1].inputs[1]]
+    values = kernel.numbers.copy()
+    values[:, 0] = 0
+    made.tensors[kernel.index] = kernel.holding(values)
+    content = made.content(output)
+    same(content, slim(content).content)
+    assert widths(slim(content).content, "FULLY_CONNECTED") == [8, 4]
+
+
+@pytest.mark.parametrize(("scale", "left"), [(0.02, 4), (0.05, 6)])
+def test_mean_leaves_0_at_0_where_its_scale_is_that_of_its_input(scale: float, left: int) -> None:
+    made = Made("int8", (1, 6, 6, 2), seed=0)
+    hidden = made.conv(made.input, 6, dead=[1, 4])
+    axes = made.constant("int32", np.array([1, 2], np.int32))
+    mean = made.tensor((1, 6), scale=scale, zero_point=-128)
+    made.operator("MEAN", (hidden, axes), mean, "ReducerOptions", keepDims=False)
+    content = made.content(made.dense(mean, 3))
+    same(content, slim(content).content)
+    assert widths(slim(content).content, "CONV_2D") == [left]
+
+
+def test_zero_point_of_a_kernel_that_kernels_ignore_leaves_the_layer_as_it_is() -> None:
+    made = Made("int8", (1, 5, 5, 2), seed=0)
+    hidden = made.conv(made.input, 4, dead=[0])
+    kernel = made.tensors[made.operators[-1].inputs[1]]
+    made.tensors[kernel.index] = replace(kernel, scale=kernel.scale[:1], zero_point=np.array([3]))
+    assert widths(slim(made.content(made.conv(hidden, 3, activation=NONE))).content, "CONV_2D") == [4, 3]
+
+
+def test_operands_of_scales_far_apart_are_known_no_better_than_interpreters_add_them() -> None:
+    made = Made("int8", (1, 2), seed=0)
+    far = made.constant("int8", np.full((1, 2), 100, np.int8), [3e5], [0])
+    output = made.tensor((1, 2), scale=1.0)
+    made.operator("ADD", (far, far), output, "AddOptions", fusedActivationFunction=NONE)
+    near = made.tensor((1, 2), scale=1.0)
+    small = made.constant("int8", np.zeros((1, 2), np.int8), [1.0], [0])
+    back = made.constant("int8", np.full((1, 2), 5, np.int8), [1.0], [0])
+    made.operator("ADD", (small, back), near, "AddOptions", fusedActivationFunction=NONE)
+    ranges = Ranges(made.model(output, near).graphs[0])
+    assert ranges.constant(near).all()
+    made.tensors[small] = replace(made.tensors[small], scale=np.array([3e5], np.float32))
+    ranges = Ranges(made.model(output, near).graphs[0])
+    assert not ranges.constant(near).any()
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-40, np.inf])
@@ -360,6 +429,18 @@ def test_reshapes_that_do_nothing_go() -> None:
         "CONV_2D",
         "FULLY_CONNECTED",
     ]
+
+
+def test_reshape_that_merges_open_axes_stays_also_the_second_time() -> None:
+    made = Made("float32", (1, 1, 3), seed=0)
+    changed = made.operator("EXP", (made.input,), made.like(made.input, (1, 1, 3)))
+    merged = made.reshape(changed, (1, 1, 3))
+    content = made.content(made.operator("EXP", (merged,), made.like(merged, (1, 1, 3))))
+    assert names(slim(content).content) == ["EXP", "EXP"]
+    root = flatbuffer.read(content)
+    root.subgraphs[0].tensors[changed].shapeSignature = np.array([-1, -1, 3], np.int32)
+    once = slim(flatbuffer.write(root)).content
+    assert names(slim(once).content) == names(once) == ["EXP", "RESHAPE", "EXP"]
 
 
 def test_reshape_before_a_dense_layer_of_quantized_floats_stays() -> None:

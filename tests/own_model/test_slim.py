@@ -37,6 +37,30 @@ def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return said.removeprefix("python -m model_compression slim: error: ").rstrip()
 
 
+@pytest.mark.parametrize("name", [".", "/"])
+def test_folder_for_a_model_is_refused_in_a_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "empty name" in refusal([name], capsys)
+
+
+@pytest.mark.parametrize("given", [b"", b"PK\x03\x04 cut off", b"words"])
+def test_inputs_that_numpy_cannot_read_are_refused_in_a_line(
+    given: bytes, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = model.with_name("inputs.npz")
+    path.write_bytes(given)
+    assert refusal([str(model), "--check", str(path)], capsys).startswith(f"{path} cannot be read as an .npz")
+    np.save(path.with_suffix(".npy"), np.zeros(3))
+    said = refusal([str(model), "--check", str(path.with_suffix(".npy"))], capsys)
+    assert "cannot be read as an .npz file" in said
+
+
+def test_file_that_takes_too_long_is_refused(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slim, "LIMIT", 1e-6)
+    assert refusal([str(model)], capsys) == "LiteRT cannot run the file: it takes longer than 0 s"
+
+
 def test_smaller_file_is_written_with_a_table_and_the_proof(
     model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

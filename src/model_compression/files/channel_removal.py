@@ -87,14 +87,35 @@ def _completed(graph: Graph, stays: dict[int, np.ndarray]) -> bool:
             own[0] = True
             return True
     for operator in graph.operators:
-        if operator.name not in KERNEL_OPERATORS or operator.inputs[0] not in stays:
+        if operator.name not in KERNEL_OPERATORS:
             continue
-        # XNNPACK takes 4-bit kernels of an even number of inputs only: let that not change
-        own = stays[operator.inputs[0]]
-        if graph.tensors[operator.inputs[1]].bits < 8 and own.size % 2 == 0 and own.sum() % 2:
-            own[np.argmin(own)] = True
+        read, written = stays.get(operator.inputs[0], np.ones(1, bool)), stays[operator.outputs[0]]
+        kernel = graph.tensors[operator.inputs[1]]
+        # one with a scale for each output would be one with a scale in all, which some kernels take otherwise
+        each = operator.name == "FULLY_CONNECTED" or not integer(graph.tensors[operator.inputs[0]])
+        if each and kernel.scale.size > 1 and written.sum() == 1 < written.size:
+            written[np.argmin(written)] = True
             return True
+        if kernel.bits < 8 and read.size:
+            wide = kernel.shape[-1]
+            before, after = (
+                _kinds(operator, *sizes)
+                for sizes in ((written.size, wide), (written.sum(), wide * read.sum() // read.size))
+            )
+            if before != after:
+                own = written if before[:2] == after[:2] else read
+                own[np.argmin(own)] = True
+                return True
     return False
+
+
+def _kinds(operator: Operator, outputs: int, inputs: int) -> tuple[bool, bool, bool]:
+    """What decides by which kernels one of 4 bits is run, and has to stay.
+
+    XNNPACK's take an even number of inputs; LiteRT's own for Dense layers 32 inputs and 4 outputs or more.
+    """
+    dense = operator.name == "FULLY_CONNECTED"
+    return inputs % 2 == 0, dense and inputs >= 32, dense and outputs >= 4
 
 
 def _carried(graph: Graph, operator: Operator) -> list[Link] | None:
@@ -113,7 +134,7 @@ def _carried(graph: Graph, operator: Operator) -> list[Link] | None:
             return None
         if any(channels(each) not in (1, channels(ends[1])) for each in operands):
             return None
-    if operator.name in RESHAPING and _reshaped_to(graph, operator, 1) is None:
+    if operator.name in RESHAPING and (graph.has_open_axes or _reshaped_to(graph, operator, 1) is None):
         return None
     return through
 
@@ -148,6 +169,9 @@ def _needed(ranges: Ranges, operator: Operator) -> np.ndarray | None:
     read = (kernel != 0).any(axis=(0, 1)).reshape(-1, wide).any(axis=0)
     own, (low, high) = graph.bias(operator), ranges.read(operator)
     constant = low == high
+    if not integer(source):
+        # what is not read is still among the numbers that the scale of a row is made of
+        return ~(constant & (low == 0))
     if own is None or own.dtype not in ("int32", "int64"):
         return read & ~(constant & (low == zero(source)))
     # not even all of them together may leave what a bias can hold

@@ -76,7 +76,7 @@ def _apart(graph: Graph, operator: Operator, source: Tensor) -> bool:
         return True
     told = graph.tensors[operator.inputs[1]].values if len(operator.inputs) == 2 else None
     rank = len(source.shape)
-    if told is None or not rank:
+    if told is None or not rank or told.dtype.kind != "i":
         return False
     if operator.name == "PAD":
         return told.shape == (rank, 2) and not told[-1].any()

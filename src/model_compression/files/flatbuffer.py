@@ -8,6 +8,7 @@ Source: google/flatbuffers, docs/source/internals.md.
 """
 
 import copy
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ MOST_BYTES = 2**31 - 1
 ALIGNMENT = 16
 #: (place of an offset in a part's body, number of the part that it leads to).
 _Links: TypeAlias = tuple[tuple[int, int], ...]
+
+
+#: Tensors and operators of a file, all graphs together.
+MOST_PARTS = 2**20
 
 
 class DamagedFileError(ValueError):
@@ -47,6 +52,12 @@ def read(content: bytes) -> schema.ModelT:
     if content[4:8] != IDENTIFIER:
         raise DamagedFileError(f"no .tflite file: bytes 4 to 8 are {content[4:8]!r}, and must be b'TFL3'")
     try:
+        # tables may share their parts, which would be unpacked once for each
+        packed = schema.Model.GetRootAs(bytearray(content))
+        graphs = [packed.Subgraphs(index) for index in range(packed.SubgraphsLength())]
+        parts = sum(graph.TensorsLength() + graph.OperatorsLength() for graph in graphs)
+        if parts > MOST_PARTS:
+            raise DamagedFileError(f"{parts:,} tensors and operators; allowed: up to {MOST_PARTS:,}")
         root = schema.ModelT.InitFromPackedBuf(bytes(content))
         for buffer in root.buffers or ():
             # large files keep constants behind their tables
@@ -144,7 +155,8 @@ class _Builder:
         number = getattr(number_types, f"{kind}Flags").packer_type.format
 
         def prepend(slot: int, value: Any, default: Any) -> None:
-            if value != default:
+            # -0.0 is another number than the default, and equal to it
+            if value != default or (value == 0 and math.copysign(1, value) < 0):
                 self.fields.append((slot, number, value))
 
         return prepend

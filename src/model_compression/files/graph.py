@@ -72,8 +72,10 @@ def _graph(root: schema.ModelT, table: schema.SubGraphT) -> Graph:
     tensors = tuple(_tensor(root, index, entry) for index, entry in enumerate(table.tensors or ()))
     operators = tuple(_operator(root, entry) for entry in table.operators or ())
     ends = numbers(table.inputs), numbers(table.outputs)
-    used = [index for each in operators for index in (*each.inputs, *each.outputs, *each.intermediates)]
+    used = [index for each in operators for index in (*each.inputs, *each.intermediates)]
     _check(used, len(tensors), "an operator names a tensor", least=-1)
+    written = [index for each in operators for index in each.outputs]
+    _check(written, len(tensors), "an operator writes a tensor")
     _check([*ends[0], *ends[1]], len(tensors), "an end of a graph is a tensor")
     return Graph(tensors=tensors, operators=operators, inputs=ends[0], outputs=ends[1])
 
@@ -121,6 +123,8 @@ def _tensor(root: schema.ModelT, index: int, table: schema.TensorT) -> Tensor:
             )
         values = (unpack(data, bits, count) if bits < 8 else data.view(dtype)).reshape(shape)
     quantization = table.quantization or schema.QuantizationParametersT()
+    if quantization.detailsType == schema.QuantizationDetails.BlockwiseQuantization:
+        raise UnknownPartError(f"tensor {name!r} is quantized in blocks, which is not understood")
     return Tensor(
         index=index,
         name=name,

@@ -38,7 +38,9 @@ def _renewed(graph: Graph) -> Graph:
     code.deprecatedBuiltinCode = code.builtinCode
     operators = tuple(
         replace(each, name="SELECT_V2", table=replaced(each.table, **table), code=code)
-        if each.name == "SELECT" and len({graph.tensors[index].shape for index in each.inputs}) == 1
+        if each.name == "SELECT"
+        and min(each.inputs, default=-1) >= 0
+        and len({graph.tensors[index].shape for index in each.inputs}) == 1
         else each
         for each in graph.operators
     )
@@ -48,7 +50,7 @@ def _renewed(graph: Graph) -> Graph:
 def _batchwise(graph: Graph, operator: Operator) -> bool:
     """Whether an operator that reshapes leaves the first axis alone, whatever its size will be."""
     source, output = (graph.tensors[index].shape for index in (operator.inputs[0], operator.outputs[0]))
-    if not source or not output or source[0] != output[0]:
+    if not source or not output or source[0] != output[0] or graph.has_open_axes:
         return False
     if operator.name != "RESHAPE":
         return len(source) == len(output)

@@ -16,6 +16,8 @@ from .graph import KERNEL_OPERATORS, Graph, Operator, Tensor
 RELATIVE, ABSOLUTE = 1e-4, 1e-3
 #: The same for sums of tensors, which they compute in ways of their own.
 ELEMENTWISE = 0.02
+#: And the part of a step to which they bring the operands to one scale first.
+SHIFTED = {"int8": 2.0**-20, "uint8": 2.0**-20, "int16": 2.0**-15}
 #: What a sum may reach before it is multiplied, by the type of the bias.
 MOST_SUM = {"int32": 2.0**31, "int64": 2.0**47}
 _CLAMPS = {
@@ -30,7 +32,7 @@ _KEEPING = {
     *RESHAPING, *_ALONE, "AVERAGE_POOL_2D", "MAX_POOL_2D", "CONCATENATION", "PAD", "RESIZE_NEAREST_NEIGHBOR",
 }  # fmt: skip
 #: Those that make 0 of 0, whatever the scales.
-_LEAVING_ZERO = {*_ALONE, "MEAN", "QUANTIZE", "DEQUANTIZE"}
+_LEAVING_ZERO = {*_ALONE, "QUANTIZE", "DEQUANTIZE"}
 
 
 def integer(tensor: Tensor) -> bool:
@@ -149,7 +151,9 @@ class Ranges(dict[int, np.ndarray]):
         if not integer(output):
             return np.where(nothing, 0.0, _limits(output)[:, None])
         real = (one + other) / float(output.scale[0])
-        margin = np.where(nothing, 0.0, ELEMENTWISE + RELATIVE * np.abs(real))
+        coarse = 2 * max(float(each.scale[0]) for each in tensors) / float(output.scale[0])
+        sure = ELEMENTWISE + coarse * SHIFTED[output.dtype]
+        margin = np.where(nothing, 0.0, sure + RELATIVE * np.abs(real))
         return _rounded(operator, output, real, margin)
 
     def _passed(self, operator: Operator) -> np.ndarray | None:
@@ -171,7 +175,11 @@ class Ranges(dict[int, np.ndarray]):
         """What becomes of a range on its way; only what stands for 0 survives a new scale."""
         if source.alike(output) and operator.name in _KEEPING:
             return self[source.index]
-        nothing = (self[source.index] == zero(source)).all(axis=0) & (operator.name in _LEAVING_ZERO)
+        # a mean of whole numbers in another scale cuts off a share of what stands for 0
+        leaving = operator.name in _LEAVING_ZERO or (
+            operator.name == "MEAN" and (source.alike(output) or not integer(source))
+        )
+        nothing = (self[source.index] == zero(source)).all(axis=0) & leaving
         return np.where(nothing, zero(output), _limits(output)[:, None])
 
 
@@ -211,8 +219,12 @@ def weights(graph: Graph, operator: Operator) -> np.ndarray | None:
         return None
     if kernel.zero_point.any() and (kernel.zero_point.size > 1 or not -255 <= kernel.zero_point[0] <= 255):
         return None
-    values = kernel.numbers
+    values, source = kernel.numbers, graph.tensors[operator.inputs[0]]
     if kernel.zero_point.any():
+        # the others compute as if it were 0
+        whole = operator.name == "FULLY_CONNECTED" and integer(source)
+        if not whole and not kernel.dtype == source.dtype == "uint8":
+            return None
         values = values.astype(np.int16) - kernel.zero_point[0].astype(np.int16)
     depthwise = operator.name == "DEPTHWISE_CONV_2D"
     if values.ndim != (2 if operator.name == "FULLY_CONNECTED" else 4) or not values.size:

@@ -8,13 +8,16 @@ import numpy as np
 
 from ..quiet import quiet
 from . import running
-from .graph import read_model
+from .channelwise import RESHAPING
+from .graph import Graph, read_graph, read_model
 from .writing import write_model
 
 #: What is given to a file: one array an input, of its type and shape.
 Given = tuple[np.ndarray, ...]
 #: How inputs are drawn, in turn, for a report.
 DRAWN = "noise, one value, two values, a slope, and mostly nothing, in turn"
+#: Bytes of all that are drawn together, and how many are drawn whatever they take.
+MOST_BYTES, LEAST_INPUTS = 2**27, 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +40,32 @@ def drawn(content: bytes, count: int, *, seed: int) -> list[Given]:
     """Inputs over the whole range of the file's types, random and structured."""
     with quiet():
         loaded = running.interpreter(content, delegate=False)
-    generator = np.random.default_rng(seed)
-    details = [(tuple(map(int, d["shape"])), np.dtype(d["dtype"])) for d in loaded.get_input_details()]
-    return [
-        tuple(_drawn(shape, dtype, number % 5, generator) for shape, dtype in details)
-        for number in range(count)
+    generator, graph = np.random.default_rng(seed), read_graph(content)
+    details = [
+        (tuple(map(int, detail["shape"])), np.dtype(detail["dtype"]), _rows(graph, index))
+        for index, detail in zip(graph.inputs, loaded.get_input_details(), strict=True)
     ]
+    size = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype, _ in details)
+    count = min(count, max(LEAST_INPUTS, MOST_BYTES // max(1, size)))
+    return [tuple(_drawn(*detail, number % 5, generator) for detail in details) for number in range(count)]
 
 
-def _drawn(shape: tuple[int, ...], dtype: np.dtype, way: int, generator: np.random.Generator) -> np.ndarray:
+def _rows(graph: Graph, index: int) -> int | None:
+    """Of the table in which an input names one, so that it may name no other; None where it names none."""
+    for operator in graph.operators:
+        if operator.name == "GATHER" and index in operator.inputs[1:2]:
+            axis = operator.option("axis") or 0
+            return graph.tensors[operator.inputs[0]].shape[axis]
+        if operator.name == "EMBEDDING_LOOKUP" and index in operator.inputs[:1]:
+            return graph.tensors[operator.inputs[1]].shape[0]
+        if operator.name in ("CAST", *RESHAPING) and index in operator.inputs[:1]:
+            return _rows(graph, operator.outputs[0])
+    return None
+
+
+def _drawn(
+    shape: tuple[int, ...], dtype: np.dtype, rows: int | None, way: int, generator: np.random.Generator
+) -> np.ndarray:
     match way:
         case 0:
             shares = generator.random(shape)
@@ -59,8 +79,10 @@ def _drawn(shape: tuple[int, ...], dtype: np.dtype, way: int, generator: np.rand
             shares = np.linspace(low, high, int(np.prod(shape))).reshape(shape)
         case _:
             shares = generator.random(shape) * (generator.random(shape) < 0.1)
+    if rows is not None:
+        return np.floor(shares * rows).clip(0, rows - 1).astype(dtype)
     if dtype.kind not in "iu":
-        return (shares * generator.choice([1.0, 4.0]) - generator.choice([0.0, 0.5])).astype(dtype)
+        return ((shares - generator.choice([0.0, 0.5])) * generator.choice([1.0, 4.0, 256.0])).astype(dtype)
     limits = np.iinfo(dtype)
     return np.rint(limits.min + shares * (float(limits.max) - limits.min)).astype(dtype)
 

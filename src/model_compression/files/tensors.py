@@ -56,6 +56,11 @@ class Tensor:
         wide = self.shape[self.axis] if 0 <= self.axis < len(self.shape) else 1
         return self.zero_point.size == scales and scales in (0, 1, wide)
 
+    @property
+    def has_open_axes(self) -> bool:
+        """Whether an axis behind the first is open."""
+        return min(numbers(self.table.shapeSignature)[1:], default=0) < 0
+
     def alike(self, other: "Tensor") -> bool:
         """Whether equal stored numbers mean the same in both."""
         same = self.dtype == other.dtype and self.bits > 0
@@ -158,8 +163,14 @@ class Graph:
 
     @property
     def channels(self) -> int:
-        """Of all tensors together."""
-        return sum(tensor.shape[-1] for tensor in self.tensors if tensor.shape)
+        """Of all tensors together, those that operators write once more each time."""
+        written = (self.tensors[index] for operator in self.operators for index in operator.outputs)
+        return sum(tensor.shape[-1] for tensor in (*self.tensors, *written) if tensor.shape)
+
+    @property
+    def has_open_axes(self) -> bool:
+        """Whether an axis behind the first is open: in a shape it stands as 1."""
+        return any(tensor.has_open_axes for tensor in self.tensors)
 
     def kernels(self) -> list[tuple[Tensor, Operator]]:
         """Each stored kernel with the convolution or Dense layer that uses it first, in that order."""

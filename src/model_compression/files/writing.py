@@ -144,7 +144,7 @@ class _Writer:
             name=None,
             quantization=quantization if used else None,
             hasRank=False,
-            shapeSignature=tensor.table.shapeSignature if end or self.loops else None,
+            shapeSignature=tensor.table.shapeSignature if end or self.loops or tensor.has_open_axes else None,
         )
 
     def operator(self, operator: Operator, order: dict[int, int]) -> schema.OperatorT:

@@ -57,9 +57,9 @@ FORMS = (
     "pruned_uniform", "pruned_quantization_aware", "pruned_2_by_4", "clustered_16", "clustered_8",
     "pruned_clustered",
 )  # fmt: skip
-#: The net that further training at the baseline's rate makes worse, once its batch normalization is taken out,
-#: and the rate at which it is fine-tuned: of those tried the one that leaves the float net the best on one seed's
-#: validation images.
+#: The net that further training at the baseline's rate makes worse, once its batch normalization is taken
+#: out, and the rate at which it is fine-tuned: of those tried the one that leaves the float net the best on
+#: one seed's validation images.
 FINE_TUNE = {"resnet_8": 2e-3}
 #: Adam's peak rates that were tried for it, and on what: the float net chooses, the other is recorded.
 RATES, TRIED = (5e-3, 2e-3, 1e-3, 5e-4), ("longer_trained", "quantization_aware_trained")

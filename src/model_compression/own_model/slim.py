@@ -6,6 +6,7 @@ it.
 """
 
 import contextlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,8 @@ from .request import Parser
 
 #: Inputs that both files are given, and of these the first for TFLite Micro, whose kernels take long.
 INPUTS, MICRO_INPUTS = 200, 40
+#: Seconds that a call of LiteRT may take; a loop in a file may have no end.
+LIMIT = 1200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +80,12 @@ def run(
     both = content, slimmed.content
     with Child() as own:
         try:
-            drawn = [*given, *own.call(partial(sameness.drawn, seed=0), content, inputs)]
-            proof = own.call(sameness.compared, *both, drawn)
+            drawn = [*given, *own.call(partial(sameness.drawn, seed=0), content, inputs, seconds=LIMIT)]
+            proof = own.call(sameness.compared, *both, drawn, seconds=LIMIT)
             counts = [own.call(_multiply_adds, each) for each in both]
         except DeathError as error:
+            if error.status is None:
+                raise ValueError(f"LiteRT cannot run the file: it {error}") from error
             raise ValueError("LiteRT ends the process that runs the file: it is damaged") from error
         except RuntimeError as error:
             raise ValueError(f"LiteRT cannot run the file: {error}") from error
@@ -130,8 +135,14 @@ def checked(path: Path, content: bytes) -> list[Given]:
     """
     graph = read_graph(content)
     tensors = [graph.tensors[index] for index in graph.inputs]
-    with np.load(path, allow_pickle=False) as file:
-        arrays = [file[name] for name in file.files]
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            arrays = [file[name] for name in file.files]
+    except OSError:
+        raise
+    # whatever NumPy, its zip reader or its parser of headers says
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as an .npz file: {error}") from error
     lengths = {len(array) if array.ndim else 0 for array in arrays}
     if len(arrays) != len(tensors) or len(lengths) != 1 or not min(lengths):
         raise ValueError(
@@ -166,8 +177,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--check", type=Path, help="an .npz of inputs to compare on too, (n, ...) each")
     parser.add_argument("--force", action="store_true", help="overwrite the output")
     given = parser.parse_args(arguments)
-    output = given.output or given.model.with_name(f"{given.model.stem}_slim.tflite")
     try:
+        output = given.output or given.model.with_name(f"{given.model.stem}_slim.tflite")
         if output.exists() and not given.force:
             raise ValueError(f"{output} exists; --force overwrites it")
         if not output.absolute().parent.is_dir():

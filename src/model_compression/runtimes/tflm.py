@@ -77,6 +77,8 @@ class Tflm:
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The loaded file's outputs for its inputs (n, ...), each (n, numbers), as TFLM stores them."""
+        if not inputs:
+            raise MicroError("the file has no inputs")
         parts = [
             self._ask(tflm_child.run, [each[start : start + IMAGES_A_MESSAGE] for each in inputs])
             for start in range(0, len(inputs[0]), IMAGES_A_MESSAGE)
