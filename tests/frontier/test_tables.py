@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from made import LABELS, outcome, predictions
 
-from model_compression.evidence.tables import save_csv
 from model_compression.frontier import records, tables
 from model_compression.frontier.plans import Plan
 from model_compression.study.outcomes import Outcome
@@ -90,7 +89,7 @@ def test_seeds_and_bytes_are_written_with_all_their_digits(tmp_path: Path) -> No
     made = rows(("baseline", "a", 100, 2.0))
     made[0] |= {"file_seed": 3_677_149_159, "epochs": 30}
     path = tmp_path / "frontier.csv"
-    save_csv(tables.merge(NOTHING, made, []), path)
+    records.save(tables.merge(NOTHING, made, []), path)
     assert pd.read_csv(path)["file_seed"][0] == 3_677_149_159
 
 

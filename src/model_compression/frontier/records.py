@@ -36,16 +36,8 @@ COLUMNS = [
 MEASURED = "measured"
 #: The idea of a row of each trial, and the version since which each plan stands.
 _PLANS = {plan.recipe: plan for plan in (*plans.TRIALS, *plans.PLANS)}
-#: Columns of whole numbers that may be missing, and of words that may look like numbers, in all tables.
-_TYPES = {
-    **dict.fromkeys(
-        ("levels", "seed", "seeds", "epochs", "coded_bytes", "flash_bytes", "payload_bytes", "graph_bytes",
-         "entropy_bytes", "nonzero_weights", "weights", "file_seed", "file_bytes", "converted_bytes",
-         "zip_bytes", "best_coded_bytes", "unique_values", "macs", "test_images"),
-        "Int64",
-    ),
-    **dict.fromkeys(("plan", "idea", "teachers", "coder", "since", "until", "figures"), "str"),
-}  # fmt: skip
+#: Words that may look like numbers.
+_WORDS = dict.fromkeys(("plan", "idea", "teachers", "coder", "since", "until", "figures"), "str")
 
 
 def identity(recipe: Recipe) -> str:
@@ -129,20 +121,19 @@ def row(recipe: Recipe, outcome: Outcome, *, stands: bool) -> dict[str, object]:
 
 def read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A table as it lies on the disk; one without rows where there is none yet."""
-    return pd.read_csv(path, dtype=_TYPES) if path.exists() else pd.DataFrame(columns=columns)
+    return pd.read_csv(path, dtype=_WORDS) if path.exists() else pd.DataFrame(columns=columns)
 
 
-def replaced(path: Path, rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """The table on the disk, with `rows` in place of those that are like one of them in all of `by`."""
-    before, keys = read(path, list(rows)), list(by)
-    now = set(rows[keys].itertuples(index=False, name=None))
-    kept = before[[key not in now for key in before[keys].itertuples(index=False, name=None)]]
-    return typed(pd.concat([part for part in (kept, rows) if len(part)] or [rows], ignore_index=True))
+def replaced(before: pd.DataFrame, rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """A table with `rows` in place of those that are like one of them in all of `by`."""
+    now = set(rows[by].itertuples(index=False, name=None))
+    kept = before[[key not in now for key in before[by].itertuples(index=False, name=None)]]
+    return pd.concat([part for part in (kept, rows) if len(part)] or [rows], ignore_index=True)
 
 
-def typed(table: pd.DataFrame) -> pd.DataFrame:
-    """A table whose whole numbers stay whole beside rows that have none."""
-    return table.astype({name: kind for name, kind in _TYPES.items() if name in table and kind != "str"})
+def save(table: pd.DataFrame, path: Path) -> None:
+    """Write a table; whole numbers stay whole beside rows that have none."""
+    save_csv(table.convert_dtypes(), path)
 
 
 def add(path: Path, rows: Sequence[dict[str, object]], standing: Iterable[str]) -> pd.DataFrame:
@@ -153,9 +144,9 @@ def add(path: Path, rows: Sequence[dict[str, object]], standing: Iterable[str]) 
     Args:
         standing: the identities of the plans that stand.
     """
-    table = replaced(path, pd.DataFrame(rows, columns=COLUMNS), ("plan", "seed"))
+    table = replaced(read(path, COLUMNS), pd.DataFrame(rows, columns=COLUMNS), ["plan", "seed"])
     table["stands"] = table["plan"].isin(set(standing))
-    save_csv(table, path)
+    save(table, path)
     return read(path, COLUMNS)
 
 

@@ -58,7 +58,7 @@ def write_frontier(study: Study, results: Path) -> None:
     for old in folder.glob("*"):
         if old.name not in files:
             old.unlink()
-    save_csv(table, path)
+    records.save(table, path)
     save_csv(tables.literature(table), results / "literature.csv")
 
 

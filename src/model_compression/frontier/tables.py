@@ -71,10 +71,6 @@ def our_row(recipe: Recipe, outcomes: Sequence[Outcome], labels: np.ndarray) -> 
     }
 
 
-#: What a row is known by.
-_NAME = ["net", "method"]
-
-
 def merge(
     before: pd.DataFrame, rows: Sequence[Mapping[str, object]], standing: Collection[str]
 ) -> pd.DataFrame:
@@ -86,14 +82,12 @@ def merge(
         before: of an earlier run, see `records.read`.
         standing: identities of today's plans: rows of others go, whatever they are called.
     """
-    ours = pd.DataFrame(rows, columns=COLUMNS)
-    anew = pd.MultiIndex.from_frame(before[_NAME]).isin(pd.MultiIndex.from_frame(ours[_NAME]))
-    kept = before[before["plan"].isin(standing) & ~anew]
-    ours = pd.concat([kept, ours], ignore_index=True) if len(kept) else ours
+    kept = before[before["plan"].isin(standing)]
+    ours = records.replaced(kept, pd.DataFrame(rows, columns=COLUMNS), ["net", "method"])
     ours = ours.sort_values(["counted_as", "net", "bytes"], ascending=[False, True, True], ignore_index=True)
     ours["file"] = ours["file"].where(on_front(ours), other=pd.NA)
     theirs = published().dropna(subset="error_pct")
-    return records.typed(pd.concat([ours, theirs], ignore_index=True)[COLUMNS])
+    return pd.concat([ours, theirs], ignore_index=True)[COLUMNS]
 
 
 def on_front(table: pd.DataFrame) -> np.ndarray:

@@ -100,11 +100,11 @@ def write_pair(pair: Pair, study: Study, results: Path) -> None:
 
 def put_pair(path: Path, rows: pd.DataFrame, pair: Pair) -> pd.DataFrame:
     """The table on the disk with a pair's rows in place of those it had, the pairs in their order."""
-    table = records.replaced(path, rows, ("dataset", "net"))
+    table = records.replaced(records.read(path, list(rows)), rows, ["dataset", "net"])
     places = {each.name: place for place, each in enumerate(PAIRS)}
     order = (table["dataset"] + "-" + table["net"]).map(places)
     table = table.iloc[order.argsort(kind="stable")].reset_index(drop=True)
-    save_csv(table, path)
+    records.save(table, path)
     return table
 
 
@@ -214,9 +214,9 @@ def put_rotated(path: Path, kind: str, here: pd.DataFrame, there: pd.DataFrame) 
     if both.empty:
         raise ValueError(f"no {kind} has a row to stand beside: compute the results on mnist first")
     rows = both.assign(kind=kind, holds=[holds(row) for row in both.to_dict("records")])
-    table = records.replaced(path, rows, ["kind", "name"])
+    table = records.replaced(records.read(path, list(rows)), rows, ["kind", "name"])
     known = (table["kind"] != kind) | table["name"].isin(here["name"])
-    save_csv(table[known].sort_values("kind", kind="stable"), path)
+    records.save(table[known].sort_values("kind", kind="stable"), path)
 
 
 def holds(row: Mapping[str, object]) -> str:
