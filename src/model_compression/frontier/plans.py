@@ -147,8 +147,3 @@ def points(net: str | None = None, variant: str = "") -> dict[str, Recipe]:
     asked = [plan for plan in PLANS if variant in ("", plan.variant)]
     found = [plan.recipe for plan in asked] + [classic()] * (not variant) + [plan.control for plan in asked]
     return {recipe.name: recipe for recipe in found if net in (None, recipe.net)}
-
-
-def method(recipe: Recipe) -> str:
-    """A recipe's name without its net's."""
-    return recipe.name.removeprefix(f"{recipe.net}-")

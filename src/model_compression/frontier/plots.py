@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..evidence import layers
@@ -63,7 +62,13 @@ def frontier(table: pd.DataFrame) -> Figure:
             words = "ours: the same file in flash, uncoded" + f" ({beyond} further right)" * bool(beyond)
             colours = [net_colour(net) for net in ours["net"]]
             axes.scatter(ours["flash_bytes"], ours["error_pct"], s=4, c=colours, label=words)
-            _front(axes, ours)
+            bars = reach(ours, "error_pct", "error_low_pct", "error_high_pct")
+            look = {"fmt": "none", "ecolor": "#999999", "capsize": 2, "zorder": 2}
+            axes.errorbar(ours["bytes"], ours["error_pct"], yerr=bars, **look)
+            # which points make it is decided on validation error
+            front = ours[ours["file"].notna()].sort_values("bytes")
+            line: Any = {"where": "post", "color": "#555555", "linewidth": 1.0, "alpha": 0.6, "zorder": 2}
+            axes.step(front["bytes"], front["error_pct"], label="our Pareto front", **line)
         for family, colour in [*NET_COLOURS.items(), ("other nets", GREY)]:
             axes.scatter([], [], marker="s", color=colour, label=family.replace("small", "small nets"))
         title = f"Bytes against error: median bytes, mean error of {seeds} seeds, bars of the 95 % interval "
@@ -79,16 +84,6 @@ def frontier(table: pd.DataFrame) -> Figure:
         names = named["method"].where(~small, short)
         label_points(axes, named["bytes"], named["error_pct"], list(names))
     return figure
-
-
-def _front(axes: Axes, ours: pd.DataFrame) -> None:
-    """Intervals, and the steps of the front; which points make it is decided on validation error."""
-    bars = reach(ours, "error_pct", "error_low_pct", "error_high_pct")
-    look: Any = {"fmt": "none", "ecolor": "#999999", "capsize": 2, "zorder": 2}
-    axes.errorbar(ours["bytes"], ours["error_pct"], yerr=bars, **look)
-    front = ours[ours["file"].notna()].sort_values("bytes")
-    line: Any = {"where": "post", "color": "#555555", "linewidth": 1.0, "alpha": 0.6, "zorder": 2}
-    axes.step(front["bytes"], front["error_pct"], label="our Pareto front", **line)
 
 
 #: What is shown of the table of published figures.

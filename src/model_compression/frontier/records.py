@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ai_edge_litert import schema_py_generated as schema
 
 from ..evidence.tables import save_csv
-from ..files import coding
+from ..files import coding, flatbuffer
 from ..files.graph import zeroed
 from ..store import make_key
 from ..study.outcomes import Outcome
@@ -80,10 +79,8 @@ def graph_bytes(content: bytes) -> int:
 @functools.cache
 def payload_bytes(content: bytes) -> int:
     """Coded bytes of a file's weights and biases alone, for who knows the graph: as MIRACLE counts."""
-    model = schema.Model.GetRootAs(bytearray(content))
-    buffers = [model.Buffers(index) for index in range(model.BuffersLength())]
-    constants = [buffer.DataAsNumpy().tobytes() for buffer in buffers if not buffer.DataIsNone()]
-    return len(coding.best_coded(b"".join(constants))[1])
+    constants = (buffer.data for buffer in flatbuffer.read(content).buffers)
+    return len(coding.best_coded(b"".join(data.tobytes() for data in constants if data is not None))[1])
 
 
 def row(recipe: Recipe, outcome: Outcome, *, stands: bool) -> dict[str, object]:
@@ -93,7 +90,7 @@ def row(recipe: Recipe, outcome: Outcome, *, stands: bool) -> dict[str, object]:
     return {
         "plan": identity(recipe),
         "net": recipe.net,
-        "method": plans.method(recipe),
+        "method": recipe.name.removeprefix(f"{recipe.net}-"),
         "idea": plan.idea if plan else "",
         "price": rates[-1].price if rates else np.nan,
         "levels": rates[-1].levels if rates else np.nan,

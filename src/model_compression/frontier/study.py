@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..evidence.tables import save_csv
 from ..runtimes.deployment import BASELINE
-from ..study.catalogue import Settings, catalogue
+from ..study.catalogue import Settings, catalogue, forms
 from ..study.experiment import Bench
 from ..study.recipes import Recipe
 from ..study.scheduling import Study
@@ -135,7 +135,7 @@ PARTS: dict[str, Part] = {
     ),
     "rotated-forms": Part(
         dataset="mnist_rotated",
-        recipes=lambda bench: transfer.all_notebook_forms(),
+        recipes=lambda bench: transfer.with_controls(catalogue(Settings()), list(forms(Settings()))),
         write=transfer.write_rotated_forms,
         check=functools.partial(transfer.check_beside, "all-forms", "accuracy_ci_high", "make results"),
         first_seed=Settings.seed,

@@ -23,7 +23,7 @@ from ..evidence.style import PALETTE, page, reach
 from ..evidence.tables import SHADES, save_csv
 from ..own_model.bench import takes
 from ..runtimes.deployment import BASELINE
-from ..study.catalogue import Settings, catalogue, control_of, forms
+from ..study.catalogue import Settings, catalogue, control_of
 from ..study.experiment import Bench
 from ..study.recipes import Recipe
 from ..study.scheduling import Study
@@ -129,12 +129,6 @@ def pairs(table: pd.DataFrame) -> Figure:
     shades = matplotlib.colors.to_rgba_array([SHADES.get(each, "white") for each in said.to_numpy().ravel()])
     title = "Change of accuracy against equal training (controls: against the float net), points"
     return cells(words, shades.reshape(*words.shape, 4), title)
-
-
-def all_notebook_forms() -> dict[str, Recipe]:
-    """The files of the notebook on the baseline, with their controls."""
-    knobs = Settings()
-    return with_controls(catalogue(knobs), list(forms(knobs)))
 
 
 def of_forms(table: pd.DataFrame) -> pd.DataFrame:
