@@ -5,6 +5,7 @@ import lzma
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import brotli
 import numpy as np
@@ -27,14 +28,6 @@ def _zip(content: bytes) -> bytes:
 def _unzip(content: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return archive.read(archive.namelist()[0])
-
-
-def _xz(content: bytes) -> bytes:
-    return lzma.compress(content, check=lzma.CHECK_NONE, preset=9 | lzma.PRESET_EXTREME)
-
-
-def _zstd(content: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=22, write_checksum=False).compress(content)
 
 
 def _brotli(content: bytes) -> bytes:
@@ -66,8 +59,10 @@ class Coder:
 #: By the ending that a coded file gets.
 CODERS: dict[str, Coder] = {
     "zip": Coder(_zip, _unzip),
-    "xz": Coder(_xz, lzma.decompress),
-    "zst": Coder(_zstd, lambda content: zstandard.ZstdDecompressor().decompress(content)),
+    "xz": Coder(
+        partial(lzma.compress, check=lzma.CHECK_NONE, preset=9 | lzma.PRESET_EXTREME), lzma.decompress
+    ),
+    "zst": Coder(partial(zstandard.compress, level=22), zstandard.decompress),
     "br": Coder(_brotli, brotli.decompress),
 }
 

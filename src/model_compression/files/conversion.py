@@ -68,10 +68,6 @@ class ExportConfig:
         return ".h5" if self.form == "h5" else ".tflite"
 
 
-def _convolve(layer: keras.layers.Conv2D, inputs: Any, kernel: Any) -> Any:
-    return tf.nn.conv2d(inputs, kernel, layer.strides, layer.padding.upper(), dilations=layer.dilation_rate)
-
-
 def _convolve_depthwise(layer: keras.layers.DepthwiseConv2D, inputs: Any) -> Any:
     outputs = tf.raw_ops.DepthwiseConv2dNative(
         input=inputs,
@@ -95,8 +91,10 @@ def _whole_dilations() -> Iterator[None]:
     convolution, depthwise = keras.layers.Conv2D.convolution_op, keras.layers.DepthwiseConv2D.call
 
     def convolution_op(layer: Any, inputs: Any, kernel: Any) -> Any:
-        dilated = type(layer) is keras.layers.Conv2D and max(layer.dilation_rate) > 1
-        return (_convolve if dilated else convolution)(layer, inputs, kernel)
+        if type(layer) is not keras.layers.Conv2D or max(layer.dilation_rate) == 1:
+            return convolution(layer, inputs, kernel)
+        strides, padding = layer.strides, layer.padding.upper()
+        return tf.nn.conv2d(inputs, kernel, strides, padding, dilations=layer.dilation_rate)
 
     def call(layer: Any, inputs: Any) -> Any:
         return (_convolve_depthwise if max(layer.dilation_rate) > 1 else depthwise)(layer, inputs)

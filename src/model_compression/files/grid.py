@@ -140,10 +140,6 @@ def _pool(operator: Operator, shape: tuple[int, ...]) -> Operator:
     return replace(operator, name="AVERAGE_POOL_2D", inputs=operator.inputs[:1], table=table, code=code)
 
 
-def _lets_through(operator: Operator) -> bool:
-    return operator.option("fusedActivationFunction") in _LETTING_THROUGH
-
-
 def _computed(graph: Graph, operator: Operator) -> list[int]:
     """An operator's tensors that are not constants."""
     ends = (*operator.inputs, *operator.outputs)
@@ -165,9 +161,10 @@ def _fixed(graph: Graph) -> list[int]:
     found = list(graph.outputs) if len(graph.outputs) > 1 else []
     for operator in graph.operators:
         tensors = _computed(graph, operator)
+        through = operator.option("fusedActivationFunction") in _LETTING_THROUGH
         if operator.name in KERNEL_OPERATORS:
-            found += [] if _lets_through(operator) else operator.outputs
-        elif operator.name not in _PROPORTIONAL or not _lets_through(operator):
+            found += [] if through else operator.outputs
+        elif operator.name not in _PROPORTIONAL or not through:
             found += tensors
         elif operator.name in BINARY and len(tensors) < 3:
             found += tensors  # it adds a constant

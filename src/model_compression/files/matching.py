@@ -95,7 +95,11 @@ def match_kernels(
     """
     layers, stored = kernel_layers(net), graph.kernels()
     if any(len(layer.inbound_nodes) > 1 for layer in layers):
-        stored = _once(stored)
+        # those of a layer that is called more than once may stand in the file as often
+        once: dict[tuple[tuple[int, ...], bytes], tuple[Tensor, Operator]] = {}
+        for tensor, operator in stored:
+            once.setdefault((tensor.shape, tensor.dequantized().tobytes()), (tensor, operator))
+        stored = list(once.values())
     # layers that no method takes are left as they are, and may have kernels of their own
     others = sum(bool(layer.weights) for layer in net.layers) - len(layers)
     if not len(layers) <= len(stored) <= len(layers) + others:
@@ -142,14 +146,6 @@ def rebuild(
             weights.append(moved[layer.name] if layer.name in moved else np.reshape(rows, bias.shape))
         layer.set_weights(weights)
     return copy
-
-
-def _once(stored: list[tuple[Tensor, Operator]]) -> list[tuple[Tensor, Operator]]:
-    """Equal kernels once: those of a layer that is called more than once may stand in the file as often."""
-    kept: dict[tuple[tuple[int, ...], bytes], tuple[Tensor, Operator]] = {}
-    for tensor, operator in stored:
-        kept.setdefault((tensor.shape, tensor.dequantized().tobytes()), (tensor, operator))
-    return list(kept.values())
 
 
 def _trained_kernels(trained: keras.Model) -> dict[str, np.ndarray]:

@@ -130,7 +130,9 @@ def sensitivities(
             after = running.logits(changed(model, {place: change(kernel, operator)}), images)
             kl = gained = float("nan")
             if labels is not None:
-                kl = _divergence(content, before, after)
+                # the mean over images of the sum over classes of p log(p / q)
+                p, q = (log_probabilities(content, outputs) for outputs in (before, after))
+                kl = float(np.mean(np.sum(np.exp(p) * (p - q), axis=tuple(range(1, p.ndim)))))
                 now, then = (running.labels(content, outputs) for outputs in (after, before))
                 gained = running.accuracy(labels, now) - running.accuracy(labels, then)
             yield Sensitivity(
@@ -143,12 +145,6 @@ def sensitivities(
                 kl=kl,
                 accuracy_change=gained,
             )
-
-
-def _divergence(content: bytes, before: np.ndarray, after: np.ndarray) -> float:
-    """Mean over images of the sum over classes of p log(p / q)."""
-    p, q = (log_probabilities(content, outputs) for outputs in (before, after))
-    return float(np.mean(np.sum(np.exp(p) * (p - q), axis=tuple(range(1, p.ndim)))))
 
 
 def log_probabilities(content: bytes, outputs: np.ndarray) -> np.ndarray:
