@@ -106,7 +106,7 @@ def pareto(bytes_: Sequence[float], errors: Sequence[float]) -> np.ndarray:
     """Which points no other point beats in both bytes and error, as bools (n,)."""
     points = np.column_stack([bytes_, errors]).astype(float)
     beaten = [any(np.all(other <= point) and np.any(other < point) for other in points) for point in points]
-    return ~np.array(beaten)
+    return ~np.array(beaten, bool)
 
 
 #: Where an error of 0 is drawn, in per cent, and one of values that is beyond all sense.
@@ -127,16 +127,14 @@ def error_against_bytes(table: pd.DataFrame) -> Figure:
         method=[method for method, _ in looks],
         colour=[colour for _, colour in looks],
     )
-    is_form = (table.role == "form").to_numpy()
-    on_front = is_form.copy()
-    on_front[is_form] = pareto(rows.best_coded_bytes[is_form], rows.error[is_form])
-    front = rows[on_front].sort_values("best_coded_bytes")
-    named = rows[on_front | rows.index.isin(rows.groupby("method").error.idxmin())]
+    forms = rows[rows.role == "form"]
+    front = forms[pareto(forms.best_coded_bytes, forms.error)].sort_values("best_coded_bytes")
+    named = rows[rows.index.isin([*front.index, *rows.groupby("method").error.idxmin()])]
     drawn = "seeds and test inputs" if (table.seeds > 1).all() else "test inputs"
     with page(6.4) as (figure, (axes,)):
         axes.set(xscale="log", yscale="log", xlabel="bytes of the best-coded file", ylabel="test error, %")
         axes.set_title(
-            f"{len(front)} of {is_form.sum()} forms are beaten by none on test images: the front. Named: "
+            f"{len(front)} of {len(forms)} forms are beaten by none on test images: the front. Named: "
             f"these, and each colour's least error.\nBars are 95 % intervals over {drawn}"
         )
         if (rows.high == LEAST_ERROR).all():

@@ -92,25 +92,22 @@ def merge(
 
 def on_front(table: pd.DataFrame) -> np.ndarray:
     """Which rows are on our front: files that no other undercuts in coded bytes and validation error."""
-    found = (table["counted_as"] == FILE).to_numpy(copy=True)
-    ours = table[found]
-    if len(ours):
-        found[found] = pareto(ours["bytes"], ours["validation_error_pct"])
-    return found
+    ours = table[table["counted_as"] == FILE]
+    return table.index.isin(ours.index[pareto(ours["bytes"], ours["validation_error_pct"])])
 
 
 #: Which of our bytes a way of counting is compared with, where ours can be counted so.
 _LIKE = {"flash": "flash_bytes", "payload": "payload_bytes", "file": "bytes"}
 
 
-def reached(ours: pd.DataFrame, size: float, error_pct: float, column: str = "bytes") -> str:
+def reached(ours: pd.DataFrame, size: float, error_pct: float, column: str | None = "bytes") -> str:
     """Whether a file of ours has no more bytes and no more error than a published point.
 
     The published error is taken as it stands. "passed": the whole interval of one of ours is below it;
     "within noise": it lies in or above the interval of one; else "not reached". Empty where there is no
-    error, or no file of ours.
+    error, no file of ours, or no column of such bytes.
     """
-    if np.isnan(error_pct) or not len(ours):
+    if np.isnan(error_pct) or not len(ours) or column is None:
         return ""
     small = ours[ours[column] <= size]
     if (small["error_high_pct"] <= error_pct).any():
@@ -123,24 +120,15 @@ def literature(frontier: pd.DataFrame) -> pd.DataFrame:
 
     `ratio` is the dense float32 net's bytes over these: as stated, or worked out from the bytes.
     `same_net` and `any_net` say whether whole coded files of ours reach the point, `like_same_net` and
-    `like_any_net` whether ours do counted as it is: in flash, weights and biases alone, or whole files; empty
-    where ours cannot be counted so.
+    `like_any_net` whether ours do counted as it is: in flash, weights and biases alone, or whole files.
     """
     ours = frontier[frontier["counted_as"] == FILE]
     theirs = published()
-    for prefix, like in (("", dict.fromkeys(COUNTS, "bytes")), ("like_", _LIKE)):
-        for suffix, alone in (("any_net", False), ("same_net", True)):
-            theirs[prefix + suffix] = [
-                reached(
-                    ours[ours["net"] == point.net] if alone else ours,
-                    point.bytes,
-                    point.error_pct,
-                    like[point.counted_as],
-                )
-                if point.counted_as in like
-                else ""
-                for point in theirs.itertuples()
-            ]
+    for point in theirs.itertuples():
+        given = point.bytes, point.error_pct
+        for suffix, some in (("any_net", ours), ("same_net", ours[ours["net"] == point.net])):
+            theirs.loc[point.Index, suffix] = reached(some, *given)
+            theirs.loc[point.Index, f"like_{suffix}"] = reached(some, *given, _LIKE.get(point.counted_as))
     shown = frontier[frontier["counted_as"].isin([FILE, CONTROL]) & frontier["net"].isin(PARAMETERS)]
     table = pd.concat([theirs, shown], ignore_index=True) if len(shown) else theirs
     dense = table["net"].map(PARAMETERS) * FLOAT_BYTES
@@ -195,8 +183,7 @@ def write_file(outcomes: Sequence[Outcome], name: str, folder: Path, dataset: Da
         RuntimeError: the decoded file labels the test images otherwise.
     """
     outcome = median_outcome(outcomes)
-    coder, coded = coding.best_coded(outcome.content)
-    decoded = coding.CODERS[coder].decode(coded)
-    if not np.array_equal(running.predict(decoded, scale(dataset.x_test)), outcome.predictions):
+    _, coded = coding.best_coded(outcome.content)
+    if not np.array_equal(running.predict(outcome.content, scale(dataset.x_test)), outcome.predictions):
         raise RuntimeError(f"{name}: the decoded file labels the test images otherwise than reported")
     write_atomically(writable_folder(folder) / name, coded)
