@@ -101,7 +101,7 @@ def _net_rotated(net: str) -> Part:
     return Part(
         dataset="mnist_rotated",
         recipes=lambda bench: plans.points(net),
-        write=transfer.write_rotated_plans,
+        write=functools.partial(transfer.write_rotated, "plan"),
         check=functools.partial(transfer.check_beside, "frontier", "error_low_pct", "make study"),
     )
 
@@ -136,7 +136,7 @@ PARTS: dict[str, Part] = {
     "rotated-forms": Part(
         dataset="mnist_rotated",
         recipes=lambda bench: transfer.with_controls(catalogue(Settings()), list(forms(Settings()))),
-        write=transfer.write_rotated_forms,
+        write=functools.partial(transfer.write_rotated, "form"),
         check=functools.partial(transfer.check_beside, "all-forms", "accuracy_ci_high", "make results"),
         first_seed=Settings.seed,
     ),

@@ -6,9 +6,9 @@ MNIST here, on which forms and plans were chosen, are left out of what is said.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.colors
 import numpy as np
@@ -30,8 +30,7 @@ from ..study.scheduling import Study
 from . import records, tables
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pair:
+class Pair(NamedTuple):
     """Data and the net that learns them."""
 
     dataset: str
@@ -44,11 +43,11 @@ class Pair:
 
 
 PAIRS = (
-    Pair(dataset="mnist", net="baseline"),
-    Pair(dataset="fashion_mnist", net="baseline"),
-    Pair(dataset="fashion_mnist", net="ds_cnn"),
-    Pair(dataset="fashion_mnist", net="resnet_8"),
-    Pair(dataset="mnist1d", net="cnn_1d"),
+    Pair("mnist", "baseline"),
+    Pair("fashion_mnist", "baseline"),
+    Pair("fashion_mnist", "ds_cnn"),
+    Pair("fashion_mnist", "resnet_8"),
+    Pair("mnist1d", "cnn_1d"),
 )
 #: Of the catalogue; what a net cannot take is left out there, with the reason.
 FORMS = (
@@ -173,27 +172,22 @@ def untouched(bench: Bench) -> np.ndarray:
     return np.array([image.tobytes() not in known for image in bench.data.x_test])
 
 
-def _on_untouched(study: Study) -> tuple[Outcomes, np.ndarray]:
-    """What a study found on the test images that are `untouched`, and the labels of these."""
+def write_rotated(kind: str, study: Study, results: Path) -> None:
+    """Set each "form" or "plan", on the test images that are `untouched`, beside its row here.
+
+    What stands here is read from `all-forms.csv` or `frontier.csv`, and both are put into `rotated.csv`.
+    """
     images = untouched(study.bench)
     labels = study.bench.data.y_test[images]
     found = {name: [each.on(images, labels) for each in some] for name, some in _whole(study).items()}
-    return found, labels
-
-
-def write_rotated_forms(study: Study, results: Path) -> None:
-    """Set all forms beside the rows of `all-forms.csv`, in `rotated.csv`."""
-    here, (found, labels) = pd.read_csv(results / "all-forms.csv"), _on_untouched(study)
-    there = of_forms(all_forms(found, study.recipes, labels)).assign(images=len(labels))
-    put_rotated(results / "rotated.csv", "form", of_forms(here), there)
-
-
-def write_rotated_plans(study: Study, results: Path) -> None:
-    """Set the plans that stand beside their rows of `frontier.csv`, in `rotated.csv`."""
-    here, (found, labels) = pd.read_csv(results / "frontier.csv"), _on_untouched(study)
-    rows = [tables.our_row(study.recipes[name], each, labels) for name, each in found.items()]
-    there = of_plans(pd.DataFrame(rows, columns=tables.COLUMNS)).assign(images=len(labels))
-    put_rotated(results / "rotated.csv", "plan", of_plans(here), there)
+    if kind == "form":
+        here = of_forms(pd.read_csv(results / "all-forms.csv"))
+        there = of_forms(all_forms(found, study.recipes, labels))
+    else:
+        here = of_plans(pd.read_csv(results / "frontier.csv"))
+        rows = [tables.our_row(study.recipes[name], each, labels) for name, each in found.items()]
+        there = of_plans(pd.DataFrame(rows, columns=tables.COLUMNS))
+    put_rotated(results / "rotated.csv", kind, here, there.assign(images=len(labels)))
 
 
 def put_rotated(path: Path, kind: str, here: pd.DataFrame, there: pd.DataFrame) -> None:
@@ -213,7 +207,7 @@ def put_rotated(path: Path, kind: str, here: pd.DataFrame, there: pd.DataFrame) 
     records.save(table[known].sort_values("kind", kind="stable"), path)
 
 
-def holds(row: Mapping[str, object]) -> str:
+def holds(row: Mapping[str, Any]) -> str:
     """Whether what was said here is said there too: "yes", "no", "open", or empty where nothing was.
 
     A form's conclusion holds where both verdicts are the same; one of "undecided" is no contradiction, and
@@ -221,11 +215,8 @@ def holds(row: Mapping[str, object]) -> str:
     nets and other images, has 0 in it. (That two intervals overlap is said of larger differences too.)
     """
     if "verdict_here" not in row:
-        errors = pd.Series(row)
-        apart = errors["error_pct_there"] - errors["error_pct_here"]
-        halves = [
-            errors[f"error_high_pct_{place}"] - errors[f"error_pct_{place}"] for place in ("here", "there")
-        ]
+        apart = row["error_pct_there"] - row["error_pct_here"]
+        halves = [row[f"error_high_pct_{place}"] - row[f"error_pct_{place}"] for place in ("here", "there")]
         return "yes" if abs(apart) <= np.hypot(*halves) else "no"
     said = [row["verdict_here"], row["verdict_there"]]
     if "" in said:
