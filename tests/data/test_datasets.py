@@ -280,4 +280,4 @@ def test_several_inputs_share_answers_and_splits(save: Save) -> None:
 
 def test_every_error_class_can_be_caught_as_its_python_kind() -> None:
     assert issubclass(datasets.InvalidDataError, ValueError)
-    assert issubclass(datasets.DataUnavailableError, RuntimeError)
+    assert issubclass(sources.DataUnavailableError, RuntimeError)

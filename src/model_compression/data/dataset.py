@@ -79,8 +79,17 @@ class Dataset:
 
     @property
     def kind(self) -> Kind:
-        """What the inputs are, see `kind_of`."""
-        return kind_of(self.input_shape, self.x_train.dtype)
+        """What the inputs are by their shape.
+
+        Bytes with two axes or more are pixels; so are floats (height, width) or (height, width, channels)
+        where neither side is more than twice the other. Other floats with two or three axes are signals, and
+        so are 32 numbers or more in a row; what is left is a row of a table.
+        """
+        shape = self.input_shape
+        if len(shape) in (2, 3):
+            sides = sorted(shape[:2])
+            return "image" if self.x_train.dtype == np.uint8 or sides[1] <= 2 * sides[0] else "signal"
+        return "signal" if len(shape) == 1 and shape[0] >= SIGNAL_LENGTH else "table"
 
     def take(self, train_images: int | None) -> "Dataset":
         """The same dataset with only its first training images, of which a few hold every class.
@@ -98,19 +107,6 @@ class Dataset:
             inputs={name: part.take(train_images) for name, part in self.inputs.items()},
             outputs={name: part.take(train_images) for name, part in self.outputs.items()},
         )
-
-
-def kind_of(shape: tuple[int, ...], dtype: np.dtype) -> Kind:
-    """What inputs are by their shape.
-
-    Bytes with two axes or more are pixels; so are floats (height, width) or (height, width, channels) where
-    neither side is more than twice the other. Other floats with two or three axes are signals, and so are 32
-    numbers or more in a row; what is left is a row of a table.
-    """
-    if len(shape) in (2, 3):
-        sides = sorted(shape[:2])
-        return "image" if dtype == np.uint8 or sides[1] <= 2 * sides[0] else "signal"
-    return "signal" if len(shape) == 1 and shape[0] >= SIGNAL_LENGTH else "table"
 
 
 def scale(images: np.ndarray) -> np.ndarray:

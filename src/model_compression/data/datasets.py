@@ -9,21 +9,10 @@ import numpy as np
 from ..checks import check_whole
 from . import own
 from .answers import Answers
-from .dataset import Dataset, Kind, kind_of, scale
+from .dataset import Dataset
+from .dataset import scale as scale
 from .files import Arrays, InvalidDataError
-from .sources import NAMED, DataUnavailableError, DataWarning, fetch
-
-__all__ = [
-    "DataUnavailableError",
-    "DataWarning",
-    "Dataset",
-    "InvalidDataError",
-    "Kind",
-    "kind_of",
-    "load_dataset",
-    "scale",
-    "stratified_order",
-]
+from .sources import NAMED, fetch
 
 # One split for every study, so that records made with different training seeds stay comparable.
 SPLIT_SEED = 20

@@ -19,7 +19,7 @@ def examples(inputs: np.ndarray, words: Sequence[object], kind: str, *, columns:
 
     Args:
         inputs: (n, ...), of which `columns` are drawn at most.
-        kind: "image", "signal" or "table", see `data.dataset.kind_of`.
+        kind: "image", "signal" or "table", see `data.dataset.Dataset.kind`.
     """
     rows, height = (1, WIDTH / columns + 0.35) if kind == "image" else (2, 3.2)
     with matplotlib.rc_context(STYLE):

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..data.datasets import DataUnavailableError
 from ..saved_models import files as keras_files
 from ..study.experiment import Bench
 from . import making, report
@@ -82,7 +81,7 @@ def main(request: Request, parser: Parser) -> int:
     try:
         search = run(request, publish)
     # what the tools raise for a net that they cannot run is an answer too
-    except (ValueError, OSError, RuntimeError, DataUnavailableError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         parser.exit(130, f"{parser.prog}: interrupted before there was a file\n")
