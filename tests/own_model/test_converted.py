@@ -21,8 +21,9 @@ with warnings.catch_warnings():
     from model_compression.own_model import converted
     from model_compression.own_model.ends import named
     from model_compression.quiet import quiet
-    from model_compression.runtimes.deployment import BASELINE
     from model_compression.saved_models.graphs import UnsupportedModelError
+    from model_compression.study.outcomes import Outcome
+    from model_compression.study.recipes import Recipe
 
 layers = keras.layers
 GENERATOR = np.random.default_rng(0)
@@ -43,6 +44,11 @@ def recurrent(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarra
     return path, np.asarray(model(ROWS))
 
 
+def made(source: converted.Source, form: str, data: Dataset) -> Outcome:
+    recipe = Recipe(name=form, net=__file__, steps=(), export=conversion.ExportConfig(form=form))
+    return converted.outcome(source, recipe, data, seed=0, key="")
+
+
 def _dense() -> keras.Model:
     keras.utils.set_random_seed(1)
     return keras.Sequential([keras.Input((6, 4)), layers.Flatten(), layers.Dense(40), layers.Dense(3)])
@@ -56,9 +62,9 @@ def test_recurrent_net_leaves_quantized_and_agrees_with_the_model(
     assert source.notes[0].endswith("the methods that train are out of reach: it is recurrent")
     assert any("reset_all_variables()" in note for note in source.notes)
     fed = converted.fed(source, DATA)
-    exact = converted.outcome(source, BASELINE, fed, seed=0)
+    exact = made(source, "float32", fed)
     np.testing.assert_allclose(running.logits(exact.content, ROWS), answers, atol=1e-5)
-    small = converted.outcome(source, "int8", fed, seed=0)
+    small = made(source, "int8", fed)
     assert small.record.file_bytes < 0.7 * exact.record.file_bytes
     np.testing.assert_allclose(running.logits(small.content, ROWS), answers, atol=0.02)
 
@@ -71,14 +77,14 @@ def test_float_tflite_file_gets_every_form(tmp_path: Path) -> None:
     source = converted.source(path, DATA)
     assert source.notes[0].startswith("a .tflite file holds no layers to train")
     answers, sizes = np.asarray(model(ROWS)), {}
-    for form in converted.FORMS:
-        outcome = converted.outcome(source, form, DATA, seed=0)
+    for form in ("float32", "mixed_bits", *(form for form in quantizing.FORMS if form in conversion.FORMS)):
+        outcome = made(source, form, DATA)
         apart = running.logits(outcome.content, ROWS) - answers
         sizes[form] = outcome.record.file_bytes
         # 4 bits: half a step of the largest weight a kernel
         most = 0.3 if form.startswith(("int4", "mixed")) else 0.05
         assert np.sqrt(np.mean(apart**2)) < most * np.std(answers), form
-    assert sizes["int4_dynamic"] < sizes["dynamic_range"] < sizes[BASELINE]
+    assert sizes["int4_dynamic"] < sizes["dynamic_range"] < sizes["float32"]
     # the biases are 0, and left out
     assert converted.parameters(content) == 24 * 40 + 40 * 3
 
@@ -111,10 +117,10 @@ def test_tokens_stay_whole_numbers_from_0(tmp_path: Path) -> None:
     data = replace(DATA, x_train=words, x_val=words, x_test=words)
     source = converted.source(_file(model, tmp_path / "own.tflite"), data)
     assert (source.range.multiplier, source.range.offset) == (1.0, 0.0)
-    small = converted.outcome(source, "dynamic_range", data, seed=0)
+    small = made(source, "dynamic_range", data)
     np.testing.assert_allclose(running.logits(small.content, words), model(words), atol=0.02)
     with pytest.raises(ValueError, match="takes whole numbers"):
-        converted.outcome(source, "int8", data, seed=0)
+        made(source, "int8", data)
     beyond = replace(data, x_val=words + 1)
     with pytest.raises(UnsupportedModelError, match="the model cannot take all of the inputs"):
         converted.source(tmp_path / "own.tflite", beyond)
@@ -125,10 +131,10 @@ def test_loop_of_a_recurrent_layer_is_quantized_by_its_weights(tmp_path: Path) -
     stack = [layers.GRU(16, return_sequences=True), layers.GRU(8)]
     model = keras.Sequential([keras.Input((6, 4)), *stack, layers.Dense(3)])
     source = converted.source(_file(model, tmp_path / "own.tflite"), DATA)
-    small = converted.outcome(source, "dynamic_range", DATA, seed=0)
+    small = made(source, "dynamic_range", DATA)
     np.testing.assert_allclose(running.logits(small.content, ROWS), model(ROWS), atol=0.02)
     with pytest.raises(ValueError, match="a recurrent layer is a loop in the file"):
-        converted.outcome(source, "int8", DATA, seed=0)
+        made(source, "int8", DATA)
     # kernels within the loop count too: of the inputs and of the state, for three gates each
     kernels = 48 * (4 + 16) + 24 * (16 + 8) + 3 * 8
     assert small.record.weights == kernels < converted.parameters(source.content)
@@ -245,7 +251,7 @@ def test_converter_s_own_integer_file_of_tokens_is_left_out(tmp_path: Path) -> N
     source = converted.source(tmp_path / "own.keras", data, "it has an embedding")
     assert "int8" not in source.ready
     with pytest.raises(ValueError, match="takes whole numbers"):
-        converted.outcome(source, "int8", data, seed=0)
+        made(source, "int8", data)
 
 
 def test_pixels_among_several_inputs_stay_pixels(tmp_path: Path) -> None:
@@ -264,7 +270,7 @@ def test_pixels_among_several_inputs_stay_pixels(tmp_path: Path) -> None:
     source = converted.source(tmp_path / "own.tflite", data)
     fed = converted.fed(source, data)
     np.testing.assert_allclose(fed.x_val, np.concatenate([x.reshape(60, 16), few], axis=1), rtol=1e-6)
-    small = converted.outcome(source, "dynamic_range", fed, seed=0)
+    small = made(source, "dynamic_range", fed)
     np.testing.assert_allclose(running.logits(small.content, fed.x_val), answers, atol=0.1)
 
 
@@ -314,8 +320,8 @@ def test_two_inputs_leave_with_an_integer_file_that_agrees_with_the_model(tmp_pa
     np.testing.assert_array_equal(fed.x_val, expected)
     assert f"the files' inputs are, in this order: {', '.join(source.inputs)}" in source.notes
     answers = np.asarray(model([ROWS, few]))
-    for form, most in ((converted.BASELINE, 1e-5), ("int8", 0.05)):
-        content = converted.outcome(source, form, fed, seed=0).content
+    for form, most in (("float32", 1e-5), ("int8", 0.05)):
+        content = made(source, form, fed).content
         np.testing.assert_allclose(running.logits(content, fed.x_val), answers, atol=most)
     message = (
         "the model has 2 inputs: allowed are arrays named x_train_wide, x_train_narrow, and so for x_test"
@@ -338,7 +344,7 @@ def test_two_outputs_are_asked_for_what_each_is_and_scored_together(tmp_path: Pa
     data = _ends(inputs={}, outputs={"kind": of_kind, "size": values})
     source = converted.source(path, data, "it has two outputs")
     fed = converted.fed(source, data)
-    exact = converted.outcome(source, converted.BASELINE, fed, seed=0)
+    exact = made(source, "float32", fed)
     given, answers = running.logits(exact.content, ROWS), {"size": sizes, "kind": kinds}
     assert (
         f"the files' outputs are, in this order: {', '.join(o.name for o in source.outputs)}" in source.notes
@@ -346,7 +352,7 @@ def test_two_outputs_are_asked_for_what_each_is_and_scored_together(tmp_path: Pa
     for output in source.outputs:
         np.testing.assert_allclose(given[:, output.columns], answers[output.name], atol=1e-5)
     assert exact.record.accuracy == pytest.approx(1, abs=1e-6)
-    small = converted.outcome(source, "int8", fed, seed=0)
+    small = made(source, "int8", fed)
     assert 0.9 < small.record.accuracy < 1
     message = "the model has 2 outputs: allowed are arrays named y_train_"
     with pytest.raises(UnsupportedModelError, match=message):

@@ -151,14 +151,14 @@ def test_per_cent_of_accuracy_are_refused(
 def test_net_whose_float_file_is_refused_is_converted_as_it_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def refused(*arguments: object) -> None:
+    def refused(*arguments: object, **named: object) -> None:
         raise CorruptFileError("the file has 2 kernels, the net 3")
 
     path, data = tmp_path / "own.keras", tmp_path / "own.npz"
     _dense(3).save(path)
     labels = np.argmax(ROWS @ KERNEL, axis=1)
     np.savez(data, x_train=ROWS, y_train=labels, x_test=ROWS, y_test=labels)
-    monkeypatch.setattr(Bench, "run", refused)
+    monkeypatch.setattr(Bench, "made", refused)
     request = Request(model=path, data=str(data), max_drop=0.0, output=tmp_path / "output")
     bench = Bench(dataset=str(data), cache_dir=str(tmp_path), data_dir=str(tmp_path))
     made = making.begin(bench, request)

@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..data.datasets import Dataset
-from ..runtimes.deployment import BASELINE
+from ..files import quantizing
 from ..saved_models import files as keras_files
 from ..saved_models.building import folded
 from ..saved_models.fitting import ValuesError
 from ..saved_models.graphs import NotRebuiltError
 from ..saved_models.loading import load
-from ..study import measuring
 from ..study.applicable import applicable, chosen
 from ..study.experiment import Bench, Report
 from ..study.outcomes import Outcome
@@ -43,26 +42,15 @@ class ConvertedBench(Bench):
     def fed(self, net: str) -> Dataset:
         return converted.fed(self.source(net), self.data)
 
-    def run(self, recipe: Recipe, seed: int, report: Report) -> Outcome:
-        key, suffix = self.record_key(recipe, seed), recipe.export.suffix
-
-        def make() -> dict[str, bytes]:
-            found = converted.outcome(self.source(recipe.net), _form(recipe), self.fed(recipe.net), seed=seed)
-            record = replace(found.record, recipe=recipe.name, file=recipe.file_name, key=key)
-            return measuring.pack(replace(found, record=record), suffix)
-
-        return measuring.unpack(self.store.kept(key, make), suffix)
+    def made(self, recipe: Recipe, seed: int, report: Report, *, key: str) -> Outcome:
+        return converted.outcome(self.source(recipe.net), recipe, self.fed(recipe.net), seed=seed, key=key)
 
     def why_not(self, recipe: Recipe) -> str:
         """Why a recipe cannot be carried out; empty when it can."""
         plain = not recipe.steps and not recipe.export.per_channel_dense
-        if plain and _form(recipe) in converted.FORMS:
+        if plain and recipe.export.form in ("float32", *quantizing.FORMS, "mixed_bits"):
             return ""
         return f"the model is converted as it is: {self.reason or 'a .tflite file holds no layers to train'}"
-
-
-def _form(recipe: Recipe) -> str:
-    return BASELINE if recipe.export.form == "float32" else recipe.export.form
 
 
 def bench_of(bench: Bench, path: str) -> Bench:

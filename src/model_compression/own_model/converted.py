@@ -1,6 +1,5 @@
 """Forms of a model that cannot be rebuilt, but converted: quantized after training, never trained on."""
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +15,6 @@ from ..files.conversion import REPRESENTATIVE_IMAGES
 from ..files.graph import read_graph, read_model
 from ..files.guard import Answers, check_delegate, check_same
 from ..files.slimming import slim
-from ..runtimes.deployment import BASELINE
 from ..saved_models import files as keras_files
 from ..saved_models.converting import ASKED, convert
 from ..saved_models.converting import FORMS as CONVERTER_FORMS
@@ -25,9 +23,9 @@ from ..saved_models.graphs import NotRebuiltError, UnsupportedModelError
 from ..saved_models.knowing import Output, Range
 from ..saved_models.ranges import choose
 from ..saved_models.shapes import closed
-from ..store import make_key
 from ..study.measuring import GUARD_IMAGES, answered, sizes
 from ..study.outcomes import Outcome, Record
+from ..study.recipes import Recipe
 from .ends import asked_outputs, named
 
 #: How far, relative to the largest, their answers may lie apart.
@@ -163,30 +161,27 @@ def _ready(path: Path, shown: np.ndarray, float32: bytes) -> Mapping[str, bytes]
     return {form: content for form, content in written.items() if len(content) < len(float32)}
 
 
-#: The forms by name, the float file first.
-FORMS = (BASELINE, *quantizing.FORMS, "mixed_bits")
-
-
 def fed(source: Source, data: Dataset) -> Dataset:
     """The data as the model, and its files, take them: float32 images."""
     return source.range.asked(_in_a_row(data, source.inputs))
 
 
-def outcome(source: Source, form: str, data: Dataset, *, seed: int) -> Outcome:
-    """A form's file and record.
+def outcome(source: Source, recipe: Recipe, data: Dataset, *, seed: int, key: str) -> Outcome:
+    """The file of a recipe without training, and its record.
 
     Args:
-        form: of `FORMS`. data: as the model takes them. seed: for the record; nothing is drawn.
+        recipe: of "float32", "mixed_bits" or a form of `quantizing`. data: as the model takes them.
+        seed, key: for the record; nothing is drawn.
     Raises:
         ValueError: a form that the model cannot have: why.
         CorruptFileError: a file that computes otherwise from one interpreter to the other.
     """
-    content = source.content
-    if form != BASELINE:
+    content, form = source.content, recipe.export.form
+    if form != "float32":
         shown = data.x_val if form == "mixed_bits" else data.x_train[:REPRESENTATIVE_IMAGES]
         content = source.ready.get(form) or quantizing.quantize(content, form, shown, one_image=True)
     answers, converted_bytes = Answers(content=content, images=data.x_val[:GUARD_IMAGES]), len(content)
-    if form != BASELINE:
+    if form != "float32":
         check_delegate(answers, partial(running.logits, source.content, answers.images))
     content = slim(content).content
     check_same(answers, content)
@@ -197,18 +192,17 @@ def outcome(source: Source, form: str, data: Dataset, *, seed: int) -> Outcome:
 
     scores = running.logits(content, data.x_test)
     record = Record(
-        recipe=form,
-        file=f"{form}.tflite",
+        recipe=recipe.name,
+        file=recipe.file_name,
         seed=seed,
-        key=make_key(source=hashlib.sha256(source.content).hexdigest(), form=form),
+        key=key,
         validation_accuracy=score("val", running.logits(content, data.x_val)),
         # the mean of several outputs
         accuracy=score("test", scores),
         converted_bytes=converted_bytes,
         **sizes(content, content),
     )
-    only = len(source.outputs) == 1
-    predicted = source.outputs[0].said(scores, data) if only else scores
+    predicted = source.outputs[0].said(scores, data) if len(source.outputs) == 1 else scores
     return Outcome(record=record, content=content, **answered(predicted, scores))
 
 

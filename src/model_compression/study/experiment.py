@@ -252,15 +252,18 @@ class Bench:
         key, suffix = self.record_key(recipe, seed), recipe.export.suffix
 
         def make() -> dict[str, bytes]:
-            model = self.trained(recipe.net, recipe.steps, seed, report)
-            # as wide as the file, and without the wrappers of quantization-aware training
-            before = recipe.steps[:-1]
-            plain = self.trained(recipe.net, before, seed, report) if recipe.quantization_aware else model
-            trained, net = (self.as_file(recipe.net, each) for each in (model, folded(plain)))
-            outcome = measuring.export(recipe, trained, net, self.fed(recipe.net), seed=seed, key=key)
-            return measuring.pack(outcome, suffix)
+            return measuring.pack(self.made(recipe, seed, report, key=key), suffix)
 
         return measuring.unpack(self.store.kept(key, make), suffix)
+
+    def made(self, recipe: Recipe, seed: int, report: Report, *, key: str) -> Outcome:
+        """What comes of a recipe, made now; `key` is its record's."""
+        model = self.trained(recipe.net, recipe.steps, seed, report)
+        # as wide as the file, and without the wrappers of quantization-aware training
+        before = recipe.steps[:-1]
+        plain = self.trained(recipe.net, before, seed, report) if recipe.quantization_aware else model
+        trained, net = (self.as_file(recipe.net, each) for each in (model, folded(plain)))
+        return measuring.export(recipe, trained, net, self.fed(recipe.net), seed=seed, key=key)
 
 
 @functools.cache
