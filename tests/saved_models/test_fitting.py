@@ -123,7 +123,7 @@ def test_raw_pixels_are_found(data: Dataset) -> None:
     weights = np.zeros((3, CLASSES), np.float32)
     weights[0, 1] = 1
     model.set_weights([weights, np.array([100, 0, 0, 0], np.float32)])
-    wanted = loading.UserModel(net=reader.read(model), ending="linear")
+    wanted = reader.read(model)
     fitted = fitting.fit_to(wanted, bright)
     assert "the model takes pixels from 0 to 255" in fitted.notes[0]
     np.testing.assert_array_equal(fitted.fed(bright).x_val, bright.x_val.astype(np.float32))
@@ -264,8 +264,8 @@ def test_ending_is_left_out_and_named() -> None:
         (layers.Softmax(), "softmax"),
         (layers.Activation("tanh"), "linear"),
     ):
-        net, found = loading.without_ending(reader.read(_chain(layers.Dense(3), end, shape=(7,))))
-        assert (found, net.node(net.output).activation) == (
+        net = loading.without_ending(reader.read(_chain(layers.Dense(3), end, shape=(7,))))
+        assert (net.ending, net.node(net.output).activation) == (
             ending,
             "tanh" if ending == "linear" else "linear",
         )
@@ -498,7 +498,7 @@ def test_layers_that_are_code_are_refused(name: str, message: str, saved: Path) 
 
 
 def test_functions_that_differ_between_the_two_keras_are_written_out(saved: Path) -> None:
-    kinds = [node.kind for node in loading.load(saved / "hard_3.keras").net.nodes]
+    kinds = [node.kind for node in loading.load(saved / "hard_3.keras").nodes]
     assert kinds == ["Conv2D", "Affine", "Activation", "Affine", "Flatten", "Dense"]
 
 
@@ -526,7 +526,7 @@ def _other(node: graphs.Node) -> graphs.Node:
 
 
 def test_operators_of_numbers_become_layers_and_others_are_named(saved: Path) -> None:
-    net = loading.load(saved / "operators_3.keras").net
+    net = loading.load(saved / "operators_3.keras")
     assert [node.kind for node in net.nodes][:2] == ["Rescaling", "Rescaling"]
     with pytest.raises(UnsupportedModelError, match="bare operator 'sin'; use a layer"):
         loading.load(saved / "bare_3.keras")
@@ -607,7 +607,7 @@ def test_sequential_whose_config_is_a_list_is_read(tmp_path: Path) -> None:
         ]
         config["config"][0]["config"]["batch_input_shape"] = [None, 6, 6, 3]
         file.attrs["model_config"] = json.dumps(config)
-    assert [node.kind for node in loading.load(path).net.nodes] == ["Flatten", "Dense"]
+    assert [node.kind for node in loading.load(path).nodes] == ["Flatten", "Dense"]
 
 
 def test_several_inputs_are_refused(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from .building import to_keras
 from .folding import fold
 from .graphs import Net, UnsupportedModelError
 from .knowing import Range
-from .loading import UserModel
 from .ranges import DECIDING_IMAGES, SCALING, choose
 from .shapes import closed
 
@@ -32,14 +31,12 @@ class Fitted:
         net: everything folded, unbounded scores at the end; takes images of `seen`.
         range: what the model takes.
         factor: what the net is trained on, of what the model takes.
-        ending: what makes the model's outputs of the net's scores: "softmax", "sigmoid" or "linear".
         notes: what was decided, a sentence each. warnings: what is to be minded.
     """
 
     net: Net
     range: Range
     factor: float
-    ending: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -53,7 +50,7 @@ class Fitted:
         return replace(fed, **{f"x_{s}": getattr(fed, f"x_{s}") * factor for s in ("train", "val", "test")})
 
 
-def fit_to(model: UserModel, data: Dataset) -> Fitted:
+def fit_to(model: Net, data: Dataset) -> Fitted:
     """The model with what it takes, read from it and its data.
 
     A model that begins with its own Rescaling or Normalization takes pixels as they are, from 0 to 255,
@@ -63,7 +60,7 @@ def fit_to(model: UserModel, data: Dataset) -> Fitted:
     Raises:
         UnsupportedModelError: images or classes that do not fit the model.
     """
-    net = fold(replace(model.net, input_shape=closed(model.net.input_shape, data.input_shape)))
+    net = fold(replace(model, input_shape=closed(model.input_shape, data.input_shape)))
     shape = tuple(size or 1 for size in net.input_shape)
     reconstructs = check_outputs(net.output_shape, shape, data, ending=model.ending)
     built = to_keras(net)
@@ -74,13 +71,11 @@ def fit_to(model: UserModel, data: Dataset) -> Fitted:
             found = np.asarray(built.predict(images, batch_size=500, verbose=0))
         return special.expit(found) if squashed else found
 
-    own = _own_scaling(model.net)
-    chosen = choose(scores, data, shape, own=own, reconstructs=reconstructs)
+    chosen = choose(scores, data, shape, own=_own_scaling(model), reconstructs=reconstructs)
     fitted = Fitted(
         net=net,
         range=chosen.range,
         factor=1.0,
-        ending=model.ending,
         notes=(*chosen.notes, ENDING_NOTES[model.ending]),
         warnings=chosen.warnings,
     )

@@ -55,12 +55,14 @@ class Net:
 
     Attributes:
         input_shape: one image's; None where the size is open.
+        ending: what makes the model's outputs of the net's: "softmax", "sigmoid" or "linear".
     """
 
     input: str
     input_shape: tuple[int | None, ...]
     nodes: tuple[Node, ...]
     output: str
+    ending: str = "linear"
 
     def node(self, name: str) -> Node:
         """The node of that name.

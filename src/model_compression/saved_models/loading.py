@@ -7,7 +7,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,21 +25,8 @@ TOLERANCE = 1e-4
 HALF_TOLERANCE = 2e-2
 
 
-@dataclass(frozen=True, kw_only=True)
-class UserModel:
-    """A model as it was saved.
-
-    Attributes:
-        net: its nodes in canonical layers, nothing folded, unbounded scores at the end.
-        ending: what makes its outputs of the scores: "softmax", "sigmoid" or "linear".
-    """
-
-    net: Net
-    ending: str
-
-
 @functools.lru_cache(maxsize=4)
-def _load(path: str, content: str) -> UserModel:
+def _load(path: str, content: str) -> Net:
     version, config = identify(Path(path))
     if config:
         check_config(config, Path(path))
@@ -62,8 +49,7 @@ def _load(path: str, content: str) -> UserModel:
             f"layers computes differently in Keras 2; its activations are {', '.join(functions)}; relu and "
             "relu6 are the same in both"
         )
-    net, ending = without_ending(net)
-    return UserModel(net=net, ending=ending)
+    return without_ending(net)
 
 
 @contextlib.contextmanager
@@ -78,24 +64,22 @@ def _told(what: str, remedy: str = "") -> Iterator[None]:
         raise NotRebuiltError(f"{what} ({child.first_line(error)}){remedy}") from error
 
 
-#: Functions that keep the order of scores, and make probabilities of them.
-ENDINGS = ("softmax", "sigmoid")
-
-
-def without_ending(net: Net) -> tuple[Net, str]:
-    """The net with unbounded scores, and the function of `ENDINGS` that it ended with, or "linear"."""
+def without_ending(net: Net) -> Net:
+    """The net with unbounded scores, told which function made probabilities of them."""
     last = net.node(net.output)
     function = "softmax" if last.kind == "Softmax" else last.activation
-    if function not in ENDINGS or last.layer:
-        return net, "linear"
+    if function not in ("softmax", "sigmoid") or last.layer:
+        return net
+    net = replace(net, ending=function)
     if last.kind in ("Softmax", "Activation"):
-        return without(net, last), function
-    return changed(net, replace(last, config={**last.config, "activation": "linear"})), function
+        return without(net, last)
+    return changed(net, replace(last, config={**last.config, "activation": "linear"}))
 
 
-def load(path: str | Path) -> UserModel:
+def load(path: str | Path) -> Net:
     """A saved model of Keras 2 (.keras, .h5, SavedModel) or Keras 3 (.keras, .h5).
 
+    In canonical layers, nothing folded, with unbounded scores.
     Raises:
         UnsupportedModelError: no such model, or one that cannot be taken: why, and what to do.
     """

@@ -25,9 +25,10 @@ def as_taken(model: keras.Model, fitted: Fitted) -> keras.Model:
     if fitted.factor != 1 and found is not None:
         for layer in net.layers:
             _multiply(layer, np.float32(fitted.factor), *found)
-    if fitted.ending == "linear":
+    ending = fitted.net.ending
+    if ending == "linear":
         return net
-    end = keras.layers.Softmax() if fitted.ending == "softmax" else keras.layers.Activation(fitted.ending)
+    end = keras.layers.Softmax() if ending == "softmax" else keras.layers.Activation(ending)
     return keras.Model(net.input, end(net.output))
 
 

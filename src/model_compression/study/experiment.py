@@ -237,7 +237,7 @@ class Bench:
 
     def _ending(self, net: str) -> str:
         """The function behind a net's logits."""
-        return self.user_model(net).ending if keras_files.is_path(net) else "softmax"
+        return self.user_model(net).net.ending if keras_files.is_path(net) else "softmax"
 
     def as_file(self, net: str, model: keras.Model) -> keras.Model:
         """A net as it becomes a file: for images of `fed`, a saved model's own function at the end."""
