@@ -8,12 +8,11 @@ import contextlib
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from ..children import Child
 from ..data import datasets
@@ -32,10 +31,6 @@ ROUND_SECONDS = 0.01
 MIN_RUNS = 30
 #: Different images that the runs cycle through.
 IMAGES = 64
-
-
-class LiteRTError(RuntimeError):
-    """LiteRT cannot load or run a file; the message is LiteRT's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +92,9 @@ def measure_latencies(
         for number, content in enumerate(files):
             try:
                 timers[number] = _Timer(content, real[:IMAGES, None], kernels, clock)
-            except LiteRTError as error:
-                reports[number] = LatencyReport(runs_on_litert=False, reason=str(error))
+            except (RuntimeError, ValueError) as error:
+                reason = " ".join(str(error).split())
+                reports[number] = LatencyReport(runs_on_litert=False, reason=reason)
         runs = {number: _runs_a_round(timer) for number, timer in timers.items()}
         timed: dict[int, list[np.ndarray]] = {number: [] for number in timers}
         for _ in range(rounds):
@@ -107,7 +103,7 @@ def measure_latencies(
         filled = np.resize(real, (1, batch, *real.shape[1:]))
         for number, times in timed.items():
             reports[number] = _report(times)
-            with contextlib.suppress(LiteRTError):
+            with contextlib.suppress(RuntimeError, ValueError):
                 images_per_s = _throughput(_Timer(files[number], filled, kernels, clock), rounds)
                 reports[number] = replace(reports[number], images_per_s=images_per_s)
     return [reports[number] for number in range(len(files))]
@@ -154,24 +150,20 @@ def _middle(reports: Sequence[LatencyReport]) -> LatencyReport:
 
 
 class _Timer:
-    """A file on LiteRT that is given batches in turn; every failure of LiteRT's is a LiteRTError.
+    """A file on LiteRT that is given batches in turn.
 
     Args:
         batches: (batches, images, ...).
+    Raises:
+        RuntimeError, ValueError: LiteRT cannot load or run it.
     """
 
     def __init__(
         self, content: bytes, batches: np.ndarray, kernels: Kernels, clock: Callable[[], int]
     ) -> None:
         self.clock, self.batch = clock, batches.shape[1]
-        with _litert_errors():
-            self.interpreter: Interpreter = running.interpreter(content, delegate=kernels == "xnnpack")
-            sources = self.interpreter.get_input_details()
-            for source in sources:
-                if source["shape"][0] != self.batch:
-                    shape = [self.batch, *source["shape"][1:]]
-                    self.interpreter.resize_tensor_input(source["index"], shape)
-            self.interpreter.allocate_tensors()
+        self.interpreter = running.allocated(content, delegate=kernels == "xnnpack", batch=self.batch)
+        sources = self.interpreter.get_input_details()
         # made once: it takes longer than the run of a small net
         self.batches = [
             {
@@ -188,10 +180,9 @@ class _Timer:
         for batch in itertools.islice(itertools.cycle(self.batches), runs):
             for index, part in batch.items():
                 self.interpreter.set_tensor(index, part)
-            with _litert_errors():
-                start = self.clock()
-                self.interpreter.invoke()
-                times.append(self.clock() - start)
+            start = self.clock()
+            self.interpreter.invoke()
+            times.append(self.clock() - start)
         return np.array(times)
 
 
@@ -224,13 +215,5 @@ def _throughput(timer: _Timer, rounds: int) -> float:
     # the rows of the output are known for sure only after a run
     outputs = int(timer.interpreter.get_output_details()[0]["shape"][0])
     if outputs != timer.batch:
-        raise LiteRTError(f"a batch of {timer.batch} has {outputs} outputs")
+        raise ValueError(f"a batch of {timer.batch} has {outputs} outputs")
     return timer.batch / (float(np.median(np.sort(timer.run(rounds))[: _counting(rounds)])) / 1e9)
-
-
-@contextlib.contextmanager
-def _litert_errors() -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, ValueError) as error:
-        raise LiteRTError(" ".join(str(error).split())) from error
