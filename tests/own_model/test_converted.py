@@ -61,7 +61,7 @@ def test_recurrent_net_leaves_quantized_and_agrees_with_the_model(
     source = converted.source(path, DATA, "it is recurrent")
     assert source.notes[0].endswith("the methods that train are out of reach: it is recurrent")
     assert any("reset_all_variables()" in note for note in source.notes)
-    fed = converted.fed(source, DATA)
+    fed = source.fed(DATA)
     exact = made(source, "float32", fed)
     np.testing.assert_allclose(running.logits(exact.content, ROWS), answers, atol=1e-5)
     small = made(source, "int8", fed)
@@ -268,7 +268,7 @@ def test_pixels_among_several_inputs_stay_pixels(tmp_path: Path) -> None:
     labels = {f"y_{split}": answers.argmax(axis=1) for split in ("train", "val", "test")}
     data = replace(_ends(inputs={"image": x, "row": few}, outputs={}), **labels)
     source = converted.source(tmp_path / "own.tflite", data)
-    fed = converted.fed(source, data)
+    fed = source.fed(data)
     np.testing.assert_allclose(fed.x_val, np.concatenate([x.reshape(60, 16), few], axis=1), rtol=1e-6)
     small = made(source, "dynamic_range", fed)
     np.testing.assert_allclose(running.logits(small.content, fed.x_val), answers, atol=0.1)
@@ -314,7 +314,7 @@ def test_two_inputs_leave_with_an_integer_file_that_agrees_with_the_model(tmp_pa
     # in another order than the model's
     data = _ends(inputs={"narrow": few, "wide": ROWS}, outputs={})
     source = converted.source(path, data, "it has two inputs")
-    fed = converted.fed(source, data)
+    fed = source.fed(data)
     rows = {"wide": ROWS.reshape(60, 24), "narrow": few}
     expected = np.concatenate([rows[name] for name in source.inputs], axis=1)
     np.testing.assert_array_equal(fed.x_val, expected)
@@ -343,7 +343,7 @@ def test_two_outputs_are_asked_for_what_each_is_and_scored_together(tmp_path: Pa
     values = replace(DATA, task="values", classes=1, y_train=sizes, y_val=sizes, y_test=sizes)
     data = _ends(inputs={}, outputs={"kind": of_kind, "size": values})
     source = converted.source(path, data, "it has two outputs")
-    fed = converted.fed(source, data)
+    fed = source.fed(data)
     exact = made(source, "float32", fed)
     given, answers = running.logits(exact.content, ROWS), {"size": sizes, "kind": kinds}
     assert (

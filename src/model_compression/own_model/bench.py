@@ -40,7 +40,7 @@ class ConvertedBench(Bench):
 
     @functools.lru_cache(maxsize=1)  # noqa: B019 - a process has one
     def fed(self, net: str) -> Dataset:
-        return converted.fed(self.source(net), self.data)
+        return self.source(net).fed(self.data)
 
     def made(self, recipe: Recipe, seed: int, report: Report, *, key: str) -> Outcome:
         return converted.outcome(self.source(recipe.net), recipe, self.fed(recipe.net), seed=seed, key=key)

@@ -20,8 +20,8 @@ from ..saved_models.converting import ASKED, convert
 from ..saved_models.converting import FORMS as CONVERTER_FORMS
 from ..saved_models.fitting import ENDING_NOTES, check_outputs
 from ..saved_models.graphs import NotRebuiltError, UnsupportedModelError
-from ..saved_models.knowing import Output, Range
-from ..saved_models.ranges import choose
+from ..saved_models.knowing import Output
+from ..saved_models.ranges import Taken, choose
 from ..saved_models.shapes import closed
 from ..study.measuring import GUARD_IMAGES, answered, sizes
 from ..study.outcomes import Outcome, Record
@@ -33,22 +33,22 @@ TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class Source(Taken):
     """A float .tflite file, and how it takes a data set.
 
     Attributes:
         inputs: names in the data, in the file's order; of one input it does not matter.
-        ready: forms that the converter itself has written. notes: what was decided, a sentence each.
-        warnings: what is to be minded.
+        ready: forms that the converter itself has written.
     """
 
     content: bytes
     inputs: tuple[str, ...]
     outputs: tuple[Output, ...]
     ready: Mapping[str, bytes]
-    range: Range
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...]
+
+    def fed(self, data: Dataset) -> Dataset:
+        """The data as the model, and its files, take them: float32 images."""
+        return super().fed(_in_a_row(data, self.inputs))
 
 
 def source(path: Path, data: Dataset, reason: str = "") -> Source:
@@ -83,7 +83,7 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
         for each in outputs
     ]
     try:
-        chosen = choose(
+        taken = choose(
             lambda images: running.logits(content, images),
             data,
             shape,
@@ -95,18 +95,11 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
     except RuntimeError as error:
         raise UnsupportedModelError(f"the model cannot take all of the inputs ({error})") from error
     endings = dict.fromkeys(ENDING_NOTES[each.ending] for each in outputs)
-    notes = (why, *chosen.notes, *endings, *_usage(content, inputs, outputs))
-    shown = chosen.range.fed(data.x_train[:REPRESENTATIVE_IMAGES])
+    notes = (why, *taken.notes, *endings, *_usage(content, inputs, outputs))
+    shown = taken.range.fed(data.x_train[:REPRESENTATIVE_IMAGES])
     ready = {} if keras_files.is_tflite(path) or len(inputs) > 1 else _ready(path, shown, content)
-    return Source(
-        content=content,
-        inputs=inputs,
-        outputs=outputs,
-        ready=ready,
-        range=chosen.range,
-        notes=notes,
-        warnings=(*guessed, *chosen.warnings),
-    )
+    taken = replace(taken, notes=notes, warnings=(*guessed, *taken.warnings))
+    return Source(content=content, inputs=inputs, outputs=outputs, ready=ready, **vars(taken))
 
 
 def _usage(content: bytes, inputs: Sequence[str], outputs: Sequence[Output]) -> Iterator[str]:
@@ -159,11 +152,6 @@ def _ready(path: Path, shown: np.ndarray, float32: bytes) -> Mapping[str, bytes]
     except NotRebuiltError:
         return {}
     return {form: content for form, content in written.items() if len(content) < len(float32)}
-
-
-def fed(source: Source, data: Dataset) -> Dataset:
-    """The data as the model, and its files, take them: float32 images."""
-    return source.range.asked(_in_a_row(data, source.inputs))
 
 
 def outcome(source: Source, recipe: Recipe, data: Dataset, *, seed: int, key: str) -> Outcome:

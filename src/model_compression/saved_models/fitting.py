@@ -15,8 +15,7 @@ from . import graphs
 from .building import to_keras
 from .folding import fold
 from .graphs import Net, UnsupportedModelError
-from .knowing import Range
-from .ranges import DECIDING_IMAGES, SCALING, choose
+from .ranges import DECIDING_IMAGES, SCALING, Taken, choose
 from .shapes import closed
 
 #: Numbers up to this size are trained on as they are.
@@ -24,25 +23,16 @@ LARGEST_TRAINED = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
+class Fitted(Taken):
     """A model, and how it takes a data set.
 
     Attributes:
         net: everything folded, unbounded scores at the end; takes images of `seen`.
-        range: what the model takes.
         factor: what the net is trained on, of what the model takes.
-        notes: what was decided, a sentence each. warnings: what is to be minded.
     """
 
     net: Net
-    range: Range
     factor: float
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-    def fed(self, data: Dataset) -> Dataset:
-        """The data as the model, and its files, take them: float32 images."""
-        return self.range.asked(data)
 
     def seen(self, data: Dataset) -> Dataset:
         """The data as the net is trained on them: float32 images."""
@@ -71,15 +61,9 @@ def fit_to(model: Net, data: Dataset) -> Fitted:
             found = np.asarray(built.predict(images, batch_size=500, verbose=0))
         return special.expit(found) if squashed else found
 
-    chosen = choose(scores, data, shape, own=_own_scaling(model), reconstructs=reconstructs)
-    fitted = Fitted(
-        net=net,
-        range=chosen.range,
-        factor=1.0,
-        notes=(*chosen.notes, ENDING_NOTES[model.ending]),
-        warnings=chosen.warnings,
-    )
-    return _trainable(fitted, data)
+    taken = choose(scores, data, shape, own=_own_scaling(model), reconstructs=reconstructs)
+    taken = replace(taken, notes=(*taken.notes, ENDING_NOTES[model.ending]))
+    return _trainable(Fitted(net=net, factor=1.0, **vars(taken)), data)
 
 
 #: What is said of outputs, by what makes them.

@@ -29,13 +29,22 @@ _PIXELS: Mapping[str, Way] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """A range, the score on the deciding images with it, what was decided, and what is to be minded."""
+class Taken:
+    """How a model takes a data set.
+
+    Attributes:
+        range: what it takes. accuracy: on the deciding images.
+        notes: what was decided, a sentence each. warnings: what is to be minded.
+    """
 
     range: Range
     accuracy: float
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+
+    def fed(self, data: Dataset) -> Dataset:
+        """The data as the model, and its files, take them: float32 images."""
+        return self.range.asked(data)
 
 
 def choose(
@@ -47,7 +56,7 @@ def choose(
     ends: Sequence[Output] = (Output(),),
     reconstructs: bool = False,
     pixels: np.ndarray | None = None,
-) -> Chosen:
+) -> Taken:
     """The range with which a model knows images best; floats as they are.
 
     Of those with which it has nearly as many right as with any, and could be nearly as sure of them, the one
@@ -94,7 +103,7 @@ def choose(
     )
     said = warning, "" if pixels is not None else _uneven(shown.reshape(-1, shape[-1]))
     warnings = tuple(filter(None, said))
-    return Chosen(range=chosen.range, accuracy=chosen.accuracy, notes=notes, warnings=warnings)
+    return Taken(range=chosen.range, accuracy=chosen.accuracy, notes=notes, warnings=warnings)
 
 
 def _found(best: str, chosen: Tried, given: Tried) -> str:
