@@ -135,9 +135,12 @@ def test_same_files_give_the_same_table_and_nothing_is_measured_again(
 
 def test_latencies_of_fresh_processes_are_kept_apart(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     files, here = {"int8": tflite_file("int8")}, latency.LatencyReport(runs_on_litert=True, spread=0.0)
-    monkeypatch.setattr(latency, "measure_latencies", lambda *given, **named: [here])
     apart = replace(here, spread=0.3)
-    monkeypatch.setattr(latency, "in_fresh_processes", lambda *given, **named: [apart])
+
+    def measure(*given: Any, processes: int, **named: Any) -> list[latency.LatencyReport]:
+        return [here if processes == 1 else apart]
+
+    monkeypatch.setattr(latency, "measure_latencies", measure)
     spreads = [
         deployment.table(files, IMAGES, store=store, runtimes=["litert"], processes=each).latency_spread[0]
         for each in (1, 3)

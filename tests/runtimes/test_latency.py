@@ -93,7 +93,7 @@ def test_figures_of_processes_are_their_medians_and_the_spread_is_between_them()
 
 def test_fresh_processes_time_each_file_in_order():
     files = [tflite_file("fixed_batch"), b"no model at all", tflite_file("int8")]
-    fixed, refused, int8 = latency.in_fresh_processes(files, IMAGES, batch=4, processes=2)
+    fixed, refused, int8 = measure_latencies(files, IMAGES, batch=4, processes=2)
     assert 0 < fixed.latency_us_median <= fixed.latency_us_p90
     assert fixed.images_per_s is None
     assert not refused.runs_on_litert

@@ -208,9 +208,7 @@ def _latencies(
         contents = [file.content for file in missing]
         # the throughput is asked of the default kernels only
         batch = min(BATCH, len(images)) if kernels == "xnnpack" else 1
-        if processes == 1:
-            return latency.measure_latencies(contents, images[:BATCH], kernels=kernels, batch=batch)
-        return latency.in_fresh_processes(
+        return latency.measure_latencies(
             contents, images[:BATCH], kernels=kernels, batch=batch, processes=processes
         )
 

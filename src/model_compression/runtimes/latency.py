@@ -60,6 +60,7 @@ def measure_latencies(
     *,
     kernels: Kernels = "xnnpack",
     batch: int = 1000,
+    processes: int = 1,
     rounds: int = ROUNDS,
     clock: Callable[[], int] = time.perf_counter_ns,
 ) -> list[LatencyReport]:
@@ -72,6 +73,8 @@ def measure_latencies(
         images: (n, ...), n >= 1, uint8 pixels (divided by 255) or floats; the first few are used.
         kernels: "xnnpack", LiteRT's default delegate, or "plain", its own optimized kernels.
         batch: images a batch for the throughput; `images` are repeated to fill it.
+        processes: fresh ones, one after the other, which differ more than the rounds of one do and share them
+            out; each figure is the median of theirs, `spread` that of their medians. 1 for this one.
         rounds: of which the quietest fifth counts, one at least.
         clock: nanoseconds, never going back.
     Returns:
@@ -85,6 +88,13 @@ def measure_latencies(
         raise ValueError("there are no images to time with")
     if batch < 1:
         raise ValueError(f"batch is {batch!r}: allowed is 1 or more")
+    if processes > 1:
+        some, found = max(1, rounds // processes), []
+        ask = functools.partial(measure_latencies, files, images, kernels=kernels, batch=batch, rounds=some)
+        for _ in range(processes):
+            with Child() as fresh:
+                found.append(fresh.call(ask))
+        return [_middle(reports) for reports in zip(*found, strict=True)]
     real = datasets.scale(images[: max(batch, IMAGES)])
     timers: dict[int, _Timer] = {}
     reports: dict[int, LatencyReport] = {}
@@ -96,39 +106,14 @@ def measure_latencies(
                 reason = " ".join(str(error).split())
                 reports[number] = LatencyReport(runs_on_litert=False, reason=reason)
         runs = {number: _runs_a_round(timer) for number, timer in timers.items()}
-        timed: dict[int, list[np.ndarray]] = {number: [] for number in timers}
-        for _ in range(rounds):
-            for number, timer in timers.items():
-                timed[number].append(timer.run(runs[number]))
+        timed = [{n: timer.run(runs[n]) for n, timer in timers.items()} for _ in range(rounds)]
         filled = np.resize(real, (1, batch, *real.shape[1:]))
-        for number, times in timed.items():
-            reports[number] = _report(times)
+        for number in timers:
+            reports[number] = _report([times[number] for times in timed])
             with contextlib.suppress(RuntimeError, ValueError):
                 images_per_s = _throughput(_Timer(files[number], filled, kernels, clock), rounds)
                 reports[number] = replace(reports[number], images_per_s=images_per_s)
     return [reports[number] for number in range(len(files))]
-
-
-def in_fresh_processes(
-    files: Sequence[bytes],
-    images: np.ndarray,
-    *,
-    kernels: Kernels = "xnnpack",
-    batch: int = 1000,
-    processes: int = PROCESSES,
-) -> list[LatencyReport]:
-    """`measure_latencies` in processes one after the other, which differ more than the rounds of one do.
-
-    Each figure is the median of the processes', `spread` that of their medians; the rounds are shared out.
-    """
-    ask = functools.partial(
-        measure_latencies, files, images, kernels=kernels, batch=batch, rounds=max(1, ROUNDS // processes)
-    )
-    found = []
-    for _ in range(processes):
-        with Child() as fresh:
-            found.append(fresh.call(ask))
-    return [_middle(reports) for reports in zip(*found, strict=True)]
 
 
 def _middle(reports: Sequence[LatencyReport]) -> LatencyReport:
