@@ -48,46 +48,34 @@ def earlier(request: Request) -> list[str]:
 def publish(search: Search, before: list[str]) -> list[str]:
     """Write the answer and its report; names of the model's files, none where nothing fits.
 
+    The model comes first, then its C++ source. The report is Markdown with a picture beside it, and HTML that
+    holds its picture.
+
     Args:
         before: names that an answer before this one had; those that are not of this one are taken away.
     """
-    parts, folder = _parts(search), search.request.output
-    for name, content in {**parts, **report(search, list(parts))}.items():
-        write_atomically(folder / name, content)
-    for name in before:
-        if name not in parts:
-            (folder / name).unlink(missing_ok=True)
-    return list(parts)
-
-
-def _parts(search: Search) -> dict[str, bytes]:
-    """The chosen file and its C++ source by file name, the model first; empty where nothing fits."""
-    form = search.choice.form
-    if form is None or not search.choice.fits:
-        return {}
-    content, name = search.files[form.name], f"{search.request.model.stem}_{form.name}.tflite"
-    source = firmware(content, name, arena_bytes=form.arena_bytes)
-    return {name: content} | {each: text.encode() for each, text in source.items()}
-
-
-def report(search: Search, files: list[str]) -> dict[str, bytes]:
-    """The page as Markdown with a picture beside it, and as HTML that holds its picture.
-
-    Args:
-        files: names of what is written beside it.
-    """
-    request = search.request
+    request, form, parts = search.request, search.choice.form, dict[str, bytes]()
+    if form and search.choice.fits:
+        name = f"{request.model.stem}_{form.name}.tflite"
+        parts[name] = search.files[form.name]
+        source = firmware(parts[name], name, arena_bytes=form.arena_bytes)
+        parts |= {each: text.encode() for each, text in source.items()}
     title = f"{request.model.name}, compressed for {RUNTIME_NAMES[request.runtime]}"
-    page, picture = _markdown(search, files, title), png(_picture(search))
+    page, picture = _markdown(search, list(parts), title), png(_picture(search))
     shown = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
     body = str(_as_html(page)).replace(f'src="{PICTURE}"', f'src="{shown}"')
     html = fill(_HERE / "report.html.jinja", title=title, body=body)
-    return {"report.md": page.encode(), PICTURE: picture, "report.html": html.encode()}
+    pages = {"report.md": page.encode(), PICTURE: picture, "report.html": html.encode()}
+    for name, content in (parts | pages).items():
+        write_atomically(request.output / name, content)
+    for name in before:
+        if name not in parts:
+            (request.output / name).unlink(missing_ok=True)
+    return list(parts)
 
 
 def _markdown(search: Search, files: list[str], title: str) -> str:
     request, choice, form = search.request, search.choice, search.choice.form
-    size = {name: each.size(request.objective) for name, each in search.candidates.items()}
     reasons: dict[str, list[str]] = {}
     for name, reason in search.skipped.items():
         reasons.setdefault(plainly(reason), []).append(name)
@@ -96,14 +84,12 @@ def _markdown(search: Search, files: list[str], title: str) -> str:
         for methods in search.made.left_alone.values()
         for method, layers in methods.items()
     }
-    fits = form is not None and choice.fits
     return fill(
         _HERE / "report.md.jinja",
         search=search,
         request=request,
         choice=choice,
         form=form,
-        fits=fits,
         title=title,
         files=files,
         picture=PICTURE,
@@ -111,12 +97,11 @@ def _markdown(search: Search, files: list[str], title: str) -> str:
         plainly=plainly,
         of_values=search.made.fed.of_values,
         images=len(search.made.fed.y_val),
-        float_bytes=search.outcomes[BASELINE].record.file_bytes,
         before=search.candidates[BASELINE],
-        told=_told(search, form) if form and fits else "",
-        qualities=_qualities(search, form) if form and fits else [],
-        **(ends(read_graph(search.files[form.name])) if form and fits else {}),
-        forms=sorted(search.candidates.values(), key=lambda each: (size[each.name], each.name)),
+        told=_told(search, form) if form and choice.fits else "",
+        qualities=_qualities(search, form) if form and choice.fits else [],
+        **(ends(read_graph(search.files[form.name])) if form and choice.fits else {}),
+        forms=sorted(search.candidates.values(), key=lambda each: (each.size(request.objective), each.name)),
         reasons=list(reasons.items()),
         alone=sorted(alone),
         layers=layers,
