@@ -91,8 +91,8 @@ def test_sweep_panels_hold_the_dense_control_and_the_random_line(sweep_table: pd
         words = [text.get_text() for text in axes.get_legend().get_texts()]
         assert "dense, trained as long" in words
         assert {
-            "random masks, in one shot",
-            "random masks in one shot, as many zeros a layer as LAMP",
+            "random masks, one shot",
+            "the same, with LAMP's zeros a layer",
         } <= set(words)
     assert "uniform" in [text.get_text() for text in strategies.get_legend().get_texts()]
     assert "one shot" in [text.get_text() for text in schedules.get_legend().get_texts()]

@@ -42,8 +42,8 @@ BUDGET_STRATEGIES = ("uniform", "lamp")
 EXPORT = ExportConfig(form="packed_int8")
 #: Masks drawn at random: strategy -> words and style of the line.
 RANDOM = {
-    "random_mask": ("random masks, in one shot", "--"),
-    "random_mask_by_layer": ("random masks in one shot, as many zeros a layer as LAMP", ":"),
+    "random_mask": ("random masks, one shot", "--"),
+    "random_mask_by_layer": ("the same, with LAMP's zeros a layer", ":"),
 }
 #: Each strategy's colour; a schedule that stands in both panels of the sweep has that of its strategy.
 COLOURS = dict(zip(STRATEGIES, PALETTE, strict=False))
