@@ -18,7 +18,7 @@ from model_compression.notebook import slider, workbook
 from model_compression.notebook.workbook import REPOSITORY, Workbook
 from model_compression.runtimes import deployment
 from model_compression.runtimes.smallest import Candidate
-from model_compression.study.catalogue import Settings
+from model_compression.study.catalogue import SMALL, Settings
 from model_compression.study.outcomes import Outcome
 from model_compression.study.scheduling import Failure, Study
 
@@ -357,7 +357,7 @@ def test_device_files_are_the_forms_and_the_tables_of_clustered_ones(book: Workb
         "clustered_16", "clustered_16_per_channel", "cluster_preserving_qat", "pruned_clustered",
         "sparsity_cluster_preserving_qat",
     }  # fmt: skip
-    small = {"small_dense_2", "small_dense_4", "small_dense_6"}
+    small = {f"small_dense_{filters}" for filters in SMALL}
     assert set(files) == forms | small | {name + "_tables" for name in clustered}
     assert files["int8"] == b"int8"
     assert files["pruned_clustered_tables"] == b"tables of pruned_clustered"
