@@ -10,17 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from .graphs import AFFINE, Net, Node, affine, expanded, rewritten, without
+from .graphs import AFFINE, Net, Node, affine, expanded, without
 
 #: Functions that stay in the layer which they end: the converter and TFMOT take them there.
 _FUSED = ("linear", "relu", "softmax", "sigmoid")
 #: What Keras 2 calls a function that has another name in Keras 3.
 _RENAMED = {"silu": "swish", "hard_swish": "hard_silu"}
-#: Layers with a kernel and a function at their end.
-_WITH_FUNCTION = (
-    "Dense", "Conv1D", "Conv2D", "SeparableConv1D", "SeparableConv2D", "DepthwiseConv1D", "DepthwiseConv2D",
-    "Conv2DTranspose",
-)  # fmt: skip
 #: The slope of the function "leaky_relu" in Keras 3 and TensorFlow.
 _LEAKY_SLOPE = 0.2
 #: One-dimensional layers, by the layer that does the same with height and width.
@@ -41,12 +36,12 @@ _ANY_RANK = (
 
 def canonical(net: Net) -> Net:
     """The same function in the layers that the methods take."""
-    net = expanded(rewritten(net, ("Identity", "Activation"), _without_idle), _function_as_layer)
-    return expanded(_two_dimensional(expanded(net, _bare_normalization)), _as_convolutions)
-
-
-def _without_idle(net: Net, node: Node) -> Net:
-    return without(net, node) if node.activation == "linear" and node.name != net.output else net
+    for node in net.nodes:
+        idle = node.kind in ("Identity", "Activation") and node.activation == "linear"
+        if idle and node.name != net.output:
+            net = without(net, node)
+    net = expanded(expanded(net, _function_as_layer), _bare_normalization)
+    return expanded(_two_dimensional(net), _as_convolutions)
 
 
 # Functions
@@ -60,7 +55,7 @@ def _function_as_layer(node: Node) -> list[Node]:
     if node.kind == "Activation":
         (source,) = node.inputs
         return function_nodes(node.name, function, source, node.shape)
-    if function in _FUSED or node.kind not in _WITH_FUNCTION:
+    if function in _FUSED:
         return [node]
     linear = replace(node, config={**node.config, "activation": "linear"})
     return [linear, *function_nodes(f"{node.name}_{function}", function, node.name, node.shape)]

@@ -140,8 +140,8 @@ def _fold_forward(net: Net, node: Node) -> Net:
         reader = waiting.pop()
         if reader.kind in passed_over and reader.name != net.output:
             waiting += net.readers(reader.name)
-        elif reader.kind == AFFINE or (reader.kind in KERNELS and _takes_input_affine(reader, node)):
-            kernels.append(_absorbed(reader, node))
+        elif made := _absorbed(reader, node):
+            kernels.append(made)
         else:
             return net
     return without(changed(net, *kernels), node)
@@ -169,19 +169,16 @@ _IDLE = ("Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianNoise")
 _MOVING = ("Reshape", "Flatten", "Permute")
 
 
-def _takes_input_affine(reader: Node, node: Node) -> bool:
-    """Whether scaling and shifting the input can be moved into the kernel exactly."""
-    if reader.config.get("groups", 1) != 1 or reader.layer:
-        return False
-    # "same" pads with zeros, which the offset would not have touched
-    padded = reader.kind != "Dense" and reader.config.get("padding", "valid") != "valid"
-    return not padded or not np.any(node.weights[1])
-
-
-def _absorbed(reader: Node, node: Node) -> Node:
+def _absorbed(reader: Node, node: Node) -> Node | None:
+    """A reader that scales and shifts its input itself; None where it cannot do so exactly."""
     if reader.kind == AFFINE:
         again, offset = reader.weights
         return replace(reader, weights=(again * node.weights[0], again * node.weights[1] + offset))
+    # "same" pads with zeros, which the offset would not have touched
+    padded = reader.kind != "Dense" and reader.config.get("padding", "valid") != "valid"
+    plain = reader.kind in KERNELS and reader.config.get("groups", 1) == 1 and not reader.layer
+    if not plain or (padded and np.any(node.weights[1])):
+        return None
     kernel = reader.weights[0].astype(np.float64)
     scale, offset = (np.broadcast_to(w, kernel.shape[-2])[:, None] for w in node.weights)
     # a depthwise kernel adds over its places only, the others over the channels that they read too

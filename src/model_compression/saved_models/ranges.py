@@ -94,7 +94,10 @@ def choose(
         for name, one in prepared.items()
         if one.accuracy - most.accuracy >= most.clearly_more and one.surprise < CLEARLY_LESS * least_surprise
     }
-    best, chosen = _first_of_the_least(better or sound)
+    ways = better or sound
+    # the first that no other one is clearly less surprised than
+    least = min(one.surprise for one in ways.values())
+    best, chosen = next(way for way in ways.items() if CLEARLY_LESS * way[1].surprise <= least)
     notes = *_told(data, shape, "" if better else own), *_taken(best, as_given, asked)
     warning = (
         _found(best, chosen, most)
@@ -129,12 +132,6 @@ def _taken(best: str, tried: Mapping[str, Tried], asked: Asked) -> Iterator[str]
         yield (
             "the model gives as many numbers as it takes: it is asked for its inputs, and the labels are left"
         )
-
-
-def _first_of_the_least(ways: Mapping[str, Tried]) -> tuple[str, Tried]:
-    """The first that no other one is clearly less surprised than."""
-    least = min(one.surprise for one in ways.values())
-    return next((name, one) for name, one in ways.items() if CLEARLY_LESS * one.surprise <= least)
 
 
 def _told(data: Dataset, shape: tuple[int, ...], own: str) -> Iterator[str]:

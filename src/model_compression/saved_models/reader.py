@@ -87,12 +87,18 @@ class _Walk:
         kind = type(layer).__name__
         if kind.startswith("Random") and len(sources) == 1:  # it changes images in training only
             return sources[0]
-        name = self._unused(layer.name.replace("/", "_").replace(".", "_").strip("_"))
+        name = own = layer.name.replace("/", "_").replace(".", "_").strip("_")
+        number = 1
+        while name in self.names:
+            number += 1
+            name = f"{own}_{number}"
+        self.names.add(name)
         symbol = _symbol(layer)
         if symbol is not None:
             self.nodes.extend(_operation(name, symbol, call, sources, shape))
             return name
-        weights = _weights(layer)
+        arrays = (layer.mean, layer.variance) if kind == "Normalization" else layer.get_weights()
+        weights = tuple(np.asarray(array, np.float32) for array in arrays)
         if weights:
             self.calls.setdefault(id(layer), []).append(name)
         config = _config(layer, keras_3=hasattr(call, "operation"))
@@ -100,14 +106,6 @@ class _Walk:
             Node(name=name, kind=kind, config=config, inputs=tuple(sources), weights=weights, shape=shape)
         )
         return name
-
-    def _unused(self, name: str) -> str:
-        unused, number = name, 1
-        while unused in self.names:
-            number += 1
-            unused = f"{name}_{number}"
-        self.names.add(unused)
-        return unused
 
 
 def _config(layer: Any, *, keras_3: bool) -> dict[str, Any]:
@@ -124,12 +122,6 @@ def _config(layer: Any, *, keras_3: bool) -> dict[str, Any]:
     if keras_3 and config.get("activation") == "hard_sigmoid":
         config["activation"] = "relu6_sigmoid"  # Keras 2 has another function of that name
     return config
-
-
-def _weights(layer: Any) -> tuple[np.ndarray, ...]:
-    if type(layer).__name__ == "Normalization":
-        return np.asarray(layer.mean, np.float32), np.asarray(layer.variance, np.float32)
-    return tuple(np.asarray(array, np.float32) for array in layer.get_weights())
 
 
 # What differs between the two Keras
