@@ -28,16 +28,15 @@ def contents(bench: Bench, recipe: Recipe, outcome: Outcome) -> pd.DataFrame:
     return table
 
 
-def ask_tflm(bench: Bench, outcome: Outcome, *, net: str, shares_values: bool, images: int | None) -> None:
+def ask_tflm(bench: Bench, outcome: Outcome, *, recipe: Recipe, images: int | None) -> None:
     """What TFLM does with a file and its look-up tables, computed on a worker for `deployment` to find.
 
     Args:
-        net: whose inputs it is asked. images: the first so many test images; None for all.
+        images: the first so many test images; None for all.
     """
-    name = outcome.record.recipe
-    shared = [name] if shares_values else []
-    files = deployment.with_tables({name: outcome.content}, shared, store=bench.store)
-    deployment.table(files, bench.fed(net).x_test[:images], store=bench.store, runtimes=["tflm"])
+    shared = [recipe.name] if recipe.shares_values else []
+    files = deployment.with_tables({recipe.name: outcome.content}, shared, store=bench.store)
+    deployment.table(files, bench.fed(recipe.net).x_test[:images], store=bench.store, runtimes=["tflm"])
 
 
 def tell_left_out(reasons: Mapping[str, str]) -> None:

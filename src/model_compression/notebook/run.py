@@ -66,7 +66,11 @@ def run(source: Path, target: Path, parameters: dict[str, Any]) -> None:
     client = _Client(notebook, timeout=CELL_LIMIT, kernel_name="python3", resources=folder)
     try:
         client.execute()
-        _fill_answer(notebook)
+        # it opens with the answer that it ends with
+        block = answer_of(notebook)
+        for cell in notebook.cells:
+            if block and "answer" in cell.metadata.get("tags", []):
+                cell.source = fill(cell.source, block)
     finally:
         _clean(notebook)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,14 +82,6 @@ def answer_of(notebook: nbformat.NotebookNode) -> str | None:
     data = [output.get("data", {}) for output in notebook.cells[-1].get("outputs", [])]
     texts = [each["text/markdown"] for each in data if "text/markdown" in each]
     return texts[-1] if texts else None
-
-
-def _fill_answer(notebook: nbformat.NotebookNode) -> None:
-    """The notebook opens with the answer that it ends with."""
-    block = answer_of(notebook)
-    for cell in notebook.cells:
-        if block and "answer" in cell.metadata.get("tags", []):
-            cell.source = fill(cell.source, block)
 
 
 def _fill_pages(answer: str | None) -> None:

@@ -107,12 +107,7 @@ class Workbook(Gallery):
         """
         self.study.start()
         for name, recipe in self._on_devices().items():
-            ask = functools.partial(
-                ask_tflm,
-                net=self.settings.net,
-                shares_values=recipe.shares_values,
-                images=device_images,
-            )
+            ask = functools.partial(ask_tflm, recipe=recipe, images=device_images)
             self.study.after(name, self.settings.seed, ask, title=f"{name} on TFLite Micro")
 
     def _on_devices(self) -> dict[str, Recipe]:

@@ -115,11 +115,6 @@ class Making:
     left_alone: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
     recipes: dict[str, Recipe] = field(default_factory=dict)
 
-    @property
-    def shared(self) -> list[str]:
-        """Forms whose kernels look-up tables can hold."""
-        return [name for name, recipe in self.recipes.items() if recipe.shares_values]
-
     def add(self, name: str, recipe: Recipe) -> None:
         """One more form; nothing of it is made yet."""
         self.recipes[name] = replace(recipe, name=name)
@@ -153,7 +148,7 @@ class Making:
                 bar.set_description_str(name)
                 try:
                     yield name, self.make(name, math.inf if name in FIRST else until)
-                except _TimeIsUp:
+                except TimeoutError:
                     return
                 # a form that a tool fails on is a form less, with the reason
                 except Exception as error:
@@ -198,7 +193,7 @@ def _begun(bench: Bench, path: str, request: Request) -> Making:
     def make(name: str, until: float) -> Outcome:
         def report(key: str, title: str, done: float) -> None:
             if time.monotonic() > until:
-                raise _TimeIsUp
+                raise TimeoutError
 
         try:
             with quiet():
@@ -226,10 +221,6 @@ def _begun(bench: Bench, path: str, request: Request) -> Making:
         parameters=parameters,
         fed=fed,
     )
-
-
-class _TimeIsUp(Exception):
-    """Ends a training."""
 
 
 def gained(measured: Iterable[Candidate], data: Dataset) -> list[str]:

@@ -61,13 +61,19 @@ class Search:
                     raise ValueError(f"the model cannot be converted at all: {found}")
                 continue
             if name == BASELINE:
-                _check_flash(found.content, self.request.max_flash)
+                least, allowed = graph_bytes(found.content), self.request.max_flash
+                if allowed is not None and allowed < least:
+                    raise ValueError(
+                        f"max_flash is {allowed:,.0f} bytes; the operators and tensors of the model take "
+                        f"{least:,} without a single weight: allow more, or merge layers"
+                    )
             elif found.content == self.outcomes[BASELINE].content:
                 self.failures[name] = "it is the float file: nothing of the model takes the form"
                 continue
             self.outcomes[name] = found
-            shared = self.made.shared if self.request.runtime == "tflm" else ()
-            self.files |= deployment.with_tables({name: found.content}, shared, store=self.store)
+            shared = self.request.runtime == "tflm" and self.made.recipes[name].shares_values
+            tables = [name] if shared else []
+            self.files |= deployment.with_tables({name: found.content}, tables, store=self.store)
             if not self.request.is_timed:
                 self._measure()
         self._measure()
@@ -127,13 +133,3 @@ class Search:
     def outcome(self, form: str) -> Outcome:
         """That of the recipe behind a form."""
         return self.outcomes[form.removesuffix(TABLES)]
-
-
-def _check_flash(content: bytes, max_flash: float | None) -> None:
-    """Raise ValueError where a limit is below what the graph of the float file takes without a weight."""
-    least = graph_bytes(content)
-    if max_flash is not None and max_flash < least:
-        raise ValueError(
-            f"max_flash is {max_flash:,.0f} bytes; the operators and tensors of the model take {least:,} "
-            "without a single weight: allow more, or merge layers"
-        )

@@ -61,7 +61,12 @@ class Tflm:
         try:
             return cast(Answer, self._child.call(work, *given, CPU_SECONDS))
         except DeathError as error:
-            raise MicroError("; ".join(filter(None, (_death(error.status or 0), self._said())))) from error
+            status = error.status or 0
+            ended = signal.Signals(-status).name if status < 0 else f"status {status}"
+            told = f"it ends the process with {ended}"
+            if status == -signal.SIGPROF:
+                told = f"it takes more than {CPU_SECONDS:g} s of processor time"
+            raise MicroError("; ".join(filter(None, (told, self._said())))) from error
         except (RuntimeError, ValueError) as error:
             raise MicroError(self._said() or str(error)) from error
 
@@ -88,7 +93,11 @@ class Tflm:
     def outputs(self, content: bytes, images: np.ndarray, *, arena_bytes: int) -> np.ndarray:
         """The outputs in a row, (n, numbers), as real values for images whose inputs are in a row."""
         ends = self.load(content, arena_bytes)
-        return running.in_a_row(self.run(_quantized(images, ends)), ends.targets)
+        if any(source["shape"][:1] != (1,) for source in ends.sources):
+            raise ValueError(f"the input tensor is {ends.sources[0]['shape']}: its batch size must be 1")
+        parts = running.split(datasets.scale(images), ends.sources)
+        given = [running.stored(part, source) for part, source in zip(parts, ends.sources, strict=True)]
+        return running.in_a_row(self.run(given), ends.targets)
 
     def smallest_arena(self, content: bytes) -> int:
         ends = self.load(content, MAX_ARENA_BYTES)
@@ -122,17 +131,3 @@ def random_inputs(ends: Ends, images: int) -> list[np.ndarray]:
         else:
             found.append(generator.random(shape).astype(dtype))
     return found
-
-
-def _quantized(images: np.ndarray, ends: Ends) -> list[np.ndarray]:
-    """Images as TFLM's input tensors take them, shape (n,) + the tensor's; axes of one may be missing."""
-    if any(source["shape"][:1] != (1,) for source in ends.sources):
-        raise ValueError(f"the input tensor is {ends.sources[0]['shape']}: its batch size must be 1")
-    parts = running.split(datasets.scale(images), ends.sources)
-    return [running.stored(part, source) for part, source in zip(parts, ends.sources, strict=True)]
-
-
-def _death(status: int) -> str:
-    if status == -signal.SIGPROF:
-        return f"it takes more than {CPU_SECONDS:g} s of processor time"
-    return f"it ends the process with {signal.Signals(-status).name if status < 0 else f'status {status}'}"
