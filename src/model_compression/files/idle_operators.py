@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from operator import is_
 
 from ai_edge_litert import schema_py_generated as schema
 
@@ -70,22 +71,25 @@ def _idle(graph: Graph, operator: Operator) -> bool:
 
 
 def _bypassed(graph: Graph) -> Graph:
-    """Without the first operator that is idle, or whose reader may read what it reads."""
-    makers = {index: operator for operator in graph.operators for index in operator.outputs}
-    for place, operator in enumerate(graph.operators):
+    """Without what is idle; what may read what a reshape before it reads does so."""
+    makers: dict[int, Operator] = {}
+    instead: dict[int, int] = {}
+    operators = []
+    for operator in graph.operators:
+        operator = _reading(operator, *(instead.get(index, index) for index in operator.inputs))
         if _idle(graph, operator):
-            source, output = operator.inputs[0], operator.outputs[0]
-            others = (
-                replace(each, inputs=tuple(source if index == output else index for index in each.inputs))
-                for each in graph.without(operator).operators
-            )
-            return replace(graph, operators=tuple(others))
-        before = makers.get(operator.inputs[0]) if operator.inputs else None
-        if before is not None and _skips(graph, before, operator):
-            shorter = replace(operator, inputs=(before.inputs[0], *operator.inputs[1:]))
-            operators = (*graph.operators[:place], shorter, *graph.operators[place + 1 :])
-            return replace(graph, operators=operators)
-    return graph
+            instead[operator.outputs[0]] = operator.inputs[0]
+            continue
+        while (before := makers.get(next(iter(operator.inputs), -1))) and _skips(graph, before, operator):
+            operator = _reading(operator, before.inputs[0], *operator.inputs[1:])
+        makers |= dict.fromkeys(operator.outputs, operator)
+        operators.append(operator)
+    unchanged = len(operators) == len(graph.operators) and all(map(is_, operators, graph.operators))
+    return graph if unchanged else replace(graph, operators=tuple(operators))
+
+
+def _reading(operator: Operator, *inputs: int) -> Operator:
+    return operator if inputs == operator.inputs else replace(operator, inputs=inputs)
 
 
 def _skips(graph: Graph, before: Operator, operator: Operator) -> bool:
@@ -116,13 +120,14 @@ def _read(graph: Graph) -> Graph:
 
 def _computed(graph: Graph) -> Graph:
     """With a constant in the place of one that is only laid out anew."""
+    tensors, done = list(graph.tensors), []
     for operator in graph.operators:
         if operator.name not in RESHAPING or min(operator.inputs[:1], default=-1) < 0:
             continue
-        source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
+        source, output = tensors[operator.inputs[0]], tensors[operator.outputs[0]]
         if source.values is None or not source.alike(output) or output.index in graph.outputs:
             continue
         if source.values.size == math.prod(output.shape):
-            constant = output.holding(source.values.reshape(output.shape))
-            return graph.without(operator).holding(constant)
-    return graph
+            tensors[output.index] = output.holding(source.values.reshape(output.shape))
+            done.append(operator)
+    return replace(graph.without(*done), tensors=tuple(tensors)) if done else graph

@@ -1,6 +1,7 @@
 """What a .tflite file holds, as records: tensors, operators, graphs."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -167,7 +168,7 @@ class Graph:
         written = (self.tensors[index] for operator in self.operators for index in operator.outputs)
         return sum(tensor.shape[-1] for tensor in (*self.tensors, *written) if tensor.shape)
 
-    @property
+    @cached_property
     def has_open_axes(self) -> bool:
         """Whether an axis behind the first is open: in a shape it stands as 1."""
         return any(tensor.has_open_axes for tensor in self.tensors)
