@@ -199,3 +199,12 @@ def test_difference_is_found_by_running_both(monkeypatch: pytest.MonkeyPatch) ->
     }
     assert replace(found.proof[0], differing=0).inputs == 5
     assert sameness.DRAWN in slim.table(found)
+
+
+def test_several_images_a_run_are_compared_on_every_runtime() -> None:
+    made = Made("int8", (3, 6, 6, 2), seed=0)
+    found = slim.run(made.content(made.conv(made.conv(made.input, 6, dead=[1, 4]), 3)), micro_inputs=4)
+    assert found.same
+    assert [line.reason for line in found.proof] == [""] * len(found.proof)
+    assert {line.runtime: line.inputs for line in found.proof}["TFLite Micro"] == 4
+    assert found.after.arena_bytes is not None

@@ -122,7 +122,7 @@ def _figures(child: Tflm, content: bytes, multiply_adds: int | None) -> Figures:
 def _on_micro(child: Tflm, content: bytes, given: Sequence[Given]) -> list[bytes]:
     """All outputs for each of the inputs, as their bytes."""
     child.load(content, MAX_ARENA_BYTES)
-    rows = child.run([np.concatenate(arrays) for arrays in zip(*given, strict=True)])
+    rows = child.run([np.stack(arrays) for arrays in zip(*given, strict=True)])
     return [b"".join(output.tobytes() for output in outputs) for outputs in zip(*rows, strict=True)]
 
 

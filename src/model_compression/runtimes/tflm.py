@@ -81,7 +81,7 @@ class Tflm:
         return self._ask(tflm_child.load, content, arena_bytes)
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The loaded file's outputs for its inputs (n, ...), each (n, numbers), as TFLM stores them."""
+        """The loaded file's outputs, (n, numbers) each, for n times its inputs, as TFLM stores them."""
         if not inputs:
             raise MicroError("the file has no inputs")
         parts = [
@@ -121,10 +121,10 @@ class Tflm:
 
 
 def random_inputs(ends: Ends, images: int) -> list[np.ndarray]:
-    """The same inputs each time, (images, ...): floats from 0 to 1, or integers over their whole range."""
+    """The same inputs each time, so many of each: floats from 0 to 1, or integers over their whole range."""
     generator, found = np.random.default_rng(0), []
     for source in ends.sources:
-        shape, dtype = (images, *source["shape"][1:]), source["dtype"]
+        shape, dtype = (images, *source["shape"]), source["dtype"]
         if source["quantization"][0]:
             limits = np.iinfo(dtype)
             found.append(generator.integers(limits.min, limits.max, shape, dtype, endpoint=True))

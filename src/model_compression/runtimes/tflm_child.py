@@ -25,8 +25,8 @@ class Ends:
     targets: Sequence[Mapping[str, Any]]
 
 
-#: The interpreter of the file that was loaded last, by how many outputs it has.
-_loaded: dict[int, Any] = {}
+#: The interpreter of the file that was loaded last, and that file's ends.
+_loaded: list[tuple[Any, Ends]] = []
 
 
 def load(content: bytes, arena_bytes: int, cpu_seconds: float) -> Ends:
@@ -38,8 +38,9 @@ def load(content: bytes, arena_bytes: int, cpu_seconds: float) -> Ends:
     except struct.error as error:
         raise ValueError(f"the file is damaged: {error}") from error
     sources, targets = map(_details, (interpreter.get_input_details, interpreter.get_output_details))
-    _loaded[len(targets)] = interpreter
-    return Ends(sources=sources, targets=targets)
+    ends = Ends(sources=sources, targets=targets)
+    _loaded.append((interpreter, ends))
+    return ends
 
 
 def _details(tell: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
@@ -56,15 +57,15 @@ def _details(tell: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def run(inputs: Sequence[np.ndarray], cpu_seconds: float) -> list[np.ndarray]:
-    """Outputs (n, numbers) of the loaded file for its inputs (n, ...); see `load`."""
+    """Outputs (n, numbers) of the loaded file for n times its inputs, each of an input's size; see `load`."""
     signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
-    ((count, interpreter),) = _loaded.items()
+    ((interpreter, ends),) = _loaded
     outputs = []
     for image in zip(*inputs, strict=True):
         # a recurrent layer remembers the image before
         interpreter.reset()
         for index, given in enumerate(image):
-            interpreter.set_input(given[None], index)
+            interpreter.set_input(given.reshape(ends.sources[index]["shape"]), index)
         interpreter.invoke()
-        outputs.append([interpreter.get_output(index).reshape(-1) for index in range(count)])
+        outputs.append([interpreter.get_output(index).reshape(-1) for index in range(len(ends.targets))])
     return [np.array(each) for each in zip(*outputs, strict=True)]
