@@ -172,26 +172,31 @@ def one_seed() -> dict[str, Outcome]:
 
 
 def test_comparison_has_the_columns_of_the_issue_and_a_row_a_file() -> None:
-    table = forms.model_comparison(one_seed(), {})
+    table = forms.model_comparison(one_seed(), {}, {})
     wanted = ["model_file", "file_bytes", "zip_bytes", "compression_ratio", "accuracy", "accuracy_change_pp"]
     assert [column for column in table.columns if column in wanted] == wanted
     assert list(table.model_file) == list(one_seed())
 
 
 def test_ratios_divide_h5_by_h5_and_tflite_by_tflite() -> None:
-    table = forms.model_comparison(one_seed(), {}).set_index("model_file")
+    table = forms.model_comparison(one_seed(), {}, {}).set_index("model_file")
     assert table.compression_ratio.tolist() == [1, 1, 4, 1, 1]
     assert table.zip_compression_ratio.tolist() == pytest.approx([1, 1, 4, 3, 800 / 790])
 
 
 def test_changes_are_against_the_baseline_of_the_same_format_in_points() -> None:
-    table = forms.model_comparison(one_seed(), {})
+    table = forms.model_comparison(one_seed(), {}, {})
     assert table.accuracy_change_pp.tolist() == pytest.approx([0, 0, -3, -5, 4])
-    assert table.against_longer_trained_pp.tolist() == pytest.approx([-2, -4, -7, -7, 0])
+    assert table.against_control_pp.isna().all()
+
+
+def test_change_against_equal_training_is_that_against_a_file_s_own_control() -> None:
+    table = forms.model_comparison(one_seed(), {"int8.tflite": 0.88, "pruned.h5": 0.92}, {})
+    assert table.against_control_pp.fillna(9).tolist() == pytest.approx([9, 9, -3, -7, 9])
 
 
 def test_published_accuracies_stand_beside_their_files_only() -> None:
-    table = forms.model_comparison(one_seed(), {"int8.tflite": 0.951})
+    table = forms.model_comparison(one_seed(), {}, {"int8.tflite": 0.951})
     assert table.published_accuracy.fillna(-1).tolist() == [-1, -1, 0.951, -1, -1]
 
 
@@ -215,8 +220,3 @@ def test_records_keep_every_field_but_the_key_under_the_catalogue_name() -> None
     assert table.seed.tolist() == [0, 1]
     assert table.zip_bytes.tolist() == [7, 8]
     assert table.accuracy.tolist() == [0.5, 0.6]
-
-
-def test_comparison_of_a_model_that_does_not_train_has_no_column_of_training() -> None:
-    found = {file: each for file, each in one_seed().items() if file != "longer_trained.tflite"}
-    assert forms.model_comparison(found, {}).against_longer_trained_pp.isna().all()

@@ -234,8 +234,11 @@ def test_comparison_agrees_with_itself() -> None:
         assert row.compression_ratio == pytest.approx(base.file_bytes / row.file_bytes, rel=DIGITS)
         change = 100 * (row.accuracy - base.accuracy)
         assert row.accuracy_change_pp == pytest.approx(change, abs=1e-3)
-        against = 100 * (row.accuracy - rows.accuracy["longer_trained.tflite"])
-        assert row.against_longer_trained_pp == pytest.approx(against, abs=1e-3)
+    trained = [f"{name}.tflite" for name in ("quantization_aware_trained", "pruned", "pruned_quantized")]
+    against = 100 * (rows.accuracy[trained] - rows.accuracy["longer_trained.tflite"])
+    np.testing.assert_allclose(rows.against_control_pp[trained], against, atol=1e-3)
+    against = 100 * (rows.accuracy["int8.tflite"] - rows.accuracy["non_quantized.tflite"])
+    assert rows.against_control_pp["int8.tflite"] == pytest.approx(against, abs=1e-3)
 
 
 def test_zipped_comparison_agrees_with_the_model_comparison() -> None:

@@ -69,7 +69,7 @@ def refusals(measured: pd.DataFrame) -> str:
     # underscores and angle brackets would be read as Markdown
     reasons = refused.index.str.replace("_", r"\_").str.replace("<", r"\<")
     lines = [f"- {names}: {reason}" for reason, names in zip(reasons, refused, strict=True)]
-    differing = named[named.tflm_agreement < 1]
+    differing = named[named.runs_on_litert & (named.tflm_agreement < 1)]
     if len(differing):
         names, least = ", ".join(differing.recipe), 100 * (1 - differing.tflm_agreement.min())
         lines.append(

@@ -200,16 +200,16 @@ def records_table(outcomes: Outcomes) -> pd.DataFrame:
     return pd.DataFrame(rows).drop(columns="key")
 
 
-def model_comparison(outcomes: Mapping[str, Outcome], published: Mapping[str, float]) -> pd.DataFrame:
+def model_comparison(
+    outcomes: Mapping[str, Outcome], equal: Mapping[str, float], published: Mapping[str, float]
+) -> pd.DataFrame:
     """The files of one seed, named as they lie on the disk.
 
     `compression_ratio` divides the baseline's bytes by the file's, .h5 by .h5 and .tflite by
-    .tflite. `accuracy_change_pp` is against the baseline in the same format;
-    `against_longer_trained_pp` is against the float net trained for as long as the pruned ones, where there
-    is one.
+    .tflite. `accuracy_change_pp` is against the baseline in the same format.
+    Args:
+        equal: by file, the accuracy of the float net trained for as long. published: likewise, elsewhere.
     """
-    controls = [each for file, each in outcomes.items() if file == "longer_trained.tflite"]
-    longer = controls[0].record.accuracy if controls else np.nan
     rows = []
     for record in (outcome.record for outcome in outcomes.values()):
         baseline = outcomes[f"{BASELINE}.{record.file.rpartition('.')[2]}"].record
@@ -222,7 +222,7 @@ def model_comparison(outcomes: Mapping[str, Outcome], published: Mapping[str, fl
                 "zip_compression_ratio": baseline.zip_bytes / record.zip_bytes,
                 "accuracy": record.accuracy,
                 "accuracy_change_pp": 100 * (record.accuracy - baseline.accuracy),
-                "against_longer_trained_pp": 100 * (record.accuracy - longer),
+                "against_control_pp": 100 * (record.accuracy - equal.get(record.file, np.nan)),
                 "published_accuracy": published.get(record.file, np.nan),
             }
         )

@@ -14,7 +14,7 @@ from ..data.datasets import scale
 from ..files import running
 from ..files.sensitivity import log_probabilities
 from . import statistics
-from .forms import Outcomes, right, stacked, verdicts
+from .forms import Outcomes, Pair, right, stacked, verdicts
 from .statistics import MARGIN
 
 #: Bins of the calibration error, equally wide.
@@ -113,7 +113,7 @@ def corrupted(
 ) -> pd.DataFrame:
     """One row a corruption and form: accuracy, and its change against the control; see `forms.verdicts`.
 
-    The first rows, `none`, are of the images as they are. A family is the forms under one corruption.
+    The first rows, `none`, are of the images as they are. All rows are one family.
     Args:
         images: as a `Dataset` holds them, (n, height, width) or (n, height, width, channels).
         seed: of the corruptions.
@@ -122,7 +122,8 @@ def corrupted(
     """
     if reason := why_not(images.shape[1:]):
         raise ValueError(reason)
-    tables = []
+    rows: list[dict[str, object]] = []
+    pairs: list[Pair | None] = []
     for name in ("none", *CORRUPTIONS):
         inputs = scale(images if name == "none" else corrupt(images, name, seed=seed))
         asked = {
@@ -130,11 +131,8 @@ def corrupted(
             for form, found in outcomes.items()
         }
         control, *others = asked.values()
-        rows = {
-            "corruption": name,
-            "recipe": list(asked),
-            "accuracy": [each.mean() for each in asked.values()],
-        }
-        said = verdicts([None, *((each, control) for each in others)], margin=margin)
-        tables.append(pd.concat([pd.DataFrame(rows), said], axis=1))
-    return pd.concat(tables, ignore_index=True)
+        rows += [
+            {"corruption": name, "recipe": form, "accuracy": each.mean()} for form, each in asked.items()
+        ]
+        pairs += [None, *((each, control) for each in others)]
+    return pd.concat([pd.DataFrame(rows), verdicts(pairs, margin=margin)], axis=1)

@@ -207,7 +207,7 @@ def sparsity_sweep(table: pd.DataFrame) -> Figure:
             axes.legend(**BELOW, ncols=2)
         # a band may reach below 0, which a log axis cannot show
         both[0].set_ylim(bottom=0.7 * float(table["error_pct"].min()))
-        both[0].set_ylabel("test error, %")
+        both[0].set_ylabel("test error, %; bands: 95 % interval over seeds and images")
     return figure
 
 
@@ -215,7 +215,9 @@ def _band(axes: Axes, rows: pd.DataFrame, colour: str, name: str, *, style: str 
     rows = rows.sort_values("sparsity")
     left, low, high = 1 - rows["sparsity"], rows["error_low_pct"], rows["error_high_pct"]
     axes.plot(left, rows["error_pct"], style, color=colour, marker=".", linewidth=1.2, label=name)
-    axes.fill_between(left, low.clip(lower=1e-3), high, color=colour, alpha=0.15)
+    # masks at random may fail altogether, and their band would lie over all others
+    if name != "random shares a layer":
+        axes.fill_between(left, low.clip(lower=1e-3), high, color=colour, alpha=0.15)
 
 
 def budget(table: pd.DataFrame) -> Figure:
@@ -243,6 +245,8 @@ def budget(table: pd.DataFrame) -> Figure:
             epochs = sorted(set(rows["epochs"]))
             axes.set_xticks(epochs, [str(count) for count in epochs])
             axes.minorticks_off()
-        panels[0].set_ylabel("change against equal training,\npoints; linear in the grey band only")
+        panels[0].set_ylabel(
+            "change against equal training, points,\n95 % interval; linear in the grey band only"
+        )
         panels[-1].legend(fontsize=7)
     return figure

@@ -82,10 +82,11 @@ class Gallery:
         view = view.dropna(axis="columns", how="all")
         self._save_figure(tables.table_figure(view, title, note=note), name)
         html = tables.html_table(view, title, least=[column for column in least.split() if column in view])
-        if not folded:
+        if not (folded or note):
             return html
+        shown = html.to_html() + f"<small>{note}</small>" * bool(note)
         summary = f"<summary>{title}: {len(view)} rows</summary>"
-        return HTML(f"<details>{summary}{html.to_html()}</details>")
+        return HTML(f"<details>{summary}{shown}</details>" if folded else shown)
 
     def show_figure(self, figure: Figure, name: str) -> Image:
         """Write a figure as PNG to the results, and show it."""

@@ -20,7 +20,7 @@ from ..runtimes import deployment, latency
 from ..runtimes.smallest import Limits, Runtime, smallest
 from ..saved_models.files import is_path
 from ..store import writable_folder, write_atomically
-from ..study.catalogue import PUBLISHED, Settings, catalogue
+from ..study.catalogue import PUBLISHED, Settings, catalogue, control_of
 from ..study.experiment import Bench
 from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
@@ -134,9 +134,8 @@ class Workbook(Gallery):
         if self.is_named:
             return there
         self.study.wait(there, [self.settings.seed])
-        return [
-            name for name in there if not isinstance(self.study.outcome(name, self.settings.seed), Failure)
-        ]
+        found = {name: self.study.outcome(name, self.settings.seed) for name in there}
+        return [name for name, each in found.items() if not isinstance(each, Failure)]
 
     def has(self, *names: str) -> bool:
         """Whether there is a file of all of these; says which are missing."""
@@ -174,9 +173,14 @@ class Workbook(Gallery):
     def comparison(self, *names: str) -> pd.DataFrame:
         """The files of the first seed side by side."""
         found = {outcome.record.file: outcome for outcome in map(self.outcome, names)}
+        equal = {
+            self.recipes[name].file_name: self.outcome(control).record.accuracy
+            for name in names
+            if (control := control_of(self.recipes[name], self.recipes)) and control != name
+        }
         # what was published is of this net on MNIST
         original = (self.settings.net, self.bench.dataset) == ("baseline", "mnist")
-        return forms.model_comparison(found, PUBLISHED if original else {})
+        return forms.model_comparison(found, equal, PUBLISHED if original else {})
 
     def over_seeds(self, *names: str) -> dict[str, list[Outcome]]:
         """Every seed's outcome of each recipe; recipes that failed are left out."""
@@ -184,8 +188,12 @@ class Workbook(Gallery):
         return {name: each for name, each in found.items() if len(each) == len(self.settings.seeds)}
 
     def shedding(self) -> list[str]:
-        """The forms whose weights a coder can shorten: pruned, clustered and coded ones."""
-        return [name for name, recipe in self._on_devices().items() if recipe.sheds_weights]
+        """The forms that shed weights: pruned, clustered and coded ones, and narrower nets."""
+        found = self._device_outcomes()
+        most = max((each.record.weights for each in found.values()), default=0)
+        fewer = [name for name, each in found.items() if each.record.weights < most]
+        shed = [name for name in found if self.recipes[name].sheds_weights or name in fewer]
+        return [name for name in shed if not self.recipes[name].is_control]
 
     def study_picture(self, name: str) -> Image | None:
         """The picture of a table that `make study` left, drawn anew.
@@ -259,8 +267,7 @@ class Workbook(Gallery):
         of_values = self.data.task == "values"
         found = deployment.candidates(forms, self.device_files(), records, of_values=of_values)
         choice = smallest(found, Limits(max_drop=max_drop, runtime=runtime))
-        name = choice.form.name if choice.form else ""
-        path = Path(self.models.name) / f"{name}.tflite"
+        path = Path(self.models.name) / f"{choice.form.name if choice.form else ''}.tflite"
         return Markdown(devices.sentence(choice, path, max_drop=max_drop, runtime=runtime))
 
     def sparsity_slider(self) -> Image | None:
