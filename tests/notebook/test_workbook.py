@@ -479,6 +479,11 @@ def test_folded_table_shows_its_title_and_opens(book: Workbook) -> None:
     assert (book.results / "t.csv").exists()
 
 
+def test_note_stands_below_its_table(book: Workbook) -> None:
+    shown = book.show_table(pd.DataFrame({"form": ["int8"]}), "noted", "Noted", note="in small print")
+    assert shown.data.endswith("</table>\n<small>in small print</small>")
+
+
 def test_what_the_slider_tried_in_vain_does_not_end_the_study(book: Workbook) -> None:
     del book.recipes["float16"]
     book.study.failures.append(Failure(recipe="tweak_0.98", seed=100, error="no memory"))
