@@ -244,6 +244,26 @@ def test_form_that_a_saved_model_rules_out_is_said_not_to_be(
     assert capsys.readouterr().out == "not of this model: int8\n"
 
 
+def test_file_whose_control_a_saved_model_rules_out_is_compared_with_the_baseline_alone(
+    book: Workbook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert book.comparison("non_quantized", "pruned_quantized").against_control_pp.notna().tolist() == [
+        False,
+        True,
+    ]
+    monkeypatch.setattr(Workbook, "is_named", False)
+    computed = book.study.outcome
+
+    def outcome(name: str, seed: int) -> Outcome | Failure:
+        failure = Failure(recipe=name, seed=seed, error="swapped scales")
+        return failure if name == "longer_trained" else computed(name, seed)
+
+    monkeypatch.setattr(book.study, "outcome", outcome)
+    table = book.comparison("non_quantized", "pruned_quantized")
+    assert table.against_control_pp.isna().all()
+    assert table.accuracy_change_pp.notna().all()
+
+
 def test_two_forms_are_alike_by_their_labels_or_by_how_far_their_values_lie_apart(book: Workbook) -> None:
     one, other = book.outcome("non_quantized"), book.outcome("int8")
     assert book.alike(one, other, "int8") == "same label as int8 on 240 of 250 test inputs"

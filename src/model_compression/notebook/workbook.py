@@ -176,7 +176,8 @@ class Workbook(Gallery):
         equal = {
             self.recipes[name].file_name: self.outcome(control).record.accuracy
             for name in names
-            if (control := control_of(self.recipes[name], self.recipes)) and control != name
+            for control in self.known(control_of(self.recipes[name], self.recipes) or name)
+            if control != name
         }
         # what was published is of this net on MNIST
         original = (self.settings.net, self.bench.dataset) == ("baseline", "mnist")
@@ -191,8 +192,7 @@ class Workbook(Gallery):
         """The forms that shed weights: pruned, clustered and coded ones, and narrower nets."""
         found = self._device_outcomes()
         most = max((each.record.weights for each in found.values()), default=0)
-        fewer = [name for name, each in found.items() if each.record.weights < most]
-        shed = [name for name in found if self.recipes[name].sheds_weights or name in fewer]
+        shed = [x for x in found if self.recipes[x].sheds_weights or found[x].record.weights < most]
         return [name for name in shed if not self.recipes[name].is_control]
 
     def study_picture(self, name: str) -> Image | None:
