@@ -52,7 +52,8 @@ def test_groups_stand_for_their_parts_and_trials_are_only_computed_when_asked_fo
     assert all(name.startswith("small_") for name in study.chosen(["small"]))
     assert len(study.chosen(["pairs"])) == 5
     grouped = {part for group in study.GROUPS.values() for part in group}
-    assert grouped == set(study.PARTS) - {"trials", "rates", *study.VARIANTS}
+    variants = {*study.VARIANTS, *(f"rotated-{name}" for name in study.VARIANTS)}
+    assert grouped == set(study.PARTS) - {"trials", "rates", *variants}
 
 
 def test_every_part_has_recipes_that_its_data_and_net_can_have() -> None:

@@ -97,10 +97,10 @@ def _net(net: str, variant: str = "") -> Part:
     return Part(recipes=lambda bench: plans.points(net, variant), write=write_frontier)
 
 
-def _net_rotated(net: str) -> Part:
+def _net_rotated(net: str, variant: str = "") -> Part:
     return Part(
         dataset="mnist_rotated",
-        recipes=lambda bench: plans.points(net),
+        recipes=lambda bench: plans.points(net, variant),
         write=functools.partial(transfer.write_rotated, "plan"),
         check=functools.partial(transfer.check_beside, "frontier", "error_low_pct", "make study"),
     )
@@ -141,6 +141,7 @@ PARTS: dict[str, Part] = {
         first_seed=Settings.seed,
     ),
     **{f"rotated-{net}": _net_rotated(net) for net in NETS},
+    **{f"rotated-{name}": _net_rotated(*each) for name, each in VARIANTS.items()},
 }
 #: Names for several parts.
 GROUPS: dict[str, tuple[str, ...]] = {
