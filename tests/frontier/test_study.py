@@ -37,7 +37,7 @@ def part(monkeypatch: pytest.MonkeyPatch, recipes: dict[str, Recipe]) -> study.P
 def test_unknown_part_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         study.main(["lenet_6"])
-    assert "no part is lenet_6; allowed: baseline, budget" in capsys.readouterr().err
+    assert "no part is lenet_6; allowed: baseline, baseline-long, budget" in capsys.readouterr().err
 
 
 def test_no_seed_at_all_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
