@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from model_compression.notebook.gallery import Gallery
 
@@ -31,3 +32,11 @@ def test_column_without_a_figure_is_kept_in_the_csv_and_not_shown(tmp_path: Path
     shown = Gallery(tmp_path, tmp_path).show_table(table, "t", "Two rows")
     assert list(shown.data.columns) == ["recipe", "zeros"]
     assert list(pd.read_csv(tmp_path / "t.csv").columns) == list(table.columns)
+
+
+def test_picture_has_its_titles_to_be_read_aloud(tmp_path: Path) -> None:
+    figure = Figure()
+    for axes, title in zip(figure.subplots(1, 3), ("One\ntwo", "", "Three"), strict=True):
+        axes.set_title(title)
+    shown = Gallery(tmp_path, tmp_path).show_figure(figure, "a-picture")
+    assert shown._repr_png_()[1]["alt"] == "a picture: One. two, Three"

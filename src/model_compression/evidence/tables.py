@@ -124,13 +124,13 @@ def html_table(frame: pd.DataFrame, title: str, *, least: Collection[str] = ()) 
     lines = [re.sub(r"(?<=[a-z])-\n(?=[a-z])", "", heading).replace("\n", " ") for heading in headings]
     style = style.relabel_index(lines, axis="columns")
     words = [place for place, column in enumerate(frame) if place == 0 or column in LEFT]
-    style = style.set_properties(subset=list(frame.columns[words]), **{"text-align": "left"})
     style = style.highlight_min(subset=list(least), props="font-weight: bold")
-    looks = [{"selector": f"th.col{place}", "props": "text-align: left"} for place in words]
+    # apart from the numbers before them, which are flush right
+    looks = [{"selector": f".col{x}", "props": "text-align: left; padding-left: 0.7em"} for x in words]
     if len(frame.columns) > WIDE:
         # a dozen columns fit a page of 1,000 pixels
-        looks.append({"selector": "td", "props": "white-space: nowrap; font-size: 85%; padding: 0.3em 0.2em"})
-        looks.append({"selector": "th", "props": "font-size: 80%; padding: 0.3em 0.2em"})
+        looks.append({"selector": "td, th", "props": "font-size: 80%; padding: 0.3em 0.35em"})
+        looks.append({"selector": "td", "props": "white-space: nowrap"})
     style = style.set_table_styles(looks)
     if "verdict" in frame:
         # black on the shade, whatever a dark page writes in

@@ -89,8 +89,10 @@ class Gallery:
         return HTML(f"<details>{summary}{shown}</details>" if folded else shown)
 
     def show_figure(self, figure: Figure, name: str) -> Image:
-        """Write a figure as PNG to the results, and show it."""
-        return Image(data=self._save_figure(figure, name), width=int(DPI * WIDTH))
+        """Write a figure as PNG to the results, and show it; its titles are what is read aloud of it."""
+        titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+        told = f"{name.replace('-', ' ')}: {', '.join(titles)}".replace("\n", ". ")
+        return Image(data=self._save_figure(figure, name), width=int(DPI * WIDTH), alt=told)
 
     def _save_figure(self, figure: Figure, name: str) -> bytes:
         path = self.results / f"{name}.png"
