@@ -39,4 +39,4 @@ def test_picture_has_its_titles_to_be_read_aloud(tmp_path: Path) -> None:
     for axes, title in zip(figure.subplots(1, 3), ("One\ntwo", "", "Three"), strict=True):
         axes.set_title(title)
     shown = Gallery(tmp_path, tmp_path).show_figure(figure, "a-picture")
-    assert shown._repr_png_()[1]["alt"] == "a picture: One. two, Three"
+    assert shown._repr_png_()[1]["alt"] == "a picture: One two, Three"

@@ -3,7 +3,7 @@ import statistics
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def code_cells(read: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 #: Those of the parameters that are settings of the catalogue, by the same names.
 KNOBS = (
     "SEED", "N_SEEDS", "EPOCHS", "FINE_TUNE_EPOCHS", "BATCH_SIZE", "LEARNING_RATE", "INITIAL_SPARSITY",
-    "FINAL_SPARSITY",
+    "FINAL_SPARSITY", "FORMS",
 )  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def test_parameters_cell_is_tagged_and_holds_every_knob(committed: nbformat.Note
 def test_cells_are_short(committed: nbformat.NotebookNode) -> None:
     lengths = [len(cell.source.splitlines()) for cell in code_cells(committed)]
     # the parameters cell has a line a knob
-    assert max(lengths) <= 16
+    assert max(lengths) <= 17
     assert statistics.median(lengths) <= 6
 
 
@@ -235,7 +235,7 @@ def test_unknown_parameter_of_the_real_notebook_names_all_that_there_are(
     assert capsys.readouterr().err == (
         "the notebook has no parameter SPARSITY; it has SEED, N_SEEDS, EPOCHS, FINE_TUNE_EPOCHS, BATCH_SIZE, "
         "LEARNING_RATE, INITIAL_SPARSITY, FINAL_SPARSITY, TRAIN_IMAGES, DEVICE_IMAGES, DATASET, MODEL, "
-        "MARGIN, RESULTS_DIR, MODELS_DIR, CACHE_DIR\n"
+        "FORMS, MARGIN, RESULTS_DIR, MODELS_DIR, CACHE_DIR\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -518,3 +518,19 @@ def test_papermill_repeats_the_tables_from_the_cache(ran: EndToEnd, tmp_path: Pa
         assert (tmp_path / "results" / path.name).read_bytes() == path.read_bytes(), path.name
     for path in ran.models.iterdir():
         assert (tmp_path / "models" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_forms_of_the_original_study_run_to_the_end_from_the_cache(ran: EndToEnd, tmp_path: Path) -> None:
+    given = {
+        "DATASET": ran.bench.dataset, "TRAIN_IMAGES": IMAGES, "EPOCHS": 1, "FINE_TUNE_EPOCHS": 1,
+        "N_SEEDS": 1, "DEVICE_IMAGES": DEVICE_IMAGES, "FORMS": "original",
+        "RESULTS_DIR": tmp_path / "results", "MODELS_DIR": tmp_path / "models",
+        "CACHE_DIR": ran.bench.cache_dir,
+    }  # fmt: skip
+    parameters = [part for name, value in given.items() for part in ("-p", name, str(value))]
+    assert run.main([*parameters, "--output", str(tmp_path / "out.ipynb")]) == 0
+    columns = ["recipe", "file_bytes", "zip_bytes", "accuracy_mean", "change_pp", "compared_with"]
+    few, every = pd.read_csv(tmp_path / "results" / "all-forms.csv"), ran.table("all-forms")
+    same = every[every.recipe.isin(few.recipe)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(few[columns], same[columns])
+    assert len(few) == len(catalogue(replace(knobs(), forms="original"))) - 2

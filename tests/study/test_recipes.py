@@ -197,6 +197,7 @@ def test_teacher_of_no_known_net_is_refused() -> None:
         ("final_sparsity", 1, "0 up to but not including 1"),
         ("initial_sparsity", -0.1, "0 up to but not including 1"),
         ("initial_sparsity", 0.9, "at most final_sparsity, which is 0.8"),
+        ("forms", "most", "'all', 'original'"),
     ],
 )
 def test_setting_out_of_range_is_refused_by_name(field: str, value: object, allowed: str) -> None:
@@ -254,6 +255,18 @@ def test_catalogue_names_every_file_of_the_comparison() -> None:
         "pruned_quantized.tflite",
         "pruned_quantization_aware.tflite",
     }
+
+
+def test_forms_of_the_original_study_are_the_same_ones_with_their_controls() -> None:
+    everything, original = catalogue(SETTINGS), catalogue(replace(SETTINGS, forms="original"))
+    assert set(original) == {
+        "non_quantized_h5", "non_quantized", "post_training_quantized", "float16", "int8",
+        "quantization_aware_trained", "pruned", "pruned_h5", "pruned_quantized", "pruned_quantization_aware",
+        "pruned_then_plain_qat", "longer_trained", "longer_trained_twice", "longer_trained_quantized",
+    }  # fmt: skip
+    assert {name: everything[name] for name in original} == original
+    for recipe in original.values():
+        assert control_of(recipe, original) == control_of(recipe, everything)
 
 
 def test_no_two_recipes_write_the_same_file() -> None:

@@ -75,7 +75,7 @@ class Gallery:
             folded: whether only the title is seen until a reader clicks on it.
         """
         if table is None or table.empty:
-            print(f"{title}: not of this model and these data")
+            print(f"{title}: not of this model, these data and these forms")
             return None
         self.save(table if whole is None else whole, name)
         view = tables.shown(table) if "change_ci_low_pp" in table else table
@@ -91,7 +91,7 @@ class Gallery:
     def show_figure(self, figure: Figure, name: str) -> Image:
         """Write a figure as PNG to the results, and show it; its titles are what is read aloud of it."""
         titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-        told = f"{name.replace('-', ' ')}: {', '.join(titles)}".replace("\n", ". ")
+        told = ": ".join(filter(None, (name.replace("-", " "), ", ".join(titles).replace("\n", " "))))
         return Image(data=self._save_figure(figure, name), width=int(DPI * WIDTH), alt=told)
 
     def _save_figure(self, figure: Figure, name: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_whole
+from ..checks import check, check_whole
 from ..files.conversion import ExportConfig
 from ..nets.distillation import DistillConfig
 from ..nets.training import TrainConfig
@@ -55,6 +55,7 @@ class Settings:
         fine_tune_rate: of each technique, likewise; `learning_rate` where None.
         initial_sparsity, final_sparsity: of pruning, fractions in [0, 1).
         net: a name that `named.build` knows, or the path of a saved model.
+        forms: "all", or "original": those of the original study alone, and what they are compared with.
         teacher_temperature: where given, each fine-tuning learns what the float net says (distillation at
             this temperature) instead of the labels.
     Raises:
@@ -70,6 +71,7 @@ class Settings:
     initial_sparsity: float = 0.5
     final_sparsity: float = 0.8
     net: str = "baseline"
+    forms: str = "all"
     fine_tune_rate: float | None = None
     teacher_temperature: float | None = None
 
@@ -78,6 +80,7 @@ class Settings:
         for name in ("n_seeds", "fine_tune_epochs"):
             check_whole(name, getattr(self, name), 1)
         check_net(self.net)
+        check(self.forms in ("all", "original"), "forms", self.forms, "'all', 'original'")
         _ = self.first_fit, self.prune, self.tuning
 
     @property
@@ -170,7 +173,7 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
         return Recipe(**{"name": name, "net": settings.net, "steps": steps, "export": export, **rest})
 
     with Path(__file__).with_name("forms.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if settings.forms == "all" or not row["beyond"]]
     found = []
     for row in rows:
         steps = (*settings.base, *(methods[technique] for technique in row["techniques"].split()))
@@ -179,10 +182,11 @@ def catalogue(settings: Settings) -> dict[str, Recipe]:
         per_channel = row["per_channel_dense"] == "yes"
         export = ExportConfig(form=row["form"], per_channel_dense=per_channel, exact=exact)
         found.append(recipe(row["name"], steps, export, is_control=row["is_control"] == "yes"))
-    masked = _under_masks(settings).items()
-    found += [recipe(name, steps, int8, is_control=True) for name, steps in masked]
+    # beyond the original study: none of its forms is compared with these
+    masked = _under_masks(settings) if settings.forms == "all" else {}
+    found += [recipe(name, steps, int8, is_control=True) for name, steps in masked.items()]
     plain = (*settings.base, settings.tuning)
-    small = SMALL if settings.net == "baseline" else ()
+    small = SMALL if settings.net == "baseline" and settings.forms == "all" else ()
     found += [recipe(f"small_dense_{n}", plain, int8, net=f"baseline_{n}", is_control=True) for n in small]
     recipes = {each.file_name.replace(".tflite", "").replace(".", "_"): each for each in found}
     for each in found:
