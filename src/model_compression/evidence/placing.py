@@ -127,9 +127,11 @@ def _drawn(axes: Axes) -> np.ndarray:
 def _free_corners(taken: np.ndarray, point: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Lower left corners of free boxes of a size, the nearest to a point first, right before left."""
     width, height = (size + 2 * APART).astype(int)
-    sums = np.pad(taken.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-    inside = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
-    rows, columns = np.nonzero(inside[::STRIDE, ::STRIDE] == 0)
+    sums = np.zeros(np.add(taken.shape, 1), np.int32)
+    sums[1:, 1:] = taken.cumsum(axis=0, dtype=np.int32).cumsum(axis=1, dtype=np.int32)
+    ends, starts = sums[height::STRIDE], sums[:-height:STRIDE]
+    inside = (ends - starts)[:, width::STRIDE] - (ends - starts)[:, :-width:STRIDE]
+    rows, columns = np.nonzero(inside == 0)
     corners = np.column_stack([columns, rows]) * float(STRIDE) + APART
     gaps = np.hypot(*(np.clip(point, corners, corners + size) - point).T)
     beside = corners + size / 2 - point
