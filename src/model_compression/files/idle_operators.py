@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from operator import is_
 
 from ai_edge_litert import schema_py_generated as schema
 
@@ -22,10 +21,8 @@ def without_idle_operators(graph: Graph) -> Graph:
     """The same function without reshapes to the same shape, chains of them, and their like."""
     graph = _renewed(graph)
     while True:
-        changed = graph
-        for step in (_computed, _bypassed, _read):
-            changed = step(changed)
-        if changed is graph:
+        changed = _read(_bypassed(_computed(graph)))
+        if changed.operators == graph.operators:
             return graph
         graph = changed
 
@@ -45,7 +42,7 @@ def _renewed(graph: Graph) -> Graph:
         else each
         for each in graph.operators
     )
-    return graph if operators == graph.operators else replace(graph, operators=operators)
+    return replace(graph, operators=operators)
 
 
 def _batchwise(graph: Graph, operator: Operator) -> bool:
@@ -76,20 +73,15 @@ def _bypassed(graph: Graph) -> Graph:
     instead: dict[int, int] = {}
     operators = []
     for operator in graph.operators:
-        operator = _reading(operator, *(instead.get(index, index) for index in operator.inputs))
+        operator = replace(operator, inputs=tuple(instead.get(index, index) for index in operator.inputs))
         if _idle(graph, operator):
             instead[operator.outputs[0]] = operator.inputs[0]
             continue
         while (before := makers.get(next(iter(operator.inputs), -1))) and _skips(graph, before, operator):
-            operator = _reading(operator, before.inputs[0], *operator.inputs[1:])
+            operator = replace(operator, inputs=(before.inputs[0], *operator.inputs[1:]))
         makers |= dict.fromkeys(operator.outputs, operator)
         operators.append(operator)
-    unchanged = len(operators) == len(graph.operators) and all(map(is_, operators, graph.operators))
-    return graph if unchanged else replace(graph, operators=tuple(operators))
-
-
-def _reading(operator: Operator, *inputs: int) -> Operator:
-    return operator if inputs == operator.inputs else replace(operator, inputs=inputs)
+    return replace(graph, operators=tuple(operators))
 
 
 def _skips(graph: Graph, before: Operator, operator: Operator) -> bool:
@@ -115,7 +107,7 @@ def _read(graph: Graph) -> Graph:
     """Without operators whose outputs nobody reads."""
     read = {*graph.outputs, *(index for operator in graph.operators for index in operator.inputs)}
     unread = [each for each in graph.operators if each.name in _PURE and not read & {*each.outputs}]
-    return graph.without(*unread) if unread else graph
+    return graph.without(*unread)
 
 
 def _computed(graph: Graph) -> Graph:
@@ -130,4 +122,4 @@ def _computed(graph: Graph) -> Graph:
         if source.values.size == math.prod(output.shape):
             tensors[output.index] = output.holding(source.values.reshape(output.shape))
             done.append(operator)
-    return replace(graph.without(*done), tensors=tuple(tensors)) if done else graph
+    return replace(graph.without(*done), tensors=tuple(tensors))
