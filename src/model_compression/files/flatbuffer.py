@@ -11,8 +11,7 @@ import copy
 import math
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -24,10 +23,6 @@ IDENTIFIER = b"TFL3"
 MOST_BYTES = 2**31 - 1
 #: Alignment that interpreters want of bytes: of a constant, and of what a custom operator reads.
 ALIGNMENT = 16
-#: (place of an offset in a part's body, number of the part that it leads to).
-_Links: TypeAlias = tuple[tuple[int, int], ...]
-
-
 #: Tensors and operators of a file, all graphs together.
 MOST_PARTS = 2**20
 
@@ -76,22 +71,20 @@ def replaced(table: Any, **changes: Any) -> Any:
     return other
 
 
-@dataclass(eq=False, kw_only=True)
-class _Part:
+class _Part(NamedTuple):
     """A table, vector or string that is going to be written.
 
     Attributes:
         body: its bytes, in which offsets are still 0.
-        links: (place of an offset in the body, the part that it leads to).
+        links: (place of an offset in the body, number of the part that it leads to).
         layout: of a table, where each of its fields is.
         alignment: of what stands behind its first 4 bytes.
     """
 
     body: bytes
-    links: tuple[tuple[int, "_Part"], ...] = ()
+    links: tuple[tuple[int, int], ...] = ()
     layout: bytes = b""
     alignment: int = 4
-    place: int = 0
 
 
 def write(root: schema.ModelT, *, shared: bool = True, coded: bool = False) -> bytes:
@@ -103,26 +96,28 @@ def write(root: schema.ModelT, *, shared: bool = True, coded: bool = False) -> b
         coded: constants last, the shorter first: a few bytes more, of which a coder makes fewer.
     """
     builder = _Builder(shared)
-    parts = _in_order(builder.parts[root.Pack(builder)])
+    first, parts = root.Pack(builder), builder.parts
+    order = _in_order(parts, first)
     if coded:
-        parts.sort(key=lambda part: len(part.body) if part.alignment == ALIGNMENT else 0)
+        order.sort(key=lambda number: len(parts[number].body) if parts[number].alignment == ALIGNMENT else 0)
+    places: dict[int, int] = {}
     layouts: dict[bytes, int] = {}
     out = bytearray(4) + IDENTIFIER
-    for part in parts:
+    for number in order:
+        part = parts[number]
         if part.layout and part.layout not in layouts:
             out.extend(bytes(len(out) % 2))
             layouts[part.layout] = len(out)
             out.extend(part.layout)
         out.extend(bytes(-(len(out) + 4) % part.alignment))
-        part.place = len(out)
+        places[number] = len(out)
         out.extend(part.body)
         if part.layout:
-            struct.pack_into("<i", out, part.place, part.place - layouts[part.layout])
-    struct.pack_into("<I", out, 0, parts[0].place)
-    for part in parts:
-        for place, child in part.links:
-            at = part.place + place
-            struct.pack_into("<I", out, at, child.place - at)
+            struct.pack_into("<i", out, places[number], places[number] - layouts[part.layout])
+    struct.pack_into("<I", out, 0, places[first])
+    for number, start in places.items():
+        for place, child in parts[number].links:
+            struct.pack_into("<I", out, start + place, places[child] - start - place)
     return bytes(out)
 
 
@@ -141,12 +136,11 @@ class _Builder:
         #: of the vector of tables that is being built
         self.tables: list[int] = []
 
-    def _made(self, body: bytes, links: _Links = (), layout: bytes = b"", alignment: int = 4) -> int:
-        key = (body, links, layout, alignment) if self.shared else len(self.parts)
+    def _made(self, part: _Part) -> int:
+        key = part if self.shared else len(self.parts)
         if key not in self.known:
             self.known[key] = len(self.parts)
-            children = tuple((place, self.parts[number]) for place, number in links)
-            self.parts.append(_Part(body=body, links=children, layout=layout, alignment=alignment))
+            self.parts.append(part)
         return self.known[key]
 
     def __getattr__(self, method: str) -> Callable[[int, Any, Any], None]:
@@ -181,14 +175,14 @@ class _Builder:
             f"<{2 + len(slots)}H", 4 + 2 * len(slots), len(body), *(places.get(slot, 0) for slot in slots)
         )
         alignment = max([4, *(struct.calcsize(number) for _, number, _ in fields)])
-        return self._made(bytes(body), tuple(links), layout, alignment)
+        return self._made(_Part(bytes(body), tuple(links), layout, alignment))
 
     def CreateString(self, text: bytes) -> int:
-        return self._made(struct.pack("<I", len(text)) + text + b"\0")
+        return self._made(_Part(struct.pack("<I", len(text)) + text + b"\0"))
 
     def CreateNumpyVector(self, values: np.ndarray) -> int:
         alignment = ALIGNMENT if values.dtype == np.uint8 else max(4, values.itemsize)
-        return self._made(struct.pack("<I", len(values)) + values.tobytes(), alignment=alignment)
+        return self._made(_Part(struct.pack("<I", len(values)) + values.tobytes(), alignment=alignment))
 
     def StartVector(self, size: int, count: int, alignment: int) -> None:
         self.tables = []
@@ -198,20 +192,20 @@ class _Builder:
 
     def EndVector(self) -> int:
         links = tuple((4 + 4 * place, part) for place, part in enumerate(self.tables))
-        return self._made(struct.pack("<I", len(links)) + bytes(4 * len(links)), links)
+        return self._made(_Part(struct.pack("<I", len(links)) + bytes(4 * len(links)), links))
 
 
-def _in_order(root: _Part) -> list[_Part]:
-    """Each part behind all that point to it, since offsets point ahead, and close to the last of them."""
-    order: list[_Part] = []
+def _in_order(parts: list[_Part], root: int) -> list[int]:
+    """Each part's number behind all that point to it, since offsets point ahead, and close to the last."""
+    order: list[int] = []
     seen: set[int] = set()
 
-    def visit(part: _Part) -> None:
-        seen.add(id(part))
-        for _, child in reversed(part.links):
-            if id(child) not in seen:
+    def visit(number: int) -> None:
+        seen.add(number)
+        for _, child in reversed(parts[number].links):
+            if child not in seen:
                 visit(child)
-        order.append(part)
+        order.append(number)
 
     visit(root)
     return order[::-1]
