@@ -1,7 +1,9 @@
 """LiteRT's own quantizer: a float .tflite file becomes its post-training forms, whatever made it."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import methodcaller
 
 import numpy as np
 
@@ -19,39 +21,27 @@ _ALL, _DENSE = qtyping.TFLOperationName.ALL_SUPPORTED, qtyping.TFLOperationName.
 _CONV, _DEPTHWISE = qtyping.TFLOperationName.CONV_2D, qtyping.TFLOperationName.DEPTHWISE_CONV_2D
 
 
-def _recipe(make: Callable[[], object]) -> Configure:
-    return lambda tool: tool.load_quantization_recipe(make())
-
-
-def _dynamic(operation: str, bits: int, **more: object) -> Configure:
-    return lambda tool: tool.add_dynamic_config(".*", operation, bits, **more)
-
-
-def _weight_only(operation: str, bits: int, **more: object) -> Configure:
-    return lambda tool: tool.add_weight_only_config(".*", operation, bits, **more)
-
-
-def _static(operation: str, bits: int, **more: object) -> Configure:
-    """Activations have 8 bits."""
-    return lambda tool: tool.add_static_config(".*", operation, 8, bits, **more)
-
-
+_recipe = partial(methodcaller, "load_quantization_recipe")
+#: Of an operation: bits of the weights; static, first those of the activations.
+_dynamic = partial(methodcaller, "add_dynamic_config", ".*")
+_weight_only = partial(methodcaller, "add_weight_only_config", ".*")
+_static = partial(methodcaller, "add_static_config", ".*")
 _STATIC_INT4 = (
-    _recipe(recipe.static_wi8_ai8),
-    _static(_DENSE, 4, weight_granularity=qtyping.QuantGranularity.TENSORWISE),
+    _recipe(recipe.static_wi8_ai8()),
+    _static(_DENSE, 8, 4, weight_granularity=qtyping.QuantGranularity.TENSORWISE),
 )
 #: Convolutions at 8 bits: they hold few weights and lose most by 4.
 _CONVOLUTIONS = (_dynamic(_CONV, 8), _dynamic(_DEPTHWISE, 8))
 #: What a float file can become, by the names that a Keras model's forms have; itself it is "float32".
 #: Depthwise convolutions have no kernel of 4 bits.
 FORMS: dict[str, tuple[Configure, ...]] = {
-    "int8": (_recipe(recipe.static_wi8_ai8),),
-    "dynamic_range": (_recipe(recipe.dynamic_wi8_afp32),),
-    "int8_weight_only": (_recipe(recipe.weight_only_wi8_afp32),),
+    "int8": (_recipe(recipe.static_wi8_ai8()),),
+    "dynamic_range": (_recipe(recipe.dynamic_wi8_afp32()),),
+    "int8_weight_only": (_recipe(recipe.weight_only_wi8_afp32()),),
     # floats stay between the layers with kernels, for what has no integer kernel, or a wrong one
-    "int8_mixed": (_static(_CONV, 8), _static(_DEPTHWISE, 8), _static(_DENSE, 8)),
-    "int16x8": (_recipe(recipe.static_wi8_ai16),),
-    "int4_dynamic": (_recipe(recipe.dynamic_wi4_afp32), _dynamic(_DEPTHWISE, 8)),
+    "int8_mixed": (_static(_CONV, 8, 8), _static(_DEPTHWISE, 8, 8), _static(_DENSE, 8, 8)),
+    "int16x8": (_recipe(recipe.static_wi8_ai16()),),
+    "int4_dynamic": (_recipe(recipe.dynamic_wi4_afp32()), _dynamic(_DEPTHWISE, 8)),
     "int4_weight_only": (_weight_only(_ALL, 4), _weight_only(_DEPTHWISE, 8)),
     "int4_weight_only_octav": (
         _weight_only(_ALL, 4, algorithm_key=_ALGORITHMS.OCTAV),
@@ -60,7 +50,7 @@ FORMS: dict[str, tuple[Configure, ...]] = {
     "int4_mixed": (_dynamic(_DENSE, 4), *_CONVOLUTIONS),
     "int4_mixed_gptq": (_dynamic(_DENSE, 4, algorithm_key=_ALGORITHMS.GPTQ), *_CONVOLUTIONS),
     "int4_static": _STATIC_INT4,
-    "int4_static_all": (*_STATIC_INT4, _static(_CONV, 4)),
+    "int4_static_all": (*_STATIC_INT4, _static(_CONV, 8, 4)),
 }
 #: Images that show the widest range of each activation, and how many at once: all their activations are held.
 CALIBRATION_IMAGES, CALIBRATION_BATCH = 100, 10
@@ -82,12 +72,11 @@ def needed(images: np.ndarray | None) -> np.ndarray:
 
 
 def _widest(
-    tool: quantizer.Quantizer, given: Mapping[str, np.ndarray], batch: int
+    tool: quantizer.Quantizer, samples: Sequence[Mapping[str, np.ndarray]]
 ) -> dict[str, dict[str, np.ndarray]]:
     """The least and the largest number of each tensor: over batches the tool would average them."""
     found: dict[str, dict[str, np.ndarray]] = {}
-    for start in range(0, len(next(iter(given.values()))), batch):
-        shown = {name: array[start : start + batch] for name, array in given.items()}
+    for shown in samples:
         for tensor, limits in tool.calibrate({"serving_default": [shown]}, num_threads=1).items():
             known = found.setdefault(tensor, dict(limits))
             if limits:
@@ -131,19 +120,17 @@ def quantize(content: bytes, form: str, images: np.ndarray | None, *, one_image:
                     "a recurrent layer is a loop in the file, inside which no ranges can be measured, and "
                     "written out step by step it is larger than the float file; an LSTM is one operator"
                 )
-            shown = needed(images)
-            if "gptq" in form:
-                batch = 1 if one_image else GPTQ_BATCH
-                given = named_inputs(content, shown)
-                samples = [
-                    {name: whole[start : start + batch] for name, whole in given.items()}
-                    for start in range(0, len(shown), batch)
-                ]
-                # more threads add up in another order now and then, and GPTQ makes another file of it
-                calibration = tool.calibrate({"serving_default": samples}, num_threads=1)
-            else:
-                batch = 1 if one_image else CALIBRATION_BATCH
-                calibration = _widest(tool, named_inputs(content, shown[:CALIBRATION_IMAGES]), batch)
+            shown, gptq = needed(images), "gptq" in form
+            shown = shown if gptq else shown[:CALIBRATION_IMAGES]
+            batch = 1 if one_image else GPTQ_BATCH if gptq else CALIBRATION_BATCH
+            given = named_inputs(content, shown)
+            samples = [
+                {name: whole[start : start + batch] for name, whole in given.items()}
+                for start in range(0, len(shown), batch)
+            ]
+            # more threads add up in another order now and then, and GPTQ makes another file of it
+            together = partial(tool.calibrate, {"serving_default": samples}, num_threads=1)
+            calibration = together() if gptq else _widest(tool, samples)
         return bytes(tool.quantize(calibration).quantized_model)
 
 
