@@ -74,12 +74,10 @@ class Allocator:
     def noises(self) -> list[dict[int, float]]:
         """By kernel and width, see `Sensitivity.noise`."""
         changes = {str(bits): partial(rounded, bits=bits) for bits in (4, 8)}
-        found = list(sensitivities(self.content, self.images, changes=changes))
-        measured = [
-            {int(each.change): each.noise for each in found if each.place == place}
-            for place in range(len(self.widths))
-        ]
-        return [{**noises, FLOAT: 0.0} for noises in measured]
+        noises = [{FLOAT: 0.0} for _ in self.widths]
+        for each in sensitivities(self.content, self.images, changes=changes):
+            noises[each.place][int(each.change)] = each.noise
+        return noises
 
     @cached_property
     def least(self) -> Allocation:
@@ -134,9 +132,7 @@ class Allocator:
         choices = [(place, bits) for place, widths in enumerate(self.widths) for bits in widths]
         noises = np.array([self.noises[place][bits] for place, bits in choices])
         bytes_ = np.array([self._bytes(place, bits) for place, bits in choices])
-        of_kernel = np.array(
-            [[place == row for place, _ in choices] for row in range(len(self.widths))], float
-        )
+        of_kernel = np.repeat(np.eye(len(self.widths)), [len(widths) for widths in self.widths], axis=1)
         found = optimize.milp(
             # the solver takes differences below 1e-6 for none
             noises / min(noises[noises > 0], default=1.0),
