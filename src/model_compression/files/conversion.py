@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import check, check_whole
 from ..nets import channels
 from ..nets.keras2 import keras, tf
 from ..nets.layers import kernel_layers
@@ -50,12 +51,10 @@ class ExportConfig:
     budget: int | None = None
 
     def __post_init__(self) -> None:
-        if self.form not in FORMS:
-            raise ValueError(f"form is {self.form!r}; allowed: {', '.join(FORMS)}")
+        check(self.form in FORMS, "form", self.form, ", ".join(FORMS))
         if self.per_channel_dense and self.form != "int8":
             raise ValueError(f"per_channel_dense goes with form 'int8', not {self.form!r}")
-        if isinstance(self.orders, bool) or not isinstance(self.orders, int) or self.orders < 0:
-            raise ValueError(f"orders is {self.orders!r}; allowed: whole numbers from 0")
+        check_whole("orders", self.orders, 0)
         for name in ("orders", "exact"):
             if getattr(self, name) and not self.form.startswith("packed"):
                 raise ValueError(f"{name} goes with a packed form, not {self.form!r}")
