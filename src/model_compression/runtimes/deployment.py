@@ -56,8 +56,7 @@ def with_tables(files: Mapping[str, bytes], names: Collection[str], *, store: St
     found = {}
     for name, content in files.items():
         found[name] = content
-        tables = look_up_tables(content, store=store) if name in names else None
-        if tables is not None:
+        if name in names and (tables := look_up_tables(content, store=store)):
             found[name + TABLES] = tables
     return found
 
@@ -99,14 +98,16 @@ def table(
     fast = slow = [LatencyReport(runs_on_litert=file.original is None) for file in every]
     if "litert" in runtimes:
         fast, slow = (_latencies(every, images, store, kernels, processes) for kernels in KERNELS)
-    tiny = [MicroReport(runs_on_tflm=True, flash_bytes=len(file.content)) for file in every]
+    tiny = [MicroReport(runs_on_tflm=True)] * len(every)
     if "tflm" in runtimes:
         tiny = _micro_reports(every, images, store)
-    rows = [_row(*each) for each in zip(files, fast, slow, tiny, strict=True)]
+    rows = [_row(*each) for each in zip(files, every, fast, slow, tiny, strict=True)]
     return pd.DataFrame(rows).astype(dict.fromkeys(FIGURES, float)).assign(processor=processor())
 
 
-def _row(name: str, fast: LatencyReport, slow: LatencyReport, tiny: MicroReport) -> dict[str, object]:
+def _row(
+    name: str, file: _File, fast: LatencyReport, slow: LatencyReport, tiny: MicroReport
+) -> dict[str, object]:
     # both kinds of kernels are heard once where they object alike
     plain = "" if slow.reason == fast.reason else slow.reason
     refused = {"LiteRT": fast.reason, "LiteRT without delegate": plain, "TFLM": tiny.reason}
@@ -122,7 +123,7 @@ def _row(name: str, fast: LatencyReport, slow: LatencyReport, tiny: MicroReport)
         "tflm_agreement": tiny.tflm_agreement,
         "xnnpack_agreement": tiny.xnnpack_agreement,
         "arena_bytes": tiny.arena_bytes,
-        "flash_bytes": tiny.flash_bytes,
+        "flash_bytes": len(file.content),
         "latency_spread": fast.spread,
         "reason": "; ".join(f"{runtime}: {reason}" for runtime, reason in refused.items() if reason),
     }
@@ -193,7 +194,7 @@ def _micro_reports(files: list[_File], images: np.ndarray, store: Store) -> list
                 yield micro.measure_micro(file.content, images, reference=file.original)
             except ValueError as error:
                 # a packed file may leave out the shapes that TFLM needs
-                yield MicroReport(runs_on_tflm=False, reason=str(error), flash_bytes=len(file.content))
+                yield MicroReport(runs_on_tflm=False, reason=str(error))
 
     code = code_digest(micro, tflm, tflm_child, running)
     return _kept(MicroReport, store, files, measure, micro=_digest(images.tobytes()), code=code)

@@ -5,7 +5,6 @@ target, the compiler and the operators; they are not measured here.
 """
 
 import contextlib
-import functools
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +41,6 @@ class MicroReport:
         tflm_agreement: fraction of the images to which LiteRT's plain kernels give the same label.
         xnnpack_agreement: the same for LiteRT's default delegate, which rounds otherwise, the more so the
             deeper the net; None when that refuses the file.
-        flash_bytes: the model array's bytes; kernels and interpreter not counted.
     """
 
     runs_on_tflm: bool
@@ -50,7 +48,6 @@ class MicroReport:
     arena_bytes: int | None = None
     tflm_agreement: float | None = None
     xnnpack_agreement: float | None = None
-    flash_bytes: int
 
 
 def measure_micro(content: bytes, images: np.ndarray, *, reference: bytes | None = None) -> MicroReport:
@@ -71,13 +68,12 @@ def measure_micro(content: bytes, images: np.ndarray, *, reference: bytes | None
     """
     if len(images) == 0:
         raise ValueError("there are no images to compare with")
-    report = functools.partial(MicroReport, flash_bytes=len(content))
     try:
         with Tflm() as child:
             arena_bytes = child.smallest_arena(content)
             outputs = child.outputs(content, images, arena_bytes=arena_bytes)
     except MicroError as error:
-        return report(runs_on_tflm=False, reason=str(error))
+        return MicroReport(runs_on_tflm=False, reason=str(error))
     of_litert = content if reference is None else reference
     real = datasets.scale(images)
     with quiet():
@@ -87,11 +83,11 @@ def measure_micro(content: bytes, images: np.ndarray, *, reference: bytes | None
     others = agreement < MIN_AGREEMENT and output_error > ROUNDING_ERROR
     if others or output_error > MAX_OUTPUT_ERROR:
         reason = f"computes wrongly: agreement {agreement:.4f}, output error {output_error:.3f}"
-        return report(runs_on_tflm=False, reason=reason)
+        return MicroReport(runs_on_tflm=False, reason=reason)
     xnnpack_agreement = None
     with quiet(), contextlib.suppress(RuntimeError):
         xnnpack_agreement = _agreement(outputs, running.logits(of_litert, real))
-    return report(
+    return MicroReport(
         runs_on_tflm=True,
         arena_bytes=arena_bytes,
         tflm_agreement=agreement,
