@@ -42,10 +42,11 @@ def firmware(content: bytes, file_name: str, *, arena_bytes: int | None = None) 
     model = read_model(content)
     calls, missing = resolver_calls(model)
     name = identifier(file_name)
+    rows = (content[start : start + 15] for start in range(0, len(content), 15))
     given = {
         "name": name,
         "model_bytes": len(content),
-        "rows": [_hexadecimal(content[start : start + 15]) for start in range(0, len(content), 15)],
+        "rows": [row.hex(" ").replace(" ", ", 0x") for row in rows],
         "alignment": ALIGNMENT,
         "arena_bytes": arena_bytes,
         **ends(model.graphs[0]),
@@ -76,10 +77,6 @@ def resolver_calls(model: Model) -> tuple[list[str], list[str]]:
     names = dict.fromkeys(operator.name for graph in model.graphs for operator in graph.operators)
     missing = [name.removeprefix("CUSTOM ") for name in names if name not in CALLS]
     return [CALLS[name] for name in names if name in CALLS], missing
-
-
-def _hexadecimal(row: bytes) -> str:
-    return "0x" + row.hex(" ").replace(" ", ", 0x") + ","
 
 
 def ends(graph: Graph) -> dict[str, list[dict[str, object]]]:
