@@ -88,10 +88,6 @@ class Allocator:
         """One width for all kernels, the next larger one for those that do not have it."""
         return self._made([min(width for width in widths if width >= bits) for widths in self.widths])
 
-    def halfway(self) -> int:
-        """The bytes in the middle between every kernel at its fewest bits and all at 8."""
-        return (self.least.file_bytes + self.uniform(8).file_bytes) // 2
-
     def within(self, budget: int) -> Allocation:
         """The widths whose file has at most so many bytes and changes the outputs least.
 
@@ -208,6 +204,8 @@ def quantized(content: bytes, bits: Sequence[int]) -> bytes:
 
 
 def mixed(content: bytes, images: np.ndarray, budget: int | None = None) -> bytes:
-    """The file of `Allocator.within` a budget; None for the one of `halfway`."""
+    """The file of `Allocator.within` a budget; None for the middle between fewest bits and 8 everywhere."""
     allocator = Allocator(content, images)
-    return allocator.within(allocator.halfway() if budget is None else budget).content
+    if budget is None:
+        budget = (allocator.least.file_bytes + allocator.uniform(8).file_bytes) // 2
+    return allocator.within(budget).content

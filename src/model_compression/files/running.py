@@ -30,11 +30,11 @@ class IoDetails:
     output_zero_point: int
 
 
-def interpreter(content: bytes, *, delegate: bool = True, threads: int = 1) -> Interpreter:
+def interpreter(content: bytes, *, delegate: bool = True) -> Interpreter:
     """A LiteRT interpreter; `delegate=False` leaves out XNNPACK."""
     resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     with quiet():
-        return Interpreter(model_content=content, num_threads=threads, experimental_op_resolver_type=resolver)
+        return Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=resolver)
 
 
 def allocated_graph(content: bytes) -> Graph:

@@ -88,8 +88,7 @@ class _Writer:
         if key not in self.known:
             self.known[key] = len(self.codes)
             # the short field holds what it can; readers take the larger of both
-            wide = number > 127
-            short, long = (127, number) if wide else (number, 0)
+            short, long = (127, number) if number > 127 else (number, 0)
             self.codes.append(replaced(operator.code, deprecatedBuiltinCode=short, builtinCode=long))
         return self.known[key]
 
