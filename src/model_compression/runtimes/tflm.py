@@ -25,8 +25,7 @@ Answer = TypeVar("Answer")
 
 #: TFLM rounds both ends of the arena to this, so its size in bytes matters in steps of it.
 ALIGNMENT = 16
-#: The first arena tried, doubled until it is enough, and the largest: more than any microcontroller has.
-FIRST_ARENA_BYTES = 4 * 2**10
+#: The largest arena tried: more than any microcontroller has.
 MAX_ARENA_BYTES = 16 * 2**20
 #: Images that a child takes at once, and how long it may take over them or over a file: seconds of its own
 #: processor time, since those of the clock would make the answer depend on what else the machine does.
@@ -111,13 +110,8 @@ class Tflm:
             except MicroError:
                 return False
 
-        enough = FIRST_ARENA_BYTES
-        while enough < MAX_ARENA_BYTES and not works(enough):
-            enough *= 2
-        sizes = range(0, enough + 1, ALIGNMENT)
-        # half of it did not do, unless it was the first that was tried
-        least = 1 if enough == FIRST_ARENA_BYTES else len(sizes) // 2 + 1
-        return sizes[bisect.bisect_left(sizes, True, least, len(sizes) - 1, key=works)]
+        sizes = range(ALIGNMENT, MAX_ARENA_BYTES + 1, ALIGNMENT)
+        return sizes[bisect.bisect_left(sizes, True, hi=len(sizes) - 1, key=works)]
 
 
 def random_inputs(ends: Ends, images: int) -> list[np.ndarray]:
