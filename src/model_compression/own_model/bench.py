@@ -56,11 +56,13 @@ class ConvertedBench(Bench):
 def bench_of(bench: Bench, path: str) -> Bench:
     """The bench that a net needs: for a saved model that can only be converted, a `ConvertedBench`.
 
+    One that is given stays.
+
     Raises:
         UnsupportedModelError: it can neither be rebuilt nor converted.
     """
     reason = ""
-    if not keras_files.is_path(path):
+    if isinstance(bench, ConvertedBench) or not keras_files.is_path(path):
         return bench
     if not keras_files.is_tflite(Path(path)):
         try:

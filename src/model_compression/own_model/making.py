@@ -15,7 +15,7 @@ from ..quiet import quiet
 from ..runtimes.deployment import BASELINE
 from ..runtimes.smallest import Candidate, Objective
 from ..saved_models.child import first_line
-from ..saved_models.fitting import Fitted
+from ..saved_models.ranges import Taken
 from ..store import writable_folder
 from ..study.applicable import left_alone
 from ..study.catalogue import Settings, forms
@@ -25,7 +25,6 @@ from ..study.recipes import Recipe
 from ..study.scheduling import Failure, Study
 from . import converted
 from .bench import ConvertedBench, bench_of, takes
-from .converted import Source
 from .request import Request
 
 #: Images that a fine-tuning step sees in all, where the number of epochs is not given, and its limits.
@@ -168,17 +167,14 @@ def begin(bench: Bench, request: Request) -> Making:
         UnsupportedModelError: it can neither be rebuilt nor converted.
     """
     path = os.path.abspath(request.model)
-    return _begun(bench_of(bench, path), path, request)
-
-
-def _begun(bench: Bench, path: str, request: Request) -> Making:
+    bench = bench_of(bench, path)
     fed, images = bench.fed(path), len(bench.data.x_train)
     if request.per_cent and not fed.of_values:
         raise ValueError(
             "--max-drop is in %, of what is left open: accuracy is lost in points, such as 0.5pp"
         )
     writable_folder(request.output)
-    about: Source | Fitted
+    about: Taken
     if isinstance(bench, ConvertedBench):
         net, about = None, bench.source(path)
         parameters, knobs = converted.parameters(about.content), settings(request, images)
@@ -207,7 +203,7 @@ def _begun(bench: Bench, path: str, request: Request) -> Making:
         # whatever the converter or the guard says against the net that was rebuilt, the model may convert
         except Exception as error:
             reason = f"rebuilt, it is no sound file ({first_line(error)})"
-            return _begun(ConvertedBench(**vars(bench), reason=reason), path, request)
+            return begin(ConvertedBench(**vars(bench), reason=reason), request)
     study = Study(bench, recipes, [request.seed], n_workers=request.workers)
     return Making(
         stages=stages,
