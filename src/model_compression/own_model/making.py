@@ -236,14 +236,11 @@ def gained(measured: Iterable[Candidate], data: Dataset) -> list[str]:
 
 def ordered(recipes: Mapping[str, Recipe], objective: Objective) -> list[list[str]]:
     """The forms without training, then those with, each in the order of their promise."""
-
-    def in_order(names: list[str], first: Sequence[str]) -> list[str]:
-        return sorted(names, key=lambda name: first.index(name) if name in first else len(first))
-
-    ready = [name for name, recipe in recipes.items() if not recipe.steps]
-    trained = [name for name, recipe in recipes.items() if recipe.steps]
-    ready = sorted(in_order(ready, FIRST), key=lambda name: name in LAST)
-    return [ready, in_order(trained, PROMISING[objective])]
+    # the empty name stands for those that have no place
+    places = [*FIRST, *PROMISING[objective], "", *LAST]
+    names = sorted(recipes, key=lambda name: places.index(name if name in places else ""))
+    ready = [name for name in names if not recipes[name].steps]
+    return [ready, [name for name in names if recipes[name].steps]]
 
 
 def _for_runtime(recipe: Recipe, runtime: str) -> Recipe:
