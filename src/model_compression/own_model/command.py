@@ -45,10 +45,11 @@ def run(request: Request, publish: Callable[[Search], None]) -> Search:
     made = making.begin(bench, request)
     search = Search(request=request, made=made, store=bench.store, publish=publish)
     try:
-        for stage in made.stages:
-            search.go_through(stage, until)
-            # the forms without training are there, and what follows takes longer
-            search.look_where_it_hurts(until)
+        ready, trained = made.stages
+        search.go_through(ready, until)
+        # the forms without training are there, and what follows takes longer
+        search.look_where_it_hurts(until)
+        search.go_through(trained, until)
         # how long to train is left to the command
         if request.epochs is None:
             go_further(search, until)

@@ -80,8 +80,6 @@ class Search:
 
     def look_where_it_hurts(self, until: float) -> None:
         """Change each kernel of the float file alone, once, within a part of the time."""
-        if self.hurt is not None or self.unhurt:
-            return
         content, fed = self.files[BASELINE], self.made.fed
         until = min(until, time.monotonic() + HURT_TIME * 60 * self.request.minutes)
         try:
