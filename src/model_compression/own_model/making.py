@@ -37,8 +37,6 @@ LEARNING_RATE = 1e-3
 LEAST_STEPS = 10
 #: At which fine-tuning learns what the float model says, see `nets.distillation`.
 TEACHER_TEMPERATURE = 4.0
-#: Sparsities at which pruning begins and ends.
-INITIAL_SPARSITY, FINAL_SPARSITY = 0.5, 0.8
 #: Accuracy that fine-tuning may add before the inputs are doubted, a fraction.
 MOST_GAIN = 0.05
 #: What came of a form: its outcome, or why there is none.
@@ -82,8 +80,6 @@ def settings(request: Request, images: int, multiply_adds: int = 0) -> Settings:
         fine_tune_epochs=epochs,
         batch_size=max(8, min(128, images // LEAST_STEPS)),
         learning_rate=LEARNING_RATE,
-        initial_sparsity=INITIAL_SPARSITY,
-        final_sparsity=FINAL_SPARSITY,
         net=os.path.abspath(request.model),
         teacher_temperature=TEACHER_TEMPERATURE,
     )
