@@ -46,14 +46,11 @@ class Recurrent(keras.layers.Conv2D):
         self.bias = self.add_weight(name="bias", shape=shape, initializer="zeros")
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return self.unrolled(inputs, self.kernel)
-
-    def unrolled(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """Apply `kernel` with the biases, one after the other."""
+        """Apply the kernel with the biases, one after the other."""
         current, time = inputs, 0
         for times, pool in self.pooled:
             for _ in range(times):
-                current = tf.nn.bias_add(self.convolution_op(current, kernel), self.bias[time])
+                current = tf.nn.bias_add(self.convolution_op(current, self.kernel), self.bias[time])
                 current, time = tf.nn.relu(current), time + 1
             if pool:
                 current = tf.nn.max_pool2d(current, 2, 2, "VALID")
