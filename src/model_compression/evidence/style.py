@@ -46,13 +46,6 @@ METHODS = {
 
 
 @contextlib.contextmanager
-def styled() -> Iterator[None]:
-    """Draw in the style of all pictures; a decorator too."""
-    with matplotlib.rc_context(STYLE):
-        yield
-
-
-@contextlib.contextmanager
 def page(
     height: float, columns: int = 1, *, rows: int = 1, grid: bool = True, sharey: bool = True
 ) -> Iterator[tuple[Figure, list[Axes]]]:

@@ -4,6 +4,7 @@ import base64
 import re
 from pathlib import Path
 
+import matplotlib
 import mistune
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,7 +13,7 @@ from ..data.labels import variance
 from ..evidence import layers
 from ..evidence.devices import RUNTIME_NAMES, plainly
 from ..evidence.placing import label_points, make_room
-from ..evidence.style import DPI, GREY, WIDTH, method_of, styled
+from ..evidence.style import DPI, GREY, STYLE, WIDTH, method_of
 from ..evidence.tables import png
 from ..files.graph import read_graph
 from ..runtimes.deployment import BASELINE
@@ -120,7 +121,7 @@ def _told(search: Search, form: Candidate) -> str:
     return f": {' instead of '.join(figures)} {units[objective]}; as a file"
 
 
-@styled()
+@matplotlib.rc_context(STYLE)
 def _picture(search: Search) -> Figure:
     """What has to be small against accuracy, the chosen form ringed, what is lost by the limit grey."""
     request = search.request
