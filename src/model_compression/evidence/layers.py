@@ -71,12 +71,8 @@ def grid(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     said = (table["snr_db"].round() + 0.0).map("{:.0f} dB".format)
     said += table["accuracy_change_pp"].map(", {:+.1f} pp".format, na_action="ignore").fillna("")
     named = table.assign(said=said, row=table["layer"] + table["weights"].map(": {:,}".format))
-    places = {"index": named["row"].unique(), "columns": named["change"].unique()}
-    noise, words = (
-        named.pivot(index="row", columns="change", values=values).reindex(**places)
-        for values in ("snr_db", "said")
-    )
-    return noise, words
+    wide = named.set_index(["row", "change"]).unstack(sort=False)
+    return wide["snr_db"], wide["said"]
 
 
 def worst(table: pd.DataFrame, change: str) -> str:

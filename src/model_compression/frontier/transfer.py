@@ -120,12 +120,9 @@ def pairs(table: pd.DataFrame) -> Figure:
     tested = rows["change_pp"].map("{:+.2f} ".format) + rows["verdict"]
     untested = rows["accuracy_mean"].isna().map({True: "not taken", False: "float net"})
     rows["said"] = tested.where(rows["change_pp"].notna(), untested)
-    places = {"index": rows["form"].unique(), "columns": rows["pair"].unique()}
-    words, said = (
-        rows.pivot(index="form", columns="pair", values=values).reindex(**places).fillna("")
-        for values in ("said", "verdict")
-    )
-    shades = matplotlib.colors.to_rgba_array([SHADES.get(each, "white") for each in said.to_numpy().ravel()])
+    wide = rows.set_index(["form", "pair"])[["said", "verdict"]].unstack(fill_value="", sort=False)
+    words, verdicts = wide["said"], wide["verdict"].to_numpy().ravel()
+    shades = matplotlib.colors.to_rgba_array([SHADES.get(each, "white") for each in verdicts])
     title = "Change of accuracy against equal training (controls: against the float net), points"
     return cells(words, shades.reshape(*words.shape, 4), title)
 
