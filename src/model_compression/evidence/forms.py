@@ -24,15 +24,8 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 def right(outcomes: Sequence[Outcome], labels: np.ndarray) -> np.ndarray:
-    """Whether each label is right, (seeds, images), or how right what else was asked; see `labels.right`."""
-    if labels.ndim == 1 and labels.dtype.kind != "f":
-        return stacked(outcomes) == labels
+    """How right each label is, or what else was asked, floats (seeds, images); see `labels.right`."""
     return np.stack([how_right(labels, outcome.predictions) for outcome in outcomes])
-
-
-def stacked(outcomes: Sequence[Outcome]) -> np.ndarray:
-    """The predicted labels, (seeds, images)."""
-    return np.stack([outcome.predictions for outcome in outcomes])
 
 
 def median_outcome(outcomes: Sequence[Outcome], field: str = "best_coded_bytes") -> Outcome:
@@ -181,7 +174,7 @@ def power_left(
         for name, control in controls(outcomes, recipes).items()
         if not recipes[name].is_control and (compared := pair(outcomes, name, control, labels))
     ]
-    spreads = pd.DataFrame([asdict(statistics.spread(form.astype(float) - theirs)) for form, theirs in pairs])
+    spreads = pd.DataFrame([asdict(statistics.spread(form - theirs)) for form, theirs in pairs])
     (seeds, images), typical = pairs[0][0].shape, Spread(**spreads.median())
     rows = []
     for difference in differences:

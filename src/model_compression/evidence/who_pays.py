@@ -14,7 +14,7 @@ from ..data.datasets import scale
 from ..files import running
 from ..files.sensitivity import log_probabilities
 from . import statistics
-from .forms import Outcomes, Pair, right, stacked, verdicts
+from .forms import Outcomes, Pair, right, verdicts
 from .statistics import MARGIN
 
 #: Bins of the calibration error, equally wide.
@@ -43,7 +43,8 @@ def lost(outcomes: Outcomes, labels: np.ndarray) -> pd.DataFrame:
 
     Those that most seeds lose come first. `taken_for` is the label that most of these give.
     """
-    control, form = (stacked(found) for found in list(outcomes.values())[:2])
+    both = list(outcomes.values())[:2]
+    control, form = (np.stack([each.predictions for each in found]) for found in both)
     wrong = (form != labels).sum(axis=0)
     images = np.flatnonzero((control == labels).all(axis=0) & (2 * wrong > len(form)))
     images = images[np.argsort(-wrong[images], kind="stable")]

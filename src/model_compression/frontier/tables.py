@@ -39,7 +39,7 @@ def errors(outcomes: Sequence[Outcome], labels: np.ndarray) -> dict[str, float]:
 
     The interval holds both seeds and test images as drawn at random, see `statistics`.
     """
-    wrong = ~right(outcomes, labels)
+    wrong = 1 - right(outcomes, labels)
     each, mean = 100 * wrong.mean(axis=1), estimate(wrong)
     return {
         "error_pct": float(each.mean()),
