@@ -84,27 +84,24 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_net(self.net)
+        try:
+            self._check_steps()
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from error
+
+    def _check_steps(self) -> None:
         if not self.steps and not is_path(self.net):
-            raise ValueError(f"{self.name}: steps is empty; allowed: at least one step of training")
+            raise ValueError("steps is empty; allowed: at least one step of training")
         methods = [step.method for step in self.steps]
         if any(method.quantization_aware for method in methods[:-1]):
-            raise ValueError(
-                f"{self.name}: steps go on after quantization-aware training; allowed: it comes last"
-            )
+            raise ValueError("steps go on after quantization-aware training; allowed: it comes last")
         for index, method in enumerate(methods):
-            try:
-                method.check_after(methods[:index])
-            except ValueError as error:
-                raise ValueError(f"{self.name}: {error}") from error
+            method.check_after(methods[:index])
         if self.quantization_aware and self.export.form != "int8":
-            raise ValueError(
-                f"{self.name}: form is {self.export.form!r}; "
-                "allowed after quantization-aware training: 'int8'"
-            )
+            allowed = "allowed after quantization-aware training: 'int8'"
+            raise ValueError(f"form is {self.export.form!r}; {allowed}")
         if self.quantization_aware and self.export.per_channel_dense:
-            raise ValueError(
-                f"{self.name}: per_channel_dense is True; quantization-aware training fixes it to False"
-            )
+            raise ValueError("per_channel_dense is True; quantization-aware training fixes it to False")
 
     @property
     def quantization_aware(self) -> bool:
