@@ -3,6 +3,7 @@
 Some are trained with batch normalization, which `saved_models.building.folded` takes out afterwards.
 """
 
+import functools
 import re
 from collections.abc import Callable
 
@@ -21,16 +22,6 @@ def _baseline(classes: int) -> list[Part]:
         layers.Conv2D(12, 3, activation="relu"),
         layers.MaxPool2D(),
         layers.Flatten(),
-        layers.Dense(classes),
-    ]
-
-
-def _lenet_300_100(classes: int) -> list[Part]:
-    """LeCun et al. 1998, as in Deep Compression: 266,610 parameters."""
-    return [
-        layers.Flatten(),
-        layers.Dense(300, activation="relu"),
-        layers.Dense(100, activation="relu"),
         layers.Dense(classes),
     ]
 
@@ -113,7 +104,7 @@ _SMALL = re.compile(
 )
 
 
-def _small(found: re.Match[str], classes: int) -> list[Part]:
+def _small(net: str, classes: int) -> list[Part]:
     """A small net by its name.
 
     A part `12` is a convolution of 12 filters, 3 x 3 with "same" padding and ReLU; `s` makes it 5 x 5
@@ -122,7 +113,8 @@ def _small(found: re.Match[str], classes: int) -> list[Part]:
     without, a product of two matrices with the next, `g` the mean over the image in place of flattening.
     The Dense layer of the classes ends each.
     """
-    parts: list[Part] = []
+    found, parts = _SMALL.fullmatch(net), list[Part]()
+    assert found
     for part in found["convolutions"].split("_")[1:]:
         filters, again, runs = part.partition("x")
         if again:
@@ -154,7 +146,8 @@ NETS: dict[str, Body] = {
     "baseline": _baseline,
     "cnn_1d": _cnn_1d,
     "ds_cnn": _ds_cnn,
-    "lenet_300_100": _lenet_300_100,
+    # LeCun et al. 1998, as in Deep Compression: 266,610 parameters
+    "lenet_300_100": functools.partial(_small, "small_d300_d100"),
     "lenet_5": _lenet_5,
     "resnet_8": _resnet_8,
 }
@@ -208,8 +201,7 @@ def build(net: str, *, input_shape: tuple[int, ...], classes: int, seed: int) ->
     family, widths = parse_net(net)
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    small = _SMALL.fullmatch(net)
-    parts = _small(small, classes) if small else NETS[family](classes)
+    parts = NETS[family](classes) if family in NETS else _small(net, classes)
     if widths:
         parts[0] = layers.Conv2D(widths[0], 3, activation="relu")
     parts = [*_shaped(net, input_shape, parts[0]), *parts]
