@@ -167,12 +167,9 @@ def estimate(values: np.ndarray) -> Estimate:
         raise ValueError(f"values are of shape {values.shape}; allowed: (seeds, images), two images or more")
     by_seed, by_image, residual = _mean_squares(values)
     added = max(by_image - residual, 0.0)
-    ses = np.sqrt(np.array([by_seed, added, residual]) / values.size)
-    return Estimate(mean=float(values.mean()), seeds=len(values), **_named(ses))
-
-
-def _named(ses: np.ndarray) -> dict[str, float]:
-    return dict(zip(("seed_se", "image_se", "least_se"), map(float, ses), strict=True))
+    seed, image, least = np.sqrt(np.array([by_seed, added, residual]) / values.size).tolist()
+    mean = float(values.mean())
+    return Estimate(mean=mean, seeds=len(values), seed_se=seed, image_se=image, least_se=least)
 
 
 def compare(form: np.ndarray, control: np.ndarray, *, margin: float = MARGIN) -> Comparison:
@@ -225,8 +222,8 @@ def power(difference: float, *, seeds: int, images: int, spread: Spread, tests: 
         tests: of the family; Holm finds it with at least this chance, whatever the other tests give.
     """
     by_seed, residual = spread.seed / seeds, spread.residual / (seeds * images)
-    ses = np.sqrt(np.array([by_seed + residual, spread.image / images, residual]))
-    planned = Estimate(mean=0.0, seeds=seeds, **_named(ses))
+    seed, image, least = np.sqrt([by_seed + residual, spread.image / images, residual]).tolist()
+    planned = Estimate(mean=0.0, seeds=seeds, seed_se=seed, image_se=image, least_se=least)
     if planned.se == 0:
         return float(difference != 0)
     return float(special.ndtr((abs(difference) - planned.limit(SIGNIFICANCE / tests)) / planned.se))
