@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .placing import label_points, make_room
-from .style import BELOW, BLACK, BLUE, GREY, ORANGE, PALETTE, STYLE, WIDTH, method_of, page
+from .style import BELOW, BLACK, BLUE, GREY, ORANGE, PALETTE, STYLE, WIDTH, method_of, page, reach
 from .tables import SHADES
 
 
@@ -140,9 +140,9 @@ def error_against_bytes(table: pd.DataFrame) -> Figure:
         if (rows.high == LEAST_ERROR).all():
             axes.set_ylim(LEAST_ERROR / 2, 100 * LEAST_ERROR)
         for (method, colour), group in rows.groupby(["method", "colour"], sort=False):
-            reach = [group.error - group.low, group.high - group.error]
-            bars: Any = {"color": colour, "elinewidth": 0.8, "label": method, "zorder": 3}
-            axes.errorbar(group.best_coded_bytes, group.error, yerr=reach, fmt="o", markersize=4.5, **bars)
+            bars = reach(group, "error", "low", "high")
+            look: Any = {"color": colour, "elinewidth": 0.8, "label": method, "zorder": 3}
+            axes.errorbar(group.best_coded_bytes, group.error, yerr=bars, fmt="o", markersize=4.5, **look)
         steps: Any = {"color": BLACK, "linewidth": 0.8, "label": "Pareto front"}
         axes.step(front.best_coded_bytes, front.error, where="post", **steps)
         # an interval down to no error at all would press the others together
