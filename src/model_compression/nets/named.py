@@ -39,9 +39,8 @@ def _lenet_5(classes: int) -> list[Part]:
     ]
 
 
-def _normalization() -> Part:
-    """Its averages follow within a hundred steps, for a training here may be one short epoch."""
-    return keras.layers.BatchNormalization(momentum=0.9)
+#: Its averages follow within a hundred steps, for a training here may be one short epoch.
+_normalization = functools.partial(layers.BatchNormalization, momentum=0.9)
 
 
 def _ds_cnn(classes: int) -> list[Part]:
