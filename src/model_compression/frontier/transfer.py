@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from ..data.datasets import ROTATED
 from ..evidence import layers
-from ..evidence.forms import Outcomes, all_forms
+from ..evidence.forms import all_forms
 from ..evidence.plots import cells
 from ..evidence.style import PALETTE, page, reach
 from ..evidence.tables import SHADES, save_csv
@@ -82,17 +82,11 @@ def recipes_of(pair: Pair, bench: Bench) -> tuple[dict[str, Recipe], dict[str, s
     return takes(bench, pair.net, with_controls(catalogue(settings(pair.net)), FORMS))
 
 
-def _whole(study: Study) -> Outcomes:
-    """What a study found; what failed with a seed is left out, and stands in its failures."""
-    found = {name: study.outcomes(name) for name in study.recipes}
-    return {name: each for name, each in found.items() if len(each) == len(study.seeds)}
-
-
 def write_pair(pair: Pair, study: Study, results: Path) -> None:
     """Put a pair's rows, see `all_forms`, into `pairs.csv`; `left_out` says why there are no figures."""
     _, reasons = recipes_of(pair, study.bench)
     left_out = pd.DataFrame({"recipe": list(reasons), "left_out": list(reasons.values()), "role": "form"})
-    forms = all_forms(_whole(study), study.recipes, study.bench.data.y_test)
+    forms = all_forms(study.whole(study.recipes), study.recipes, study.bench.data.y_test)
     table = pd.concat([each for each in (forms, left_out) if len(each)], ignore_index=True)
     put_pair(results / "pairs.csv", table.assign(dataset=pair.dataset, net=pair.net), pair)
 
@@ -176,7 +170,8 @@ def write_rotated(kind: str, study: Study, results: Path) -> None:
     """
     images = untouched(study.bench)
     labels = study.bench.data.y_test[images]
-    found = {name: [each.on(images, labels) for each in some] for name, some in _whole(study).items()}
+    whole = study.whole(study.recipes).items()
+    found = {name: [each.on(images, labels) for each in some] for name, some in whole}
     if kind == "form":
         here = of_forms(pd.read_csv(results / "all-forms.csv"))
         there = of_forms(all_forms(found, study.recipes, labels))

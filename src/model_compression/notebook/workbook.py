@@ -185,8 +185,7 @@ class Workbook(Gallery):
 
     def over_seeds(self, *names: str) -> dict[str, list[Outcome]]:
         """Every seed's outcome of each recipe; recipes that failed are left out."""
-        found = {name: self.study.outcomes(name) for name in names}
-        return {name: each for name, each in found.items() if len(each) == len(self.settings.seeds)}
+        return self.study.whole(names)
 
     def shedding(self) -> list[str]:
         """The forms that shed weights: pruned, clustered and coded ones, and narrower nets."""

@@ -119,6 +119,11 @@ class Study:
         found = [self.outcome(name, seed) for seed in self.seeds]
         return [outcome for outcome in found if isinstance(outcome, Outcome)]
 
+    def whole(self, names: Iterable[str]) -> dict[str, list[Outcome]]:
+        """Every seed's outcome of each recipe; those that failed with a seed are left out."""
+        found = {name: self.outcomes(name) for name in names}
+        return {name: each for name, each in found.items() if len(each) == len(self.seeds)}
+
     def outcome(self, name: str, seed: int) -> Outcome | Failure:
         """What a recipe gave with one seed; the caller has waited for it."""
         future = self._futures.get(self._key(self._task(name, seed)))
