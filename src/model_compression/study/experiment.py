@@ -144,16 +144,6 @@ class Bench:
 
         return unpack_arrays(self.store.kept(key, make)["scores.npz"])[0]
 
-    def _lesson(self, step: Step, report: Report) -> training.Lesson | None:
-        if step.teacher is None:
-            return None
-        task = Scoring(teacher=step.teacher, strength=step.train.augment)
-        return training.Lesson(
-            scores=self.scores(task, report),
-            strength=task.strength,
-            temperature=step.teacher.distill.temperature,
-        )
-
     def trained(self, net: str, steps: tuple[Step, ...], seed: int, report: Report) -> keras.Model:
         """The net after `steps`, from the store or trained now; what it starts from likewise."""
         if not steps:
@@ -175,7 +165,11 @@ class Bench:
         keras.backend.clear_session()
         parent = self.trained(net, steps[:-1], seed, report)
         source = self.trained(net, method.source_steps, seed, report) if method.source_steps else None
-        data, lesson = self.seen(net), self._lesson(step, report)
+        data, lesson = self.seen(net), None
+        if step.teacher:
+            asked = Scoring(teacher=step.teacher, strength=step.train.augment)
+            temperature, scores = step.teacher.distill.temperature, self.scores(asked, report)
+            lesson = training.Lesson(scores=scores, strength=asked.strength, temperature=temperature)
         images = _scaled(data, "train")
         key, title = self.training_key(net, steps, seed), f"{Path(net).stem}, {method.label}, seed {seed}"
         # each step of a seed draws from a stream of its own, the same for a technique and its control
