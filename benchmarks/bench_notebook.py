@@ -1,6 +1,7 @@
 """The notebook with one seed, as somebody tweaks it: cold, all cells again, another sparsity; in one kernel.
 
-Also when the row of `pruned` is on the screen. Everything is computed in folders of its own.
+With the forms of the original study alone, then with all. Also when the row of `pruned` is on the screen.
+Everything is computed in folders of its own.
 Run: `make bench`, or `python benchmarks/bench_notebook.py [ROUNDS]`.
 """
 
@@ -44,23 +45,30 @@ def seconds(client: Any, parameters: dict[str, object]) -> Iterator[tuple[str, f
     yield "all", time.perf_counter() - start
 
 
+def in_one_kernel(forms: str) -> Iterator[tuple[str, float]]:
+    """How long each run takes, one after the other, the first without a cache."""
+    kernel = KernelManager(kernel_name="python3")
+    with tempfile.TemporaryDirectory() as name:
+        kernel.start_kernel(cwd=str(NOTEBOOK.parent))
+        client = kernel.client()
+        client.start_channels()
+        client.wait_for_ready(timeout=60)
+        folders = {f"{each}_DIR": str(Path(name) / each) for each in ("RESULTS", "MODELS", "CACHE")}
+        for run, changes in RUNS.items():
+            for what, took in seconds(client, {"N_SEEDS": 1, "FORMS": forms, **folders, **changes}):
+                yield f"{forms}, {run}, {what}", took
+        client.stop_channels()
+        kernel.shutdown_kernel(now=True)
+
+
 def main() -> None:
     """Print each round, and the medians."""
     found: dict[str, list[float]] = {}
     for number in range(int(sys.argv[1]) if len(sys.argv) > 1 else 1):
-        kernel = KernelManager(kernel_name="python3")
-        with tempfile.TemporaryDirectory() as name:
-            kernel.start_kernel(cwd=str(NOTEBOOK.parent))
-            client = kernel.client()
-            client.start_channels()
-            client.wait_for_ready(timeout=60)
-            folders = {f"{each}_DIR": str(Path(name) / each) for each in ("RESULTS", "MODELS", "CACHE")}
-            for run, changes in RUNS.items():
-                for what, took in seconds(client, {"N_SEEDS": 1, **folders, **changes}):
-                    found.setdefault(f"{run}, {what}", []).append(took)
-                    print(f"round {number + 1}: {run}, {what}: {took:.0f} s", flush=True)
-            client.stop_channels()
-            kernel.shutdown_kernel(now=True)
+        for forms in ("original", "all"):
+            for what, took in in_one_kernel(forms):
+                found.setdefault(what, []).append(took)
+                print(f"round {number + 1}: {what}: {took:.0f} s", flush=True)
     for what, times in found.items():
         print(f"median, {what}: {statistics.median(times):.0f} s")
 
