@@ -226,17 +226,22 @@ def test_failed_recipe_says_its_error(book: Workbook, monkeypatch: pytest.Monkey
     assert list(book.models.iterdir()) == []
 
 
-def test_form_that_a_saved_model_rules_out_is_said_not_to_be(
-    book: Workbook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(Workbook, "is_named", False)
+def rule_out(book: Workbook, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a book of a saved model of which one form cannot be made."""
     computed = book.study.outcome
 
     def outcome(name: str, seed: int) -> Outcome | Failure:
         failure = Failure(recipe=name, seed=seed, error="swapped scales")
-        return failure if name == "int8" else computed(name, seed)
+        return failure if name == form else computed(name, seed)
 
+    monkeypatch.setattr(Workbook, "is_named", False)
     monkeypatch.setattr(book.study, "outcome", outcome)
+
+
+def test_form_that_a_saved_model_rules_out_is_said_not_to_be(
+    book: Workbook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rule_out(book, "int8", monkeypatch)
     assert book.known("int8", "non_quantized", "of_nobody") == ["non_quantized"]
     assert list(book.first_seed("int8", "non_quantized")) == ["non_quantized"]
     assert book.has("non_quantized")
@@ -251,14 +256,7 @@ def test_file_whose_control_a_saved_model_rules_out_is_compared_with_the_baselin
         False,
         True,
     ]
-    monkeypatch.setattr(Workbook, "is_named", False)
-    computed = book.study.outcome
-
-    def outcome(name: str, seed: int) -> Outcome | Failure:
-        failure = Failure(recipe=name, seed=seed, error="swapped scales")
-        return failure if name == "longer_trained" else computed(name, seed)
-
-    monkeypatch.setattr(book.study, "outcome", outcome)
+    rule_out(book, "longer_trained", monkeypatch)
     table = book.comparison("non_quantized", "pruned_quantized")
     assert table.against_control_pp.isna().all()
     assert table.accuracy_change_pp.notna().all()

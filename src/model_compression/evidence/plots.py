@@ -60,7 +60,7 @@ def weights_before_after(before: Mapping[str, np.ndarray], after: Mapping[str, n
             axes.hist(new[new != 0], bins, color=BLUE, alpha=0.8, label="after, non-zero")
             title = f"{name}: {np.mean(new == 0):.1%} zeros"
             axes.set(title=title, xlabel="weight", ylabel="weights", yscale="log")
-            axes.legend(fontsize=8, loc="upper right")
+            axes.legend(fontsize=8, loc="upper left")
     return figure
 
 
