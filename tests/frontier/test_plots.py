@@ -217,7 +217,8 @@ def test_draw_writes_opaque_white_pictures_of_the_tables_that_are_there(
 ) -> None:
     save_csv(table, tmp_path / "frontier.csv")
     save_csv(tables.literature(table), tmp_path / "literature.csv")
-    drawn = {name for name in frontier_plots.PICTURES if frontier_plots.picture(name, tmp_path)}
+    frontier_plots.draw(tmp_path)
+    drawn = {path.stem for path in tmp_path.glob("*.png")}
     assert drawn == {"frontier", "frontier-bytes", "literature"}
     save_csv(sweep_table, tmp_path / "sparsity-sweep.csv")
     save_csv(pairs_table(), tmp_path / "pairs.csv")

@@ -34,9 +34,42 @@ def test_column_without_a_figure_is_kept_in_the_csv_and_not_shown(tmp_path: Path
     assert list(pd.read_csv(tmp_path / "t.csv").columns) == list(table.columns)
 
 
-def test_picture_has_its_titles_to_be_read_aloud(tmp_path: Path) -> None:
+def titled(*titles: str) -> Figure:
+    """A figure of several parts."""
     figure = Figure()
-    for axes, title in zip(figure.subplots(1, 3), ("One\ntwo", "", "Three"), strict=True):
+    for axes, title in zip(np.atleast_1d(figure.subplots(1, len(titles))), titles, strict=True):
         axes.set_title(title)
-    shown = Gallery(tmp_path, tmp_path).show_figure(figure, "a-picture")
+    return figure
+
+
+def test_picture_has_its_titles_to_be_read_aloud(tmp_path: Path) -> None:
+    shown = Gallery(tmp_path, tmp_path).show_figure("a-picture", titled, "One\ntwo", "", "Three")
     assert shown._repr_png_()[1]["alt"] == "a picture: One two, Three"
+
+
+def test_picture_is_drawn_once_and_again_of_other_words(tmp_path: Path) -> None:
+    asked = []
+
+    def draw(title: str) -> Figure:
+        asked.append(title)
+        return titled(title)
+
+    gallery = Gallery(tmp_path, tmp_path)
+    shown = [gallery.show_figure(name, draw, title) for name, title in (("a", "1"), ("b", "1"), ("a", "2"))]
+    assert asked == ["1", "2"]
+    assert shown[0].data == shown[1].data == (tmp_path / "b.png").read_bytes()
+    assert shown[2].data == (tmp_path / "a.png").read_bytes() != shown[0].data
+
+
+def test_function_that_changed_draws_again(tmp_path: Path) -> None:
+    gallery = Gallery(tmp_path, tmp_path)
+
+    def draw() -> Figure:
+        return titled("before")
+
+    first = gallery.show_figure("a", draw)
+
+    def draw() -> Figure:  # type: ignore[no-redef]
+        return titled("after")
+
+    assert (first.alt, gallery.show_figure("a", draw).alt) == ("a: before", "a: after")

@@ -11,7 +11,6 @@ import pytest
 from conftest import exactly
 from IPython.display import Image
 from made import Drawn, outcome, predictions
-from matplotlib.figure import Figure
 from tflite_models import tflite_file
 
 from model_compression.evidence import plots
@@ -89,24 +88,24 @@ def test_slider_stops_at_the_settings_own_sparsity(study: Any) -> None:
     assert study.begun == []
 
 
-def points(figure: Figure) -> list[float]:
+def points(found: tuple[Any, ...]) -> list[float]:
     """The sparsities of a picture, and last the marked one."""
-    line, mark = figure.axes[0].lines
+    line, mark = plots.tweaked(*found).axes[0].lines
     return [*line.get_xdata(), *mark.get_xdata()]
 
 
 def test_picture_waits_for_what_it_shows_and_keeps_what_was_seen(study: Any, tweak: Tweak) -> None:
-    assert points(tweak.picture(0.0, 0.8)) == [0, 80, 80]
+    assert points(tweak.found(0.0, 0.8)) == [0, 80, 80]
     assert study.waited == ["tweak_0", "tweak_0.8"]
-    assert points(tweak.picture(0.5)) == [0, 50, 80, 50]
+    assert points(tweak.found(0.5)) == [0, 50, 80, 50]
 
 
 def test_failed_training_says_so_and_the_slider_goes_on(study: Any, tweak: Tweak) -> None:
     study.failing.add("tweak_0.9")
     with pytest.raises(RuntimeError, match=exactly("sparsity 0.9 failed: no memory")):
-        tweak.picture(0.9)
+        tweak.found(0.9)
     # what failed is not drawn
-    assert points(tweak.picture(0.8)) == [80, 80]
+    assert points(tweak.found(0.8)) == [80, 80]
 
 
 def test_moved_slider_shows_words_and_picture(

@@ -347,7 +347,7 @@ def test_picture_of_some_rows_comes_with_the_csv_of_all(book: Workbook) -> None:
 
 
 def test_figure_is_shown_as_it_was_written(book: Workbook) -> None:
-    image = book.show_figure(Figure(), "empty")
+    image = book.show_figure("empty", Figure)
     assert image.data == (book.results / "empty.png").read_bytes()
     assert [path.name for path in book.results.iterdir()] == ["empty.png"]
 

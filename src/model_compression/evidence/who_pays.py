@@ -5,6 +5,9 @@ arXiv:1911.05248). Every table takes the outcomes of several forms by name, one 
 control that the others are compared with.
 """
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from scipy import special
@@ -110,7 +113,13 @@ def calibration(outcomes: Outcomes, labels: np.ndarray) -> pd.DataFrame:
 
 
 def corrupted(
-    outcomes: Outcomes, images: np.ndarray, labels: np.ndarray, *, seed: int, margin: float = MARGIN
+    outcomes: Outcomes,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int,
+    margin: float = MARGIN,
+    keep: Callable[[bytes, Callable[[], np.ndarray]], np.ndarray] = lambda content, ask: ask(),
 ) -> pd.DataFrame:
     """One row a corruption and form: accuracy, and its change against the control; see `forms.verdicts`.
 
@@ -118,6 +127,7 @@ def corrupted(
     Args:
         images: as a `Dataset` holds them, (n, height, width) or (n, height, width, channels).
         seed: of the corruptions.
+        keep: is given a file and what asks it, and gives the labels (corruptions, n) that it answers.
     Raises:
         ValueError: the samples are no images; see `corruptions.why_not`.
     """
@@ -125,12 +135,21 @@ def corrupted(
         raise ValueError(reason)
     rows: list[dict[str, object]] = []
     pairs: list[Pair | None] = []
-    for name in ("none", *CORRUPTIONS):
-        inputs = scale(images if name == "none" else corrupt(images, name, seed=seed))
-        asked = {
-            form: np.stack([running.predict(one.content, inputs) == labels for one in found])
-            for form, found in outcomes.items()
-        }
+    names = ("none", *CORRUPTIONS)
+
+    @functools.cache
+    def inputs(name: str) -> np.ndarray:
+        return scale(images if name == "none" else corrupt(images, name, seed=seed))
+
+    def ask(content: bytes) -> np.ndarray:
+        return np.stack([running.predict(content, inputs(name)) for name in names])
+
+    right = {
+        form: [keep(one.content, functools.partial(ask, one.content)) == labels for one in found]
+        for form, found in outcomes.items()
+    }
+    for place, name in enumerate(names):
+        asked = {form: np.stack([each[place] for each in found]) for form, found in right.items()}
         control, *others = asked.values()
         rows += [
             {"corruption": name, "recipe": form, "accuracy": each.mean()} for form, each in asked.items()

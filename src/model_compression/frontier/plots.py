@@ -1,5 +1,6 @@
 """The studies' pictures, drawn from their CSV files alone."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def ideas(records: pd.DataFrame) -> Figure | None:
 
 
 #: Each picture with the table that it is drawn from.
-PICTURES = {
+PICTURES: dict[str, tuple[str, Callable[[pd.DataFrame], Figure | None]]] = {
     "bits-a-layer-resnet_8": ("bits-a-layer-resnet_8", layers.bits_figure),
     "frontier": ("frontier", frontier),
     "frontier-bytes": ("frontier", anatomy),
@@ -199,15 +200,9 @@ PICTURES = {
 }
 
 
-def picture(name: str, results: Path) -> Figure | None:
-    """One of `PICTURES`, drawn from the CSV in `results`; None where there is nothing yet."""
-    table, drawn = PICTURES[name]
-    path = results / f"{table}.csv"
-    return drawn(pd.read_csv(path)) if path.exists() else None
-
-
 def draw(results: Path) -> None:
     """Every picture whose CSV lies in `results`, beside it."""
-    for name in PICTURES:
-        if figure := picture(name, results):
+    for name, (table, drawn) in PICTURES.items():
+        path = results / f"{table}.csv"
+        if path.exists() and (figure := drawn(pd.read_csv(path))):
             save_figure(figure, results / f"{name}.png")

@@ -1,13 +1,19 @@
 """What the notebook asks of a form's file: what its bytes are, and what TFLite Micro does with it."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import pandas as pd
 
+from ..data import corruptions
 from ..data.datasets import scale
-from ..files import conversion
+from ..evidence import who_pays
+from ..evidence.forms import Outcomes
+from ..files import conversion, running
 from ..files.contents import bytes_by_kind
 from ..runtimes import deployment
+from ..store import code_digest, make_key, pack_arrays, unpack_arrays, versions
 from ..study.experiment import Bench
 from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
@@ -26,6 +32,23 @@ def contents(bench: Bench, recipe: Recipe, outcome: Outcome) -> pd.DataFrame:
     table = pd.DataFrame([bytes_by_kind(content) for content in files.values()])
     table.insert(0, "model_file", list(files))
     return table
+
+
+def corrupted(bench: Bench, outcomes: Outcomes, *, seed: int, margin: float) -> pd.DataFrame:
+    """See `who_pays.corrupted`; what a file answers is kept, and only files that changed are asked again.
+
+    Args:
+        outcomes: of the study's nets.
+    """
+    parts = {"code": code_digest(corruptions, running), "data": bench.data.fingerprint, "seed": seed}
+
+    def keep(content: bytes, ask: Callable[[], np.ndarray]) -> np.ndarray:
+        key = make_key(corrupted=hashlib.sha256(content).hexdigest(), libraries=versions(), **parts)
+        kept = bench.store.kept(key, lambda: {"labels.npz": pack_arrays([ask()])})
+        return unpack_arrays(kept["labels.npz"])[0]
+
+    data = bench.data
+    return who_pays.corrupted(outcomes, data.x_test, data.y_test, seed=seed, margin=margin, keep=keep)
 
 
 def ask_tflm(bench: Bench, outcome: Outcome, *, recipe: Recipe, images: int | None) -> None:

@@ -1,30 +1,45 @@
 """What a notebook shows, and where it is written: tables as HTML, CSV and PNG, pictures as PNG."""
 
 import hashlib
-import io
+import importlib.metadata
+import inspect
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 from IPython.display import HTML, Image
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from .. import data, evidence, files
+from .. import data, evidence, files, frontier
 from ..evidence import tables
 from ..evidence.style import DPI, WIDTH
-from ..store import Store, code_digest, make_key, versions
+from ..store import Store, code_digest, make_key, versions, write_atomically
 
-#: What a stored table has where a figure is missing.
-MISSING = "<none>"
+#: Another release of these may draw the same otherwise.
+DRAWING = ("matplotlib", "pandas")
+
+
+class Drawn(NamedTuple):
+    """A figure as it is written, and its titles."""
+
+    png: bytes
+    titles: str
+
+
+def drawn(figure: Figure) -> Drawn:
+    """A figure as it is written."""
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    return Drawn(tables.small_png(figure), ", ".join(titles).replace("\n", " "))
 
 
 class Gallery:
     """Tables and pictures, written to one folder as they are shown.
 
     Args:
-        results: an existing folder. cache: another, of tables that took long.
+        results: an existing folder. cache: another, of what took long.
     """
 
     def __init__(self, results: Path, cache: Path) -> None:
@@ -36,19 +51,23 @@ class Gallery:
         Args:
             compute: a function of the evidence. given, named: its arguments.
         """
+        return self._kept(lambda table: table, compute, *given, **named)
+
+    def _kept(
+        self, finish: Callable[[Any], Any], compute: Callable[..., Any], *given: object, **named: object
+    ) -> Any:
+        """What is finished of what a function computes; the function may be a reader's own."""
         key = make_key(
-            table=compute.__qualname__,
+            what=inspect.getsource(compute),
             given=hashlib.sha256(pickle.dumps((given, named))).hexdigest(),
-            code=code_digest(data, evidence, files),
-            libraries=versions(),
+            code=code_digest(data, evidence, files, frontier),
+            libraries=versions() | {name: importlib.metadata.version(name) for name in DRAWING},
         )
 
         def make() -> dict[str, bytes]:
-            return {"table.csv": compute(*given, **named).to_csv(index=False, na_rep=MISSING).encode()}
+            return {"found.pickle": pickle.dumps(finish(compute(*given, **named)))}
 
-        # words that are empty stay so
-        text = io.BytesIO(self._cache.kept(key, make)["table.csv"])
-        return pd.read_csv(text, na_values=[MISSING], keep_default_na=False)
+        return pickle.loads(self._cache.kept(key, make)["found.pickle"])
 
     def save(self, table: pd.DataFrame, name: str) -> None:
         """Write a table as CSV to the results."""
@@ -80,7 +99,7 @@ class Gallery:
         self.save(table if whole is None else whole, name)
         view = tables.shown(table) if "change_ci_low_pp" in table else table
         view = view.dropna(axis="columns", how="all")
-        self._save_figure(tables.table_figure(view, title, note=note), name)
+        self._picture(name, tables.table_figure, view, title, note=note)
         html = tables.html_table(view, title, least=[column for column in least.split() if column in view])
         if not (folded or note):
             return html
@@ -88,13 +107,19 @@ class Gallery:
         summary = f"<summary>{title}: {len(view)} rows</summary>"
         return HTML(f"<details>{summary}{shown}</details>" if folded else shown)
 
-    def show_figure(self, figure: Figure, name: str) -> Image:
-        """Write a figure as PNG to the results, and show it; its titles are what is read aloud of it."""
-        titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-        told = ": ".join(filter(None, (name.replace("-", " "), ", ".join(titles).replace("\n", " "))))
-        return Image(data=self._save_figure(figure, name), width=int(DPI * WIDTH), alt=told)
+    def show_figure(self, name: str, draw: Callable[..., Figure | None], *given: object) -> Image:
+        """Write a figure as PNG to the results, and show it; its titles are what is read aloud of it.
 
-    def _save_figure(self, figure: Figure, name: str) -> bytes:
-        path = self.results / f"{name}.png"
-        tables.save_figure(figure, path, store=self._cache)
-        return path.read_bytes()
+        Args:
+            draw: a function, called with `given` where it was not before.
+        """
+        picture, titles = self._picture(name, draw, *given)
+        told = ": ".join(filter(None, (name.replace("-", " "), titles)))
+        return Image(data=picture, width=int(DPI * WIDTH), alt=told)
+
+    def _picture(
+        self, name: str, draw: Callable[..., Figure | None], *given: object, **named: object
+    ) -> Drawn:
+        found: Drawn = self._kept(drawn, draw, *given, **named)
+        write_atomically(self.results / f"{name}.png", found.png)
+        return found

@@ -5,11 +5,11 @@ of validation images, for whoever moves a slider is choosing.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from IPython import get_ipython
 from IPython.display import Image, display
-from matplotlib.figure import Figure
 
 from ..evidence import plots, tables
 from ..evidence.style import DPI, WIDTH
@@ -45,10 +45,10 @@ class Tweak:
         for sparsity, name in self._names.items():
             study.add(name, recipe_at(settings, sparsity))
 
-    def picture(self, *sparsities: float) -> Figure:
-        """What all sparsities seen so far gave, these among them, and the kernels of the last one.
+    def found(self, *sparsities: float) -> tuple[Any, ...]:
+        """For `plots.tweaked`: what all sparsities seen so far gave, these among them.
 
-        Waits for those that are not there yet, with a progress bar.
+        The kernels are of the last one. Waits for those that are not there yet, with a progress bar.
         Raises:
             RuntimeError: one failed: its error.
         """
@@ -64,11 +64,11 @@ class Tweak:
         records = [outcome.record for outcome in shown.values()]
         accuracies = [record.validation_accuracy for record in records]
         sizes = [record.zip_bytes for record in records]
-        return plots.tweaked(list(shown), accuracies, sizes, chosen, _kernels(shown[chosen].content))
+        return list(shown), accuracies, sizes, chosen, _kernels(shown[chosen].content)
 
     def show(self, sparsity: float) -> None:
         """The picture of one more sparsity, and a line of words: what a slider calls."""
-        drawn = tables.png(self.picture(sparsity))
+        drawn = tables.png(plots.tweaked(*self.found(sparsity)))
         record = self.seen[sparsity].record
         print(
             f"sparsity {100 * sparsity:g} %: {record.validation_accuracy:.2%} of the validation data "

@@ -96,8 +96,8 @@ class Workbook(Gallery):
         data, answers = self.data, self.data.y_train[:12]
         # several answers have no room above a picture
         told = np.arange(12) if answers[0].size > 1 else answers.ravel()
-        figure = plots.examples(data.x_train, [f"{each:.4g}" for each in told], data.kind)
-        return self.show_figure(figure, "examples")
+        words = [f"{each:.4g}" for each in told]
+        return self.show_figure("examples", plots.examples, data.x_train[: len(words)], words, data.kind)
 
     def start(self, device_images: int | None = None) -> None:
         """Begin to compute everything in the background, in the order of the notebook.
@@ -202,11 +202,12 @@ class Workbook(Gallery):
         if self.bench.dataset != "mnist":
             print("not shown: it is of the study's own nets and data")
             return None
-        figure = frontier_plots.picture(name, REPOSITORY / "results")
-        if figure is None:
+        table, draw = frontier_plots.PICTURES[name]
+        path = REPOSITORY / "results" / f"{table}.csv"
+        if not path.exists():
             print(f"{name} is not there yet: run make study")
             return None
-        return self.show_figure(figure, name)
+        return self.show_figure(name, draw, pd.read_csv(path))
 
     def unreached(self) -> Markdown | None:
         """The published points that the frontier does not reach; None as with `study_picture`."""
@@ -222,7 +223,7 @@ class Workbook(Gallery):
             return None
         words = [f"{row.label}: {row.taken_for}" for row in lost.head(columns).itertuples()]
         inputs = self.data.x_test[lost.image[:columns]]
-        return self.show_figure(plots.examples(inputs, words, self.data.kind), "who-pays-images")
+        return self.show_figure("who-pays-images", plots.examples, inputs, words, self.data.kind)
 
     def _device_outcomes(self) -> dict[str, Outcome]:
         """What `_on_devices` gave with the first seed; what failed is left out."""
@@ -279,7 +280,7 @@ class Workbook(Gallery):
             return None
         # the same for everyone: other sparsities may lie in one cache and not in another
         others = [0.0] if tweak.start else []
-        return self.show_figure(tweak.picture(*others, tweak.start), "sparsity-slider")
+        return self.show_figure("sparsity-slider", plots.tweaked, *tweak.found(*others, tweak.start))
 
     def finish(self) -> None:
         """Wait for all that was started.

@@ -79,6 +79,8 @@ def connect(n_workers: int | None = None) -> Client:
     # between (github.com/python/cpython/issues/106883), as it does once in some hundred files; set for
     # good, since a worker that is replaced takes what is set then
     dask.config.set({"distributed.worker.profile.enabled": False})
+    # not the half second that Dask takes them for: two trainings would wait for one worker
+    dask.config.set({"distributed.scheduler.unknown-task-duration": "10s"})
     if sys.platform == "linux":
         # workers are forked from one process that has imported TensorFlow, which takes seconds, and begun
         # nothing with it
