@@ -444,11 +444,11 @@ def test_slider_that_nobody_can_move_is_the_picture_of_what_the_study_has(
 ) -> None:
     asked: list[tuple[float, ...]] = []
 
-    def draw(self: slider.Tweak, *sparsities: float) -> Figure:
+    def found(self: slider.Tweak, *sparsities: float) -> tuple[Any, ...]:
         asked.append(sparsities)
-        return Figure()
+        return list(sparsities), [0.98, 0.97], [900, 500], 0.8, {"a": np.eye(3), "b": np.eye(4)}
 
-    monkeypatch.setattr(slider.Tweak, "picture", draw)
+    monkeypatch.setattr(slider.Tweak, "found", found)
     image = book.sparsity_slider()
     assert isinstance(image, Image)
     assert image.data == (book.results / "sparsity-slider.png").read_bytes()
