@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from model_compression.data.datasets import Dataset, scale
-from model_compression.evidence.style import BLUE, GREEN, GREY, STYLE, WIDTH
+from model_compression.evidence.style import BLUE, GREEN, GREY, ORANGE, STYLE, WIDTH
 from model_compression.evidence.tables import save_csv, save_figure
 from model_compression.files import coding, conversion, quantizing, running
 from model_compression.nets.keras2 import keras
@@ -26,7 +26,7 @@ from model_compression.own_model.command import run
 from model_compression.own_model.request import Request
 from model_compression.runtimes.smallest import Candidate, Limits, Objective, smallest
 from model_compression.study.experiment import Bench
-from model_compression.study.recipes import Step
+from model_compression.study.recipes import Recipe, Step
 
 MAX_DROP = 0.005
 #: Training of the float models: as the pairs of the study, and shorter for the own models, those that take
@@ -36,9 +36,12 @@ OWN_TRAIN = TrainConfig(epochs=4, learning_rate=2e-3)
 OWN_IMAGES = {"fashion_mnist-mobilenet_v2": 10_000}
 TOOLS = {
     "converter": "TFLiteConverter, int8",
+    "trained": "the same, trained as long as the command's",
     "quantizer": "litert-quantizer, best",
     "command": "this command",
 }
+
+OBJECTIVES: tuple[Objective, ...] = ("flash", "download")
 
 layers = keras.layers
 Build: TypeAlias = Callable[[tuple[int, ...], int], keras.Model]
@@ -130,6 +133,15 @@ def converters(model: keras.Model, data: Dataset) -> dict[str, dict[str, bytes]]
     return {"float": {"float": content}, "converter": {"int8": int8}, "quantizer": quantized}
 
 
+def as_long(recipe: Recipe, bench: Bench, model: keras.Model) -> bytes:
+    """TFLiteConverter's int8 file of the float model after the recipe's training, without techniques."""
+    steps, data = recipe.control_steps(), bench.data
+    if steps:
+        model = bench.as_file(recipe.net, bench.trained(recipe.net, steps, 0, lambda *progress: None))
+    shown = scale(data.x_train[: conversion.REPRESENTATIVE_IMAGES])
+    return conversion.export(model, conversion.ExportConfig(form="int8"), representative=shown)
+
+
 def row(name: str, bench: Bench, folder: Path, *, minutes: float, workers: int | None) -> dict[str, object]:
     """One model: each tool's smallest file, in flash and coded, and its accuracy on the test images."""
     model, data = trained(name, bench), bench.data
@@ -152,19 +164,35 @@ def row(name: str, bench: Bench, folder: Path, *, minutes: float, workers: int |
     found: dict[str, object] = {"model": name, "parameters": search.made.parameters, "seconds": 0.0}
     found["seconds"] = round(time.monotonic() - started)
     contents = files | {"command": search.files}
-    for tool in ("float", *TOOLS):
+    for tool in contents:
         given = (
             list(search.candidates.values())
             if tool == "command"
             else [_candidate(form, content, data, accurate) for form, content in contents[tool].items()]
         )
-        objectives: tuple[Objective, ...] = ("flash", "download")
-        for objective in objectives:
+        for objective in OBJECTIVES:
             choice = smallest(given, Limits(max_drop=MAX_DROP, objective=objective))
             found |= _figures(
                 f"{tool}_{objective}", choice.form if choice.fits else None, contents[tool], data
             )
-    return found
+    return found | controls(found, search.made.recipes, bench, model, accurate)
+
+
+def controls(
+    found: Mapping[str, object],
+    recipes: Mapping[str, Recipe],
+    bench: Bench,
+    model: keras.Model,
+    accurate: float,
+) -> dict[str, object]:
+    """What the training of the command's files alone would have given, as it is and coded."""
+    columns: dict[str, object] = {}
+    for objective in OBJECTIVES:
+        if recipe := recipes.get(str(found[f"command_{objective}_form"])):
+            form, content = f"int8_{recipe.epochs}_epochs", as_long(recipe, bench, model)
+            measured = _candidate(form, content, bench.data, accurate)
+            columns |= _figures(f"trained_{objective}", measured, {form: content}, bench.data)
+    return columns
 
 
 def _figures(
@@ -187,16 +215,15 @@ def picture(table: pd.DataFrame) -> Figure:
     Beside the bars is how much test accuracy the file loses against the float model, in points.
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 1.2 + 0.55 * len(table)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 1.4 + 0.6 * len(table)), layout="constrained")
         places = np.arange(len(table))
         titles = {"flash": "bytes of the file", "download": "bytes of the file, coded"}
         for axes, (objective, title) in zip(figure.subplots(1, 2, sharey=True), titles.items(), strict=True):
-            for shift, (tool, label), colour in zip(
-                (-0.25, 0, 0.25), TOOLS.items(), (GREY, BLUE, GREEN), strict=True
-            ):
+            for place, (tool, label) in enumerate(TOOLS.items()):
                 sizes = table.get(f"{tool}_{objective}_bytes", pd.Series(np.nan, index=table.index))
                 whole = table[f"converter_{objective}_bytes"]
-                bars = axes.barh(places + shift, 100 * sizes / whole, height=0.23, color=colour, label=label)
+                colour, shift = (GREY, ORANGE, BLUE, GREEN)[place], 0.2 * place - 0.3
+                bars = axes.barh(places + shift, 100 * sizes / whole, height=0.18, color=colour, label=label)
                 nothing = pd.Series(np.nan, index=table.index)
                 before, after = (
                     table.get(f"{name}_test_accuracy", nothing)
@@ -209,9 +236,9 @@ def picture(table: pd.DataFrame) -> Figure:
         axes.invert_yaxis()
         figure.suptitle(
             f"Smallest file that loses at most {100 * MAX_DROP:g} points on validation data; numbers: change "
-            "of test accuracy.\nThe command may train for minutes, the others convert the same float model"
+            "of test accuracy.\nThe command may train for minutes; the second bar is of that training alone"
         )
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

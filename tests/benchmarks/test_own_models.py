@@ -45,8 +45,8 @@ def test_tool_without_a_file_within_the_limit_is_said_and_drawn_as_a_gap(tmp_pat
     }
     table = pd.DataFrame([_row("mnist-baseline")]).drop(columns="quantizer_flash_bytes")
     left, right = own_models.picture(table).axes
-    assert [len(axes.patches) for axes in (left, right)] == [3, 3]
-    assert [bar.get_width() for bar in right.patches] == pytest.approx([100, 200, 300])
+    assert [len(axes.patches) for axes in (left, right)] == [4, 4]
+    assert [bar.get_width() for bar in right.patches] == pytest.approx([100, 200, 300, 400])
 
 
 @pytest.mark.parametrize("name", [name for name, (_, net) in own_models.MODELS.items() if callable(net)])
