@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from model_compression.notebook.gallery import Gallery
+from model_compression.notebook.gallery import Gallery, NothingToDrawError
 
 
 def test_table_that_takes_long_is_computed_once_and_is_the_same_again(tmp_path: Path) -> None:
@@ -73,3 +73,9 @@ def test_function_that_changed_draws_again(tmp_path: Path) -> None:
         return titled("after")
 
     assert (first.alt, gallery.show_figure("a", draw).alt) == ("a: before", "a: after")
+
+
+def test_table_with_nothing_to_draw_leaves_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(NothingToDrawError, match=r"^there is nothing to draw$"):
+        Gallery(tmp_path, tmp_path).show_figure("a", lambda: None)
+    assert not (tmp_path / "a.png").exists()

@@ -29,8 +29,14 @@ class Drawn(NamedTuple):
     titles: str
 
 
-def drawn(figure: Figure) -> Drawn:
+class NothingToDrawError(ValueError):
+    """A table without what its picture shows."""
+
+
+def drawn(figure: Figure | None) -> Drawn:
     """A figure as it is written."""
+    if figure is None:
+        raise NothingToDrawError("there is nothing to draw")
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     return Drawn(tables.small_png(figure), ", ".join(titles).replace("\n", " "))
 

@@ -27,7 +27,7 @@ from ..study.recipes import Recipe
 from ..study.scheduling import Failure, Study
 from . import slider
 from .files import ask_tflm, tell_left_out
-from .gallery import Gallery
+from .gallery import Gallery, NothingToDrawError
 
 
 class Workbook(Gallery):
@@ -203,11 +203,11 @@ class Workbook(Gallery):
             print("not shown: it is of the study's own nets and data")
             return None
         table, draw = frontier_plots.PICTURES[name]
-        path = REPOSITORY / "results" / f"{table}.csv"
-        if not path.exists():
+        try:
+            return self.show_figure(name, draw, pd.read_csv(REPOSITORY / "results" / f"{table}.csv"))
+        except (FileNotFoundError, NothingToDrawError):
             print(f"{name} is not there yet: run make study")
             return None
-        return self.show_figure(name, draw, pd.read_csv(path))
 
     def unreached(self) -> Markdown | None:
         """The published points that the frontier does not reach; None as with `study_picture`."""
