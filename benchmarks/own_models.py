@@ -24,6 +24,7 @@ from model_compression.nets.keras2 import keras
 from model_compression.nets.training import TrainConfig, fit
 from model_compression.own_model.command import run
 from model_compression.own_model.request import Request
+from model_compression.runtimes.deployment import processor
 from model_compression.runtimes.smallest import Candidate, Limits, Objective, smallest
 from model_compression.study.experiment import Bench
 from model_compression.study.recipes import Recipe, Step
@@ -42,6 +43,8 @@ TOOLS = {
 }
 
 OBJECTIVES: tuple[Objective, ...] = ("flash", "download")
+#: In place of a form, where a tool has no file that loses so little.
+NONE = "none within the limit"
 
 layers = keras.layers
 Build: TypeAlias = Callable[[tuple[int, ...], int], keras.Model]
@@ -161,8 +164,8 @@ def row(name: str, bench: Bench, folder: Path, *, minutes: float, workers: int |
         workers=workers,
     )
     search = run(request, lambda better: None)
-    found: dict[str, object] = {"model": name, "parameters": search.made.parameters, "seconds": 0.0}
-    found["seconds"] = round(time.monotonic() - started)
+    found: dict[str, object] = {"model": name, "parameters": search.made.parameters}
+    found |= {"seconds": round(time.monotonic() - started), "processor": processor()}
     contents = files | {"command": search.files}
     for tool in contents:
         given = (
@@ -199,7 +202,7 @@ def _figures(
     name: str, form: Candidate | None, contents: Mapping[str, bytes], data: Dataset
 ) -> dict[str, object]:
     if form is None:
-        return {f"{name}_form": "none within the limit"}
+        return {f"{name}_form": NONE}
     predicted = running.predict(contents[form.name], scale(data.x_test))
     return {
         f"{name}_form": form.name,
@@ -210,7 +213,7 @@ def _figures(
 
 
 def picture(table: pd.DataFrame) -> Figure:
-    """Bytes of each tool's smallest file, as it is and coded, in % of TFLiteConverter's, for each model.
+    """Bytes of each tool's smallest file, as it is and coded, in % of the float file's, for each model.
 
     Beside the bars is how much test accuracy the file loses against the float model, in points.
     """
@@ -221,7 +224,7 @@ def picture(table: pd.DataFrame) -> Figure:
         for axes, (objective, title) in zip(figure.subplots(1, 2, sharey=True), titles.items(), strict=True):
             for place, (tool, label) in enumerate(TOOLS.items()):
                 sizes = table.get(f"{tool}_{objective}_bytes", pd.Series(np.nan, index=table.index))
-                whole = table[f"converter_{objective}_bytes"]
+                whole = table[f"float_{objective}_bytes"]
                 colour, shift = (GREY, ORANGE, BLUE, GREEN)[place], 0.2 * place - 0.3
                 bars = axes.barh(places + shift, 100 * sizes / whole, height=0.18, color=colour, label=label)
                 nothing = pd.Series(np.nan, index=table.index)
@@ -231,12 +234,16 @@ def picture(table: pd.DataFrame) -> Figure:
                 )
                 words = [f"{change:+.2f}" if np.isfinite(change) else "" for change in 100 * (after - before)]
                 axes.bar_label(bars, words, padding=2, fontsize=6)
-            axes.set(xlabel=f"{title}, % of TFLiteConverter's", yticks=places, yticklabels=table["model"])
-            axes.set_xlim(right=118)
+                forms = table.get(f"{tool}_{objective}_form", nothing)
+                for gap in places[sizes.isna() & forms.notna()]:
+                    axes.text(1, gap + shift, NONE, fontsize=6, va="center", color=colour)
+            axes.set(xlabel=f"{title}, % of the float file's", yticks=places, yticklabels=table["model"])
+            axes.margins(x=0.18)
         axes.invert_yaxis()
         figure.suptitle(
             f"Smallest file that loses at most {100 * MAX_DROP:g} points on validation data; numbers: change "
-            "of test accuracy.\nThe command may train for minutes; the second bar is of that training alone"
+            "of test accuracy.\nThe command may train for minutes; the second bar is of that training alone, "
+            "whatever it loses"
         )
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
