@@ -11,6 +11,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
     import own_models
 
+REPOSITORY = Path(__file__).parents[2]
+README = " ".join((REPOSITORY / "README.md").read_text().split())
+
 
 def _row(name: str, *rest: object, **named: object) -> dict[str, object]:
     figures = {
@@ -49,6 +52,17 @@ def test_tool_without_a_file_within_the_limit_is_said_and_drawn_as_a_gap(tmp_pat
     assert [len(axes.patches) for axes in (left, right)] == [4, 4]
     assert [bar.get_width() for bar in right.patches] == pytest.approx([20, 40, 60, 80])
     assert np.isnan(left.patches[2].get_width())
+
+
+def test_readme_says_what_training_alone_changes() -> None:
+    table = pd.read_csv(REPOSITORY / "results" / "own-models.csv", index_col="model")
+    assert list(table.index) == list(own_models.MODELS)
+    for objective in own_models.OBJECTIVES:
+        test = {tool: table[f"{tool}_{objective}_test_accuracy"] for tool in ("float", *own_models.TOOLS)}
+        assert 100 * (test["trained"] - test["converter"]).abs().max() < 0.1
+        more = 100 * (test["command"] - test["float"])["fashion_mnist-mobilenet_v2"]
+        assert f"MobileNetV2, whose smallest file has {more:.1f} points more" in README
+    assert "less than 0.1 points from the converter's file" in README
 
 
 @pytest.mark.parametrize("name", [name for name, (_, net) in own_models.MODELS.items() if callable(net)])
