@@ -69,7 +69,7 @@ def frontier(table: pd.DataFrame) -> Figure:
             # which points make it is decided on validation error
             front = ours[ours["file"].notna()].sort_values("bytes")
             line: Any = {"where": "post", "color": "#555555", "linewidth": 1.0, "alpha": 0.6, "zorder": 2}
-            axes.step(front["bytes"], front["error_pct"], label="our Pareto front", **line)
+            axes.step(front["bytes"], front["error_pct"], label="our front, by validation error", **line)
         for family, colour in [*NET_COLOURS.items(), ("other nets", GREY)]:
             axes.scatter([], [], marker="s", color=colour, label=family.replace("small", "small nets"))
         title = f"Bytes against error: median bytes, mean error of {seeds} seeds, bars of the 95 % interval "
