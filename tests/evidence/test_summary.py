@@ -173,7 +173,7 @@ def test_conclusions_on_a_second_test_set_are_counted() -> None:
     plans = pd.DataFrame({"kind": "plan", "name": list("ab"), "holds": ["yes", "no"], "error_pct_here": 0.5})
     plans = plans.assign(error_pct_there=[0.45, 0.75], validation_error_pct_here=0.7)
     assert second_test_set(pd.concat([forms, plans])) == (
-        f"{said}\nThe error of the frontier's 2 nets there is -0.05 to +0.25 points from the one here, "
+        f"{said}\nThe error of 2 nets of the frontier there is -0.05 to +0.25 points from the one here, "
         "higher for 1 (most: `b`, 0.50 % here, 0.75 % there); for 1 the 95 % interval of the difference "
         "leaves out 0. Of these, the validation error here, on images drawn as those there, is lower than "
         "the error there for 1, by up to 0.05 points."

@@ -168,7 +168,7 @@ def second_test_set(rotated: pd.DataFrame) -> str:
         more = (plans.error_pct_there - plans.error_pct_here).round(2)
         most = plans.loc[more.idxmax()]
         lines.append(
-            f"The error of the frontier's {len(plans)} nets there is {more.min():+.2f} to {more.max():+.2f} "
+            f"The error of {len(plans)} nets of the frontier there is {more.min():+.2f} to {more.max():+.2f} "
             f"points from the one here, higher for {(more > 0).sum()} (most: `{most['name']}`, "
             f"{most.error_pct_here:.2f} % here, {most.error_pct_there:.2f} % there); for {len(apart)} the "
             "95 % interval of the difference leaves out 0."
