@@ -19,9 +19,10 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 #: The longest files, so that no process ends with one of them while the others wait.
 FIRST = (
-    "notebook/test_run", "saved_models/test_fitting", "own_model/test_converted", "study/test_experiment",
-    "study/test_scheduling", "own_model/test_command", "techniques/test_structured",
-    "saved_models/test_taking", "own_model/test_tasks", "test_example", "frontier/test_study",
+    "notebook/test_run", "saved_models/test_fitting", "notebook/test_slider_browser",
+    "own_model/test_converted", "study/test_experiment", "study/test_scheduling", "own_model/test_command",
+    "files/test_guard", "techniques/test_structured", "saved_models/test_taking", "own_model/test_tasks",
+    "files/test_grid", "test_example", "frontier/test_study",
 )  # fmt: skip
 TESTS = Path(__file__).parent
 

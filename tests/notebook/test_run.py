@@ -376,6 +376,14 @@ def test_outputs_hold_no_noise_and_no_path_of_this_machine(ran: EndToEnd) -> Non
     assert [word for word in NOISE + paths if word in said] == []
 
 
+def test_runner_of_notebooks_is_nobody_who_could_move_the_slider(ran: EndToEnd) -> None:
+    (cell,) = (cell for cell in code_cells(ran.read) if "sparsity_slider(" in cell.source)
+    (output,) = cell.outputs
+    assert "image/png" in output.data
+    assert not [kind for kind in output.data if "widget" in kind]
+    assert (ran.results / "sparsity-slider.png").exists()
+
+
 def test_progress_was_seen(ran: EndToEnd) -> None:
     assert "epochs [" in ran.finished.stderr
     assert ran.finished.stdout == "wrote out.ipynb\n"

@@ -1,11 +1,9 @@
 """The sparsity slider without a browser: what it asks for, and what it shows."""
 
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import nbformat
 import numpy as np
 import pytest
 from conftest import exactly
@@ -15,7 +13,7 @@ from tflite_models import tflite_file
 
 from model_compression.evidence import plots
 from model_compression.evidence.style import WIDTH
-from model_compression.notebook import run, slider
+from model_compression.notebook import slider
 from model_compression.notebook.slider import Tweak
 from model_compression.study.catalogue import Settings, catalogue
 from model_compression.study.outcomes import Outcome
@@ -153,17 +151,6 @@ def test_only_who_can_answer_a_question_can_move_a_slider(
 ) -> None:
     monkeypatch.setattr(slider, "get_ipython", lambda: ipython)
     assert slider.attended() is seen
-
-
-def test_runner_of_notebooks_is_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    cell = nbformat.v4.new_code_cell(
-        "from model_compression.notebook import slider\nprint(slider.attended())"
-    )
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "one.ipynb")
-    run.run(tmp_path / "one.ipynb", tmp_path / "out.ipynb", {})
-    (ran,) = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
-    assert [output.text for output in ran.outputs] == ["False\n"]
 
 
 @pytest.mark.parametrize("known", [{0.8: 90}, {0.0: 98, 0.5: 97, 0.8: 90, 0.98: 30}])
