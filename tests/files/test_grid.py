@@ -183,7 +183,7 @@ def test_branches_meet_with_one_factor(kind: str, bits: int) -> None:
     model = branched(kind)
     content = packed(model, bits)
     given = np.random.default_rng(1).random((40, 12, 12, 2), np.float32)
-    promise = Promise(rule=RULES[f"packed_int{bits}"], by_scores=True)
+    promise = Promise(rule=RULES[f"packed_int{bits}"])
     check_file(content, keras.models.clone_model(model), promise, images=given, trained=model)
     expected = np.asarray(model(given))
     for delegate in (True, False):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.tools import flatbuffer_utils
 from conftest import TINY_NET, Nets, exactly
+from tflite_graphs import Made
 
 from model_compression.files import conversion, grid, guard, matching, running
 from model_compression.files.graph import Tensor, read_graph
@@ -97,7 +98,7 @@ def test_bias_that_the_converter_takes_into_the_next_one_is_looked_for_there(for
     content = conversion.export(net, conversion.ExportConfig(form=form), representative=images)
     stored_biases = [read_graph(content).bias(each) for _, each in read_graph(content).kernels()]
     assert None in stored_biases
-    promise = Promise(rule=RULES[form], by_scores=True)
+    promise = Promise(rule=RULES[form])
     check_file(content, net, promise, images=images, trained=net)
     last = next(bias for bias in reversed(stored_biases) if bias is not None)
     bad = edited(content, last.index, lambda tensor, buffer: buffer.data.__setitem__(slice(None), 0))
@@ -235,7 +236,7 @@ def test_layer_that_is_called_twice_is_one_layer(form: str) -> None:
     images = np.random.default_rng(0).normal(size=(30, 6, 6, 2)).astype(np.float32)
     export = conversion.ExportConfig(form=form)
     content = conversion.export(model, export, representative=images)
-    promise = Promise(rule=RULES[form], by_scores=True)
+    promise = Promise(rule=RULES[form])
     check_file(content, model, promise, images=images, trained=model)
     assert len(matching.match_kernels(read_graph(content), model)) == 2
     kernel = kernel_index(content, CONV)
@@ -355,9 +356,9 @@ def test_form_of_dense_kernels_is_held_to_its_bits_in_the_largest_of_those() -> 
     content = conversion.export(net, conversion.ExportConfig(form="int4_mixed"), representative=images)
     assert [kernel.bits for kernel, _ in read_graph(content).kernels()] == [8, 4]
     given = {"images": images, "trained": net}
-    check_file(content, net, Promise(rule=RULES["int4_mixed"], by_scores=True), **given)
+    check_file(content, net, Promise(rule=RULES["int4_mixed"]), **given)
     with pytest.raises(CorruptFileError, match=r"has 8 bits; promised: 4$"):
-        check_file(content, net, Promise(rule=RULES["int4_dynamic"], by_scores=True), **given)
+        check_file(content, net, Promise(rule=RULES["int4_dynamic"]), **given)
 
 
 def test_eight_bits_passed_as_four_are_named(nets: Nets) -> None:
@@ -400,8 +401,8 @@ def test_clipped_bias_is_named(nets: Nets, limit: int) -> None:
 def test_disagreement_without_xnnpack_is_found(nets: Nets, monkeypatch: pytest.MonkeyPatch) -> None:
     logits = running.logits
 
-    def wrong_without(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
-        return np.roll(logits(content, images, delegate=delegate), 0 if delegate else 1, axis=1)
+    def wrong_without(*given: Any, delegate: bool = True, **rest: Any) -> np.ndarray:
+        return np.roll(logits(*given, delegate=delegate, **rest), 0 if delegate else 1, axis=1)
 
     monkeypatch.setattr(guard.running, "logits", wrong_without)
     message = (
@@ -421,7 +422,7 @@ def test_interpreters_that_round_in_their_own_ways_may_differ(
 
     class_by_class = np.float32(apart) * np.resize([1, -1], 5).astype(np.float32)
 
-    def scores(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
+    def scores(*given: Any, delegate: bool = True, **rest: Any) -> np.ndarray:
         return exact + (class_by_class if delegate else -class_by_class)
 
     monkeypatch.setattr(guard.running, "logits", scores)
@@ -437,9 +438,9 @@ def test_file_is_asked_once_with_xnnpack_and_once_without(
     """And that which was slimmed answers as it did, bit for bit."""
     content, asked, logits = nets.file("baseline", "int8"), list[bool](), running.logits
 
-    def counted(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
+    def counted(*given: Any, delegate: bool = True, **rest: Any) -> np.ndarray:
         asked.append(delegate)
-        found = logits(content, images, delegate=delegate)
+        found = logits(*given, delegate=delegate, **rest)
         if len(asked) > 2 and delegate == with_delegate:
             found[7, 0] = np.nextafter(found[7, 0], np.float32(9))
         return found
@@ -453,6 +454,19 @@ def test_file_is_asked_once_with_xnnpack_and_once_without(
     message = f"the files differ on 1 of {len(nets.validation)} images {where} XNNPACK"
     with pytest.raises(CorruptFileError, match=exactly(message)):
         guard.check_same(answers, content)
+
+
+def test_file_that_takes_one_image_a_call_is_compared_so() -> None:
+    """Without its reshape to 1 x 896 a slimmed file takes many, which it adds up in another order."""
+    made = Made("float32", (1, 28, 32), seed=0)
+    given = made.input, made.constant("int32", np.array([1, 896], np.int32))
+    flat = made.operator("RESHAPE", given, made.like(made.input, (1, 896)), "ReshapeOptions")
+    content = made.content(made.dense(flat, 10))
+    images = np.random.default_rng(0).normal(size=(200, 28, 32)).astype(np.float32)
+    answers, slimmed = guard.Answers(content=content, images=images), slim(content).content
+    assert (running.images_a_call(content), running.images_a_call(slimmed)) == (1, running.BATCH)
+    assert (running.logits(slimmed, images, delegate=False) != answers.plain).any()
+    guard.check_same(answers, slimmed)
 
 
 def test_file_of_another_net_is_refused(nets: Nets) -> None:

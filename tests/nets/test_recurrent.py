@@ -87,7 +87,7 @@ def test_guard_passes_the_file_and_finds_a_bias_of_the_wrong_time(
     net: keras.Model, images: np.ndarray
 ) -> None:
     untrained = named.build(NET, input_shape=(6, 6), classes=3, seed=0)
-    promise = guard.Promise(rule=guard.RULES["packed_int4"], by_scores=True)
+    promise = guard.Promise(rule=guard.RULES["packed_int4"])
     guard.check_file(packed(net), untrained, promise, images=images, trained=net)
     swapped = clone(net)
     layer = the_layer(swapped)

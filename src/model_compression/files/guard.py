@@ -6,7 +6,7 @@ into the Keras net, and both are asked the same questions.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -42,34 +42,34 @@ class Promise:
         rule: of the file's form.
         zeros: least number of zeros a kernel, by the float layer's name; of all kernels, by `TOGETHER`.
         unique_values: most distinct values a kernel with one scale, by the float layer's name.
-        by_scores: whether labels may differ where the scores lie within `SCORE_ERROR`: a user's net may give
-            its two best classes scores so close that rounding decides.
     """
 
     rule: FormRule
     zeros: Mapping[str, int] = field(default_factory=dict)
     unique_values: Mapping[str, int] = field(default_factory=dict)
-    by_scores: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answers:
     """What a file says of float32 images (n, ...), asked once with XNNPACK and once without.
 
+    Args:
+        batch: images a call, where the file's shapes let it.
     Attributes:
         fast, plain: its outputs, (n, outputs).
     """
 
     content: bytes
     images: np.ndarray
+    batch: int = running.BATCH
 
     @cached_property
     def fast(self) -> np.ndarray:
-        return running.logits(self.content, self.images)
+        return running.logits(self.content, self.images, batch=self.batch)
 
     @cached_property
     def plain(self) -> np.ndarray:
-        return running.logits(self.content, self.images, delegate=False)
+        return running.logits(self.content, self.images, batch=self.batch, delegate=False)
 
 
 def check_file(
@@ -113,38 +113,34 @@ def check_file(
     model, what = trained, "the net it was made of"
     if weights:
         model, what = rebuild(graph, net, pairs, moved), "its own constants, computed by Keras"
-    if not (promise.by_scores and _score_error(scores, _scores(model, images)) <= SCORE_ERROR):
+    # a net may give its two best classes scores so close that rounding decides
+    if _score_error(scores, _scores(model, images)) > SCORE_ERROR:
         _check_labels(running.labels(content, scores), predict(model, images), rule.agreement, what)
     agreement, float32 = min(rule.agreement, 0.99), partial(_scores, trained, images)
-    check_delegate(answers, float32, by_scores=promise.by_scores, agreement=agreement)
+    check_delegate(answers, float32, agreement=agreement)
     return answers
 
 
-def check_delegate(
-    answers: Answers,
-    float32: Callable[[], np.ndarray],
-    *,
-    by_scores: bool = True,
-    agreement: float = 0.99,
-) -> None:
+def check_delegate(answers: Answers, float32: Callable[[], np.ndarray], *, agreement: float = 0.99) -> None:
     """Raise unless a file computes finite numbers, and the same ones with XNNPACK and without.
+
+    Labels may differ where the scores lie within `SCORE_ERROR`, of each other or both of the float net's:
+    each rounds in its own way.
 
     Args:
         answers: to images that are not of the test set.
         float32: gives the scores of the float net.
-        by_scores: whether labels may differ where the scores lie within `SCORE_ERROR`, of each other or both
-            of the float net's: each rounds in its own way.
         agreement: least fraction of images with the same label.
     Raises:
         CorruptFileError: what disagrees.
     """
     scores, plain = answers.fast, answers.plain
     _require(bool(np.isfinite(scores).all()), "the file computes numbers that are not finite")
-    if by_scores and _score_error(scores, plain) <= SCORE_ERROR:
+    if _score_error(scores, plain) <= SCORE_ERROR:
         return
     known = float32()
     apart = [_score_error(each, known) for each in (scores, plain)]
-    if by_scores and max(apart) <= SCORE_ERROR:
+    if max(apart) <= SCORE_ERROR:
         return
     labels, others = (running.labels(answers.content, each) for each in (scores, plain))
     far = f"which lies {apart[1]:.2g} of the scores' spread from the float net, the file {apart[0]:.2g},"
@@ -157,7 +153,8 @@ def check_same(answers: Answers, content: bytes) -> None:
     Raises:
         CorruptFileError: on how many images they differ.
     """
-    other = Answers(content=content, images=answers.images)
+    # one that takes an image a call may have become one that takes many, and then adds up in another order
+    other = replace(answers, content=content, batch=running.images_a_call(answers.content))
     for kernels in ("fast", "plain"):
         ours, theirs = (getattr(each, kernels).view(np.uint32) for each in (answers, other))
         differing = int((ours != theirs).any(axis=1).sum())

@@ -82,17 +82,17 @@ def quantize(values: np.ndarray, *, scale: float, zero_point: int, dtype: str) -
     return np.clip(stored, limits.min, limits.max, out=stored).astype(dtype)
 
 
-def logits(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.ndarray:
+def logits(content: bytes, images: np.ndarray, *, delegate: bool = True, batch: int = BATCH) -> np.ndarray:
     """Outputs (n, classes) as float32 for float32 images (n, ...).
 
     Integer inputs are quantized and integer outputs de-quantized by the file's own scales. A file of several
     inputs takes them in a row, (n, numbers of all of them), and gives its outputs so.
 
-    One interpreter a core, each of which takes the next `BATCH` images when it is through with its last.
+    One interpreter a core, each of which takes the next `batch` images when it is through with its last.
     """
-    cores = max(1, min(os.cpu_count() or 1, len(images) // BATCH))
+    cores = max(1, min(os.cpu_count() or 1, len(images) // batch))
     # made here: holding back their output is the whole process's business, not a thread's
-    batch = min(BATCH, len(images))
+    batch = min(batch, len(images))
     loaded = [allocated(content, delegate=delegate, batch=batch) for _ in range(cores)]
     # asked once: each answer takes as long as an image
     sources, targets = loaded[0].get_input_details(), loaded[0].get_output_details()
@@ -115,6 +115,11 @@ def logits(content: bytes, images: np.ndarray, *, delegate: bool = True) -> np.n
     with ThreadPoolExecutor(cores) as pool:
         list(pool.map(work, loaded))
     return np.concatenate([parts[start] for start in range(0, len(images), size)])
+
+
+def images_a_call(content: bytes) -> int:
+    """How many images a call `logits` gives a file: `BATCH`, or those of a file whose shapes are fixed."""
+    return int(allocated(content, batch=BATCH).get_input_details()[0]["shape"][0])
 
 
 #: What the interpreter tells of an input or an output.

@@ -137,4 +137,4 @@ def promise_of(recipe: Recipe, net: keras.Model) -> guard.Promise:
     kept = kept_after(recipe.steps, kernel_layers(net))
     form = "float32" if recipe.export.form == "h5" else recipe.export.form
     rule = guard.RULES["int4_qat" if kept.weight_bits == 4 else form]
-    return guard.Promise(rule=rule, zeros=kept.zeros, unique_values=kept.unique_values, by_scores=True)
+    return guard.Promise(rule=rule, zeros=kept.zeros, unique_values=kept.unique_values)
