@@ -96,6 +96,25 @@ def test_depthwise_kernels_keep_8_bits_where_others_have_4(form: str, dtypes: li
         assert np.sqrt(np.mean(apart**2)) < (0.3 if "int4" in form else 0.05) * np.std(expected)
 
 
+@pytest.mark.parametrize("first", [keras.layers.Conv2D(6, 3), keras.layers.DepthwiseConv2D(3), None])
+def test_filter_of_zeros_alone_keeps_its_bias(first: keras.layers.Layer | None) -> None:
+    keras.utils.set_random_seed(0)
+    kernels = [first] if first else []
+    kernels += [keras.layers.Flatten(), keras.layers.Dense(5, activation="relu"), keras.layers.Dense(4)]
+    net = keras.Sequential([keras.Input((6, 6, 3)), *kernels])
+    for layer in (layer for layer in net.layers if layer.weights):
+        kernel, bias = layer.get_weights()
+        # the last axis but for a depthwise kernel, whose last is 1
+        (kernel if kernel.shape[-1] > 1 else kernel[..., 0])[..., 1] = 0
+        layer.set_weights([kernel, bias + np.float32(0.5)])
+    images = np.random.default_rng(0).uniform(size=(200, 6, 6, 3)).astype(np.float32)
+    content = export(net, ExportConfig(form="int8_mixed"), representative=images[:50])
+    expected = np.asarray(net(images))
+    for delegate in (True, False):
+        apart = logits(content, images, delegate=delegate) - expected
+        assert np.sqrt(np.mean(apart**2)) < 0.05 * np.std(expected)
+
+
 @pytest.mark.parametrize("activation", ["selu", "exponential", "softplus"])
 def test_exponential_that_overflows_is_a_reason_and_not_the_end_of_the_process(activation: str) -> None:
     keras.utils.set_random_seed(0)

@@ -1,6 +1,7 @@
 """Batch normalization of the nets by name, and of nets in training, goes into the kernels."""
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
     from model_compression.nets import named
     from model_compression.nets.keras2 import keras
-    from model_compression.saved_models.building import folded
+    from model_compression.saved_models.building import folded, to_keras
+    from model_compression.saved_models.folding import fold
+    from model_compression.saved_models.loading import load
 
 GENERATOR = np.random.default_rng(0)
 layers = keras.layers
@@ -54,6 +57,19 @@ def test_net_by_name_computes_the_same_without_normalization(net: str) -> None:
 def test_net_without_normalization_is_given_back() -> None:
     model = named.build("baseline_2", input_shape=(8, 8), classes=3, seed=0)
     assert folded(model) is model
+
+
+@pytest.mark.parametrize(("largest", "stays"), [(3.9, False), (4.0, True)])
+def test_what_makes_inputs_of_different_sizes_alike_stays(
+    largest: float, stays: bool, tmp_path: Path
+) -> None:
+    deviations = np.array([2.0, 1, largest])
+    normal = layers.Normalization(mean=[5.0, 3, 1], variance=deviations**2)
+    model = keras.Sequential([keras.Input((3,)), normal, layers.Dense(4)])
+    model.save(tmp_path / "own.keras")
+    net = to_keras(fold(load(tmp_path / "own.keras")))
+    assert [type(layer).__name__ for layer in net.layers[1:]] == ["Normalization"] * stays + ["Dense"]
+    assert_same_function(model, net)
 
 
 def test_fold_by_hand() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from operator import methodcaller
 
@@ -10,7 +11,7 @@ import numpy as np
 from ..nets.keras2 import qtyping, quantizer, recipe
 from ..quiet import quiet
 from .bit_allocation import mixed, prepared
-from .graph import Graph, read_graph, read_model
+from .graph import KERNEL_OPERATORS, Graph, Tensor, read_graph, read_model
 from .grid import on_grid
 from .running import named_inputs
 from .writing import write_model
@@ -131,7 +132,34 @@ def quantize(content: bytes, form: str, images: np.ndarray | None, *, one_image:
             # more threads add up in another order now and then, and GPTQ makes another file of it
             together = partial(tool.calibrate, {"serving_default": samples}, num_threads=1)
             calibration = together() if gptq else _widest(tool, samples)
-        return bytes(tool.quantize(calibration).quantized_model)
+        # biases that overflow, see below
+        with np.errstate(invalid="ignore"):
+            quantized = bytes(tool.quantize(calibration).quantized_model)
+    return _with_even_steps(quantized, graph)
+
+
+def _with_even_steps(content: bytes, before: Graph) -> bytes:
+    """The file with filters of zeros alone on the widest scale of their kernel.
+
+    The tool gives them steps of next to nothing, and 32 bits cannot hold their biases in these.
+
+    Args:
+        before: of the float file.
+    """
+    model, changed = read_model(content), list[Tensor]()
+    graph = model.graphs[0]
+    pairs = [[each for each in one.operators if each.name in KERNEL_OPERATORS] for one in (graph, before)]
+    for operator, known in zip(*pairs, strict=True):
+        kernel, bias, floats = graph.stored(operator.inputs[1]), graph.bias(operator), before.bias(known)
+        if kernel is None or bias is None or floats is None or min(bias.scale.size, kernel.scale.size) < 2:
+            continue
+        empty = ~kernel.numbers.any(axis=tuple(set(range(len(kernel.shape))) - {kernel.axis}))
+        if empty.any():
+            scale = np.where(empty, kernel.scale.max(), kernel.scale)
+            steps = bias.scale / kernel.scale * scale
+            values = np.where(empty, np.rint(floats.numbers / steps), bias.numbers)
+            changed += replace(kernel, scale=scale), replace(bias, scale=steps).holding(values)
+    return write_model(model.holding(graph.holding(*changed)), keep_signatures=True) if changed else content
 
 
 def graph_bytes(content: bytes) -> int:

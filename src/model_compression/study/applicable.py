@@ -3,10 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from ..files.quantizing import STATIC
 from ..nets.keras2 import keras
 from ..nets.layers import kernel_layers, kernel_size
 from ..saved_models.building import frozen_layers
+from ..saved_models.folding import MOST_APART, apart
 from .recipes import Recipe
 
 #: The converter's own limit, in TensorFlow's quantize_weights.
@@ -45,7 +48,8 @@ def why_not(net: keras.Model, recipe: Recipe) -> str:
             return reason
     if form == "dynamic_range" and max(sizes.values()) < DYNAMIC_RANGE_WEIGHTS:
         return f"the converter leaves kernels of less than {DYNAMIC_RANGE_WEIGHTS:,} weights as floats"
-    if form in STATIC and _evens_out(net):
+    spreads = (np.sqrt(each.variance).ravel() for each in _normalizations(net))
+    if form in STATIC and any(apart(each) > MOST_APART for each in spreads):
         return "an integer input would lose what is small of inputs that the model itself makes alike"
     if form == "int16x8" and any(isinstance(each, keras.layers.LayerNormalization) for each in net.layers):
         return "LiteRT ends its process at a layer normalization in 16 bits"
@@ -64,17 +68,17 @@ def _has_4_bits(layer: keras.layers.Layer, form: str) -> bool:
 def applicable(net: keras.Model, recipes: Mapping[str, Recipe]) -> tuple[dict[str, Recipe], dict[str, str]]:
     """The recipes that can be carried out on a net, and by name why the others cannot.
 
-    Nets that have been trained on get floats at the ends of their integer files where integers would lose
-    inputs.
+    Nets that have been trained on get floats at the ends of their integer files where they make inputs of
+    different sizes alike.
     """
-    if _evens_out(net):
+    if _normalizations(net):
         recipes = {name: _with_float_ends(recipe) for name, recipe in recipes.items()}
     return chosen(recipes, lambda recipe: why_not(net, recipe))
 
 
-def _evens_out(net: keras.Model) -> bool:
-    """Whether a net makes inputs of very different sizes alike; see `saved_models.folding`."""
-    return any(isinstance(layer, keras.layers.Normalization) for layer in net.layers)
+def _normalizations(net: keras.Model) -> list[keras.layers.Normalization]:
+    """What makes inputs of different sizes alike, see `saved_models.folding`."""
+    return [layer for layer in net.layers if isinstance(layer, keras.layers.Normalization)]
 
 
 def _with_float_ends(recipe: Recipe) -> Recipe:
