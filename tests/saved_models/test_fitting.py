@@ -181,7 +181,7 @@ FOLDED: dict[str, tuple[Callable[[], keras.Model], int]] = {
     "Rescaling and Normalization": (
         lambda: _chain(
             layers.Rescaling(0.5, offset=1),
-            layers.Normalization(mean=[1.0, 2, 3], variance=[1, 4, 9]),
+            layers.Normalization(mean=[1.0, 2, 3], variance=[4, 9, 6]),
             layers.Conv2D(2, 3),
         ),
         0,

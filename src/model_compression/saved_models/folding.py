@@ -149,9 +149,9 @@ def _fold_forward(net: Net, node: Node) -> Net:
 
 #: How often the largest channel's spread may hold the median one's, which takes few steps of 8 bits then.
 MOST_APART = 64
-#: How often it may hold the smallest one's: from there on, kernels that had to make channels alike themselves
-#: lost several times as much by pruning, clustering and 4 bits (measured with spreads 4 to 32 times apart).
-MOST_UNEVEN = 4
+#: How often it may hold the smallest one's: from there on, nearly all forms lost more where kernels had to
+#: make channels alike themselves (benchmarks/bench_unlike_columns.py).
+MOST_UNEVEN = 2
 
 
 def apart(spreads: np.ndarray) -> float:
