@@ -10,6 +10,7 @@ import dask
 import numpy as np
 import pytest
 from distributed import Client
+from tqdm import tqdm
 
 from model_compression.files.conversion import ExportConfig
 from model_compression.nets.distillation import DistillConfig
@@ -98,6 +99,14 @@ def test_killed_worker_is_replaced(interrupted: Interrupted, client: Client) -> 
 def test_workers_are_not_profiled(client: Client) -> None:
     """CPython may deadlock when it is asked for other threads' frames."""
     assert set(client.run(dask.config.get, "distributed.worker.profile.enabled").values()) == {False}
+
+
+def test_workers_leave_no_lock_between_processes_behind(client: Client) -> None:
+    assert set(client.run(_lock_of_bars).values()) == {"RLock"}
+
+
+def _lock_of_bars() -> str:
+    return type(tqdm.get_lock()).__name__
 
 
 def test_workers_print_no_traceback_of_a_recipe_that_fails(study: Study, client: Client) -> None:

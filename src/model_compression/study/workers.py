@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import dask
 from distributed import Client, LocalCluster, get_worker
 from distributed.utils import get_mp_context
+from tqdm import tqdm
 
 from ..quiet import quiet
 from .experiment import Bench
@@ -22,6 +23,8 @@ from .recipes import Export, Task
 TOPIC = "model-compression-progress"
 
 _one_at_a_time = threading.Lock()
+# instead of one between processes, which Python warns of where a worker that was ended leaves it behind
+tqdm.set_lock(threading.RLock())
 
 
 def report(key: str, title: str, done: float) -> None:
