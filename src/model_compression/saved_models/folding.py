@@ -18,9 +18,9 @@ def fold(net: Net) -> Net:
 
     Into the kernel before it, where nothing else reads that; else into all kernels that read it; else it
     stands as a depthwise 1 x 1 convolution. What has no height and width stays a batch normalization. What
-    makes inputs of different sizes alike stays a Normalization: a kernel that did it would be all sizes too.
-    A layer that is called more than once takes nothing up, and x + 3 before a ReLU6 and its sixth behind it
-    stay numbers: the converter knows them for the halves of a hard sigmoid.
+    makes inputs of different sizes alike stays a Normalization: a kernel that did so would hold weights of
+    all sizes. A layer that is called more than once takes nothing up, and x + 3 before a ReLU6 and its sixth
+    behind it stay numbers: the converter knows them for the halves of a hard sigmoid.
 
     Args:
         net: a canonical one.
