@@ -393,7 +393,7 @@ def test_depthwise_net_has_forms_of_4_bits_and_the_layers_at_8_are_named() -> No
     wide = {form: applicable.left_alone(net, kept[form]) for form in ("int4_dynamic", "int4_mixed")}
     assert wide == {
         "int4_dynamic": {"4 bits, at 8 or in floats instead": ["apart"]},
-        "int4_mixed": {"4 bits, at 8 or in floats instead": ["first", "apart"]},
+        "int4_mixed": {"4 bits in Dense layers alone, at 8 or in floats instead": ["first", "apart"]},
     }
     _, skipped = applicable.applicable(
         _chain(layers.Conv2D(2, 3), layers.GlobalMaxPooling2D()), forms(settings(str(Path(__file__))))

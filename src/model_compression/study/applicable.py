@@ -36,7 +36,8 @@ def left_alone(net: keras.Model, recipe: Recipe) -> dict[str, list[str]]:
         found["integers, in floats instead"] = [name for name, kind in kinds.items() if kind & _FLOAT]
     if recipe.export.form.startswith("int4"):
         wider = [layer.name for layer in kernel_layers(net) if not _has_4_bits(layer, recipe.export.form)]
-        found["4 bits, at 8 or in floats instead"] = [*wider, *frozen_layers(net)]
+        where = " in Dense layers alone" if recipe.export.form in _DENSE_ALONE else ""
+        found[f"4 bits{where}, at 8 or in floats instead"] = [*wider, *frozen_layers(net)]
     return {method: names for method, names in found.items() if names}
 
 
@@ -58,8 +59,12 @@ def why_not(net: keras.Model, recipe: Recipe) -> str:
     return ""
 
 
+#: Forms that leave convolutions at 8 bits.
+_DENSE_ALONE = ("int4_mixed", "int4_mixed_gptq", "int4_static")
+
+
 def _has_4_bits(layer: keras.layers.Layer, form: str) -> bool:
-    if form in ("int4_mixed", "int4_mixed_gptq", "int4_static"):
+    if form in _DENSE_ALONE:
         return isinstance(layer, keras.layers.Dense)
     # a depthwise convolution is a convolution to Keras
     return not isinstance(layer, keras.layers.DepthwiseConv2D)
