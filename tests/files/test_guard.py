@@ -8,7 +8,8 @@ from ai_edge_litert.tools import flatbuffer_utils
 from conftest import TINY_NET, Nets, exactly
 from tflite_graphs import Made
 
-from model_compression.files import conversion, grid, guard, matching, running
+from model_compression.data.answers import Task
+from model_compression.files import comparing, conversion, grid, matching, running
 from model_compression.files.graph import Tensor, read_graph
 from model_compression.files.guard import RULES, CorruptFileError, Promise, check_file
 from model_compression.files.slimming import slim
@@ -85,7 +86,8 @@ def test_file_of_a_qat_net_that_cuts_off_passes(nets: Nets) -> None:
         content = conversion.export(config.strip(net), form, representative=None)
     check_file(content, parent, Promise(rule=RULES["int8"]), images=nets.validation, trained=net)
     labels = running.predict(content, nets.validation)
-    assert np.mean(labels == training.predict(parent, nets.validation)) < RULES["int8"].agreement
+    others = training.outputs(parent, nets.validation).argmax(axis=1)
+    assert np.mean(labels == others) < RULES["int8"].agreement
 
 
 @pytest.mark.parametrize("form", ["float32", "int8", "packed_int8"])
@@ -380,6 +382,25 @@ def test_flipped_kernel_after_qat_is_found_by_the_trained_net(
         check(nets, "qat", bad, "int8")
 
 
+def test_values_are_compared_as_such(nets: Nets) -> None:
+    """All above 0, as prices are: as labels they would be alike, whatever the file computes."""
+    net = named.build("small_d8", input_shape=(28, 28), classes=1, seed=0)
+    kernel, bias = net.layers[-1].get_weights()
+    net.layers[-1].set_weights([kernel, bias + 20])
+    config, form = QuantizeConfig(), conversion.ExportConfig(form="int8")
+    with quiet():
+        trained = config.wrap(net, steps=1, seed=0)
+        config.start(trained, nets.images[:500])
+        content = conversion.export(config.strip(trained), form, representative=None)
+    wrong = edited(content, kernel_index(content, 0), stored(np.flip))
+    assert min(running.logits(each, nets.validation).min() for each in (content, wrong)) > 0
+    promise, given = Promise(rule=RULES["int8"]), {"images": nets.validation, "trained": trained}
+    check_file(content, net, promise, task="values", **given)
+    found = r"^the values lie \d(\.\d+)? of their spread from the net it was made of; most: 0\.2$"
+    with pytest.raises(CorruptFileError, match=found):
+        check_file(wrong, net, promise, task="values", **given)
+
+
 @pytest.mark.parametrize("limit", [-(2**31), 2**31 - 1])
 def test_clipped_bias_is_named(nets: Nets, limit: int) -> None:
     """What becomes of the bias of a filter that has no weights left, when its scale is next to 0."""
@@ -404,7 +425,7 @@ def test_disagreement_without_xnnpack_is_found(nets: Nets, monkeypatch: pytest.M
     def wrong_without(*given: Any, delegate: bool = True, **rest: Any) -> np.ndarray:
         return np.roll(logits(*given, delegate=delegate, **rest), 0 if delegate else 1, axis=1)
 
-    monkeypatch.setattr(guard.running, "logits", wrong_without)
+    monkeypatch.setattr(running, "logits", wrong_without)
     message = (
         r"^the file agrees with the interpreter without XNNPACK, which lies \d\.\d+ of the scores' spread "
         r"from the float net, the file 0\.\d+, on 0\.0000 of the images; least: 0\.96$"
@@ -413,9 +434,10 @@ def test_disagreement_without_xnnpack_is_found(nets: Nets, monkeypatch: pytest.M
         check(nets, "baseline", nets.file("baseline", "int8"), "int8")
 
 
+@pytest.mark.parametrize("task", ["classes", "values"])
 @pytest.mark.parametrize(("apart", "passes"), [(0.15, True), (0.25, False)])
 def test_interpreters_that_round_in_their_own_ways_may_differ(
-    monkeypatch: pytest.MonkeyPatch, apart: float, passes: bool
+    monkeypatch: pytest.MonkeyPatch, apart: float, passes: bool, task: Task
 ) -> None:
     """As those of a deep net do: each as near to the float net as a sound file is."""
     exact = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
@@ -425,10 +447,10 @@ def test_interpreters_that_round_in_their_own_ways_may_differ(
     def scores(*given: Any, delegate: bool = True, **rest: Any) -> np.ndarray:
         return exact + (class_by_class if delegate else -class_by_class)
 
-    monkeypatch.setattr(guard.running, "logits", scores)
-    monkeypatch.setattr(guard.running, "labels", lambda content, outputs: outputs.argmax(axis=1))
+    monkeypatch.setattr(running, "logits", scores)
+    monkeypatch.setattr(running, "labels", lambda content, outputs, task: outputs.argmax(axis=1))
     with contextlib.nullcontext() if passes else pytest.raises(CorruptFileError, match="the float net"):
-        guard.check_delegate(guard.Answers(content=b"", images=exact), lambda: exact)
+        comparing.check_delegate(comparing.Answers(content=b"", images=exact, task=task), lambda: exact)
 
 
 @pytest.mark.parametrize("with_delegate", [True, False])
@@ -445,7 +467,7 @@ def test_file_is_asked_once_with_xnnpack_and_once_without(
             found[7, 0] = np.nextafter(found[7, 0], np.float32(9))
         return found
 
-    monkeypatch.setattr(guard.running, "logits", counted)
+    monkeypatch.setattr(running, "logits", counted)
     promise = Promise(rule=RULES["int8"])
     given = {"images": nets.validation, "trained": nets["baseline"]}
     answers = check_file(content, nets.untrained(seed=9), promise, **given)
@@ -453,7 +475,7 @@ def test_file_is_asked_once_with_xnnpack_and_once_without(
     where = "with" if with_delegate else "without"
     message = f"the files differ on 1 of {len(nets.validation)} images {where} XNNPACK"
     with pytest.raises(CorruptFileError, match=exactly(message)):
-        guard.check_same(answers, content)
+        comparing.check_same(answers, content)
 
 
 def test_file_that_takes_one_image_a_call_is_compared_so() -> None:
@@ -463,10 +485,10 @@ def test_file_that_takes_one_image_a_call_is_compared_so() -> None:
     flat = made.operator("RESHAPE", given, made.like(made.input, (1, 896)), "ReshapeOptions")
     content = made.content(made.dense(flat, 10))
     images = np.random.default_rng(0).normal(size=(200, 28, 32)).astype(np.float32)
-    answers, slimmed = guard.Answers(content=content, images=images), slim(content).content
+    answers, slimmed = comparing.Answers(content=content, images=images), slim(content).content
     assert (running.images_a_call(content), running.images_a_call(slimmed)) == (1, running.BATCH)
     assert (running.logits(slimmed, images, delegate=False) != answers.plain).any()
-    guard.check_same(answers, slimmed)
+    comparing.check_same(answers, slimmed)
 
 
 def test_file_of_another_net_is_refused(nets: Nets) -> None:

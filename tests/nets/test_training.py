@@ -9,7 +9,7 @@ from model_compression.nets import training
 from model_compression.nets.keras2 import keras, tf
 from model_compression.nets.layers import clone
 from model_compression.nets.named import build
-from model_compression.nets.training import TrainConfig, compile_model, fit, predict
+from model_compression.nets.training import TrainConfig, compile_model, fit, outputs
 
 GENERATOR = np.random.default_rng(0)
 LABELS = np.arange(70) % 3
@@ -118,7 +118,7 @@ def test_seed_0_is_a_seed_like_any_other(seed_0: Run) -> None:
 
 
 def test_training_learns(nets: Nets) -> None:
-    accuracy = np.mean(predict(nets["baseline"], nets.validation) == nets.data.y_val)
+    accuracy = np.mean(outputs(nets["baseline"], nets.validation).argmax(axis=1) == nets.data.y_val)
     assert accuracy > 0.7
 
 
@@ -139,7 +139,8 @@ def test_predictions_are_the_largest_logit_whatever_the_batch() -> None:
     model = net()
     expected = np.argmax(model(IMAGES).numpy(), axis=1)
     for batch_size in (1, 64, 1000):
-        np.testing.assert_array_equal(predict(model, IMAGES, batch_size=batch_size), expected)
+        found = training.labels(model, outputs(model, IMAGES, batch_size=batch_size))
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_long_trained_net_predicts_as_it_computes() -> None:
@@ -148,7 +149,8 @@ def test_long_trained_net_predicts_as_it_computes() -> None:
     assert config.steps(len(IMAGES)) >= training.SHORT_TRAINING
     model = net()
     fit(model, IMAGES, LABELS, config, seed=0, progress=lambda done: None)
-    np.testing.assert_array_equal(predict(model, IMAGES), np.argmax(model(IMAGES).numpy(), axis=1))
+    found = np.argmax(outputs(model, IMAGES), axis=1)
+    np.testing.assert_array_equal(found, np.argmax(model(IMAGES).numpy(), axis=1))
 
 
 def test_training_on_moved_images_differs_repeats_and_tells_its_progress() -> None:

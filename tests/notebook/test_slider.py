@@ -113,7 +113,7 @@ def test_moved_slider_shows_words_and_picture(
     monkeypatch.setattr(slider, "display", shown.append)
     tweak.show(0.8)
     assert capsys.readouterr().out == (
-        "sparsity 80 %: 50.00% of the validation data right, 860 bytes zipped (1,000 as they are)\n"
+        "sparsity 80 %: validation accuracy 50.00%, 860 bytes zipped (1,000 as they are)\n"
     )
     (image,) = shown
     assert image.data.startswith(PNG)

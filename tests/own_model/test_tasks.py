@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from model_compression import __main__
 from model_compression.files import running
@@ -16,6 +17,7 @@ with warnings.catch_warnings():
     from model_compression.files.matching import CorruptFileError
     from model_compression.nets.keras2 import keras
     from model_compression.own_model import making
+    from model_compression.own_model import report as report_page
     from model_compression.own_model.request import Request
     from model_compression.study import catalogue
     from model_compression.study.experiment import Bench
@@ -73,8 +75,14 @@ def _apart(model: keras.Model, content: bytes) -> float:
     return float(np.sqrt(np.mean((running.logits(content, ROWS) - expected) ** 2)) / np.std(expected))
 
 
-def test_values_may_lose_a_part_of_the_float_models_error(ask: Ask) -> None:
-    model = _dense(3)
+def test_values_may_lose_a_part_of_the_float_models_error(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, drawn, png = _dense(3), list[Figure](), report_page.png
+
+    def kept(figure: Figure) -> bytes:
+        drawn.append(figure)
+        return png(figure)
+
+    monkeypatch.setattr(report_page, "png", kept)
     noise = GENERATOR.normal(size=(900, 3)).astype(np.float32)
     said, content, report = ask(model, ROWS @ KERNEL + noise, "5%")
     assert "% of the float model's error on validation data" in said
@@ -85,6 +93,11 @@ def test_values_may_lose_a_part_of_the_float_models_error(ask: Ask) -> None:
     assert float_model == pytest.approx(1, rel=0.15)
     assert file == pytest.approx(float_model, rel=0.2)
     assert "| mean absolute error, test |" in report
+    # the line of the limit lies where the error is a twentieth larger
+    (axes,) = drawn[-1].axes
+    assert axes.get_ylabel() == "explained variance, validation, %"
+    ((_, explained),) = axes.collections[0].get_offsets()
+    assert axes.lines[0].get_ydata()[0] == pytest.approx(100 - 1.05 * (100 - explained))
     assert _apart(model, content) < 0.1
 
 

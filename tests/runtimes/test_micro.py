@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+from tflite_graphs import Made
 from tflite_micro.tensorflow.lite.micro.compression import spec
 from tflite_models import IMAGES, micro_outputs, smallest_arena, tflite_file
 
@@ -109,6 +110,21 @@ def test_a_file_that_loads_but_computes_wrongly_does_not_run():
     assert not report.runs_on_tflm
     assert report.reason.startswith("computes wrongly: agreement 0.")
     assert (report.arena_bytes, report.tflm_agreement) == (None, None)
+
+
+def test_labels_of_one_score_agree_where_it_lies_on_the_same_side(monkeypatch):
+    made = Made("float32", (1, 16), seed=0)
+    content = made.content(made.dense(made.input, 1))
+    rows = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
+    outputs = tflm.Tflm.outputs
+
+    def shifted(*given, **named):
+        found = outputs(*given, **named)
+        return found + 0.03 * found.std()
+
+    assert measure_micro(content, rows).tflm_agreement == 1.0
+    monkeypatch.setattr(tflm.Tflm, "outputs", shifted)
+    assert 0.9 < measure_micro(content, rows).tflm_agreement < 1.0
 
 
 @pytest.mark.parametrize("content", [b"", b"no model at all", b"\x20\0\0\0TFL3" + b"\xff" * 100])

@@ -46,6 +46,8 @@ def test_drop_of_values_is_a_part_of_the_float_nets_error() -> None:
     # errors of 0.02 and 0.022: a tenth more
     values = form("a", validation_accuracy=0.978, of_values=True)
     assert values.drop == pytest.approx(0.1)
+    assert values.least_accuracy(0.1) == pytest.approx(0.978)
+    assert form("a").least_accuracy(0.1) == pytest.approx(0.88)
     assert smallest([values], max_drop=0.1).fits
     assert str(smallest([values], max_drop=0.05)) == (
         "nothing fits; a comes closest: rise of the error 10.00 %, allowed 5.00 %"

@@ -5,26 +5,25 @@ zeros, floats where integers were asked for. So each file's constants are read f
 into the Keras net, and both are asked the same questions.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
+from ..data.answers import Task
 from ..nets.keras2 import keras
 from ..nets.layers import kernel_layers
-from ..nets.training import predict
 from ..techniques.base import TOGETHER
-from . import running
+from .comparing import SCORE_ERROR, Answers, check_answers, check_delegate, require, score_error
 from .graph import Graph, Operator, Tensor, read_graph
 from .grid import ROUNDING, factor_of
-from .matching import CorruptFileError, match_kernels, rebuild, to_file_layout
+from .matching import CorruptFileError as CorruptFileError
+from .matching import match_kernels, rebuild, to_file_layout
 from .rules import RULES as RULES
 from .rules import FormRule
 
-#: Largest error of the scores, over their spread, of a file that computes right: 0.1 and less was measured
-#: for int8, 0.4 and more for files that are wrong. The same of a file of floats.
-SCORE_ERROR = 0.2
+#: `SCORE_ERROR` of a file of floats.
 FLOAT_SCORE_ERROR = 1e-3
 #: Largest relative error (root mean square) of a kernel, by its bits.
 RELATIVE_ERROR = {32: 1e-6, 16: 1e-3, 8: 0.08, 4: 0.5}
@@ -49,29 +48,6 @@ class Promise:
     unique_values: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Answers:
-    """What a file says of float32 images (n, ...), asked once with XNNPACK and once without.
-
-    Args:
-        batch: images a call, where the file's shapes let it.
-    Attributes:
-        fast, plain: its outputs, (n, outputs).
-    """
-
-    content: bytes
-    images: np.ndarray
-    batch: int = running.BATCH
-
-    @cached_property
-    def fast(self) -> np.ndarray:
-        return running.logits(self.content, self.images, batch=self.batch)
-
-    @cached_property
-    def plain(self) -> np.ndarray:
-        return running.logits(self.content, self.images, batch=self.batch, delegate=False)
-
-
 def check_file(
     content: bytes,
     net: keras.Model,
@@ -79,6 +55,7 @@ def check_file(
     *,
     images: np.ndarray,
     trained: keras.Model,
+    task: Task = "classes",
 ) -> Answers:
     """What the file says; raise unless it is what its recipe promised and computes what its constants say.
 
@@ -87,6 +64,7 @@ def check_file(
         images: float32 (n, ...), not of the test set.
         trained: the net that the file was made of. A float net's weights are compared with the
             file's; after quantization-aware training, whose wrappers hold them unrounded, what both answer.
+        task: what the net is asked.
     Raises:
         CorruptFileError: what disagrees, naming the tensor.
     """
@@ -100,71 +78,23 @@ def check_file(
     moved = _check_weights(graph, pairs, weights, net, rule) if weights else {}
     zeros = sum(int(np.sum(tensor.dequantized() == 0)) for tensor, _ in pairs.values())
     least = promise.zeros.get(TOGETHER, 0)
-    _require(zeros >= least, f"the kernels have {zeros} zeros; promised: {least}")
-    answers = Answers(content=content, images=images)
+    require(zeros >= least, f"the kernels have {zeros} zeros; promised: {least}")
+    answers = Answers(content=content, images=images, task=task)
     scores = answers.fast
     # a bias may stand in an operator of its own: then what is computed tells whether it is there
     if moved:
         most = FLOAT_SCORE_ERROR if rule.largest_bits == 32 else SCORE_ERROR
-        error = _score_error(scores, _scores(trained, images))
+        error = score_error(scores, _scores(trained, images))
         fault = f"the scores lie {error:.2g} of their spread from the trained net's; most: {most}"
-        _require(error <= most, f"the bias of {', '.join(moved)} is missing: {fault}")
+        require(error <= most, f"the bias of {', '.join(moved)} is missing: {fault}")
     # quantization-aware training may have learned ranges that cut off what its constants alone would give
     model, what = trained, "the net it was made of"
     if weights:
         model, what = rebuild(graph, net, pairs, moved), "its own constants, computed by Keras"
-    # a net may give its two best classes scores so close that rounding decides
-    if _score_error(scores, _scores(model, images)) > SCORE_ERROR:
-        _check_labels(running.labels(content, scores), predict(model, images), rule.agreement, what)
+    check_answers(answers, _scores(model, images), rule.agreement, what)
     agreement, float32 = min(rule.agreement, 0.99), partial(_scores, trained, images)
     check_delegate(answers, float32, agreement=agreement)
     return answers
-
-
-def check_delegate(answers: Answers, float32: Callable[[], np.ndarray], *, agreement: float = 0.99) -> None:
-    """Raise unless a file computes finite numbers, and the same ones with XNNPACK and without.
-
-    Labels may differ where the scores lie within `SCORE_ERROR`, of each other or both of the float net's:
-    each rounds in its own way.
-
-    Args:
-        answers: to images that are not of the test set.
-        float32: gives the scores of the float net.
-        agreement: least fraction of images with the same label.
-    Raises:
-        CorruptFileError: what disagrees.
-    """
-    scores, plain = answers.fast, answers.plain
-    _require(bool(np.isfinite(scores).all()), "the file computes numbers that are not finite")
-    if _score_error(scores, plain) <= SCORE_ERROR:
-        return
-    known = float32()
-    apart = [_score_error(each, known) for each in (scores, plain)]
-    if max(apart) <= SCORE_ERROR:
-        return
-    labels, others = (running.labels(answers.content, each) for each in (scores, plain))
-    far = f"which lies {apart[1]:.2g} of the scores' spread from the float net, the file {apart[0]:.2g},"
-    _check_labels(labels, others, agreement, f"the interpreter without XNNPACK, {far}")
-
-
-def check_same(answers: Answers, content: bytes) -> None:
-    """Raise unless another file gives the same outputs bit for bit, with and without XNNPACK.
-
-    Raises:
-        CorruptFileError: on how many images they differ.
-    """
-    # one that takes an image a call may have become one that takes many, and then adds up in another order
-    other = replace(answers, content=content, batch=running.images_a_call(answers.content))
-    for kernels in ("fast", "plain"):
-        ours, theirs = (getattr(each, kernels).view(np.uint32) for each in (answers, other))
-        differing = int((ours != theirs).any(axis=1).sum())
-        where = f"{differing} of {len(ours)} images {'with' if kernels == 'fast' else 'without'} XNNPACK"
-        _require(not differing, f"the files differ on {where}")
-
-
-def _require(good: bool, fault: str) -> None:
-    if not good:
-        raise CorruptFileError(fault)
 
 
 def _scores(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -173,41 +103,29 @@ def _scores(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.concatenate([np.asarray(model(part, training=False)).reshape(len(part), -1) for part in parts])
 
 
-def _score_error(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Root mean square of the difference over the standard deviation."""
-    deviation = float(np.std(theirs))
-    return float(np.sqrt(np.mean((ours - theirs) ** 2))) / deviation if deviation else float("inf")
-
-
-def _check_labels(labels: np.ndarray, others: np.ndarray, least: float, what: str) -> None:
-    agreement = float(np.mean(labels == others))
-    fault = f"the file agrees with {what} on {agreement:.4f} of the images; least: {least}"
-    _require(agreement >= least, fault)
-
-
 def _check_types(graph: Graph, kernels: list[tuple[Tensor, Operator]], rule: FormRule) -> None:
     for tensor, _ in kernels:
         fault = f"tensor {tensor.name!r} is {tensor.dtype}, {tensor.bits} bits"
-        _require(tensor.bits in rule.bits, f"{fault}; promised: {sorted(rule.bits)}")
+        require(tensor.bits in rule.bits, f"{fault}; promised: {sorted(rule.bits)}")
     meant = [tensor for tensor, operator in kernels if operator.name in rule.operators]
-    _require(bool(meant), f"the file has no kernel of {', '.join(rule.operators)}")
+    require(bool(meant), f"the file has no kernel of {', '.join(rule.operators)}")
     largest = max(meant, key=lambda tensor: int(np.prod(tensor.shape)))
     fault = f"tensor {largest.name!r} has {largest.bits} bits; promised: {rule.largest_bits}"
-    _require(rule.largest_bits in (None, largest.bits), fault)
+    require(rule.largest_bits in (None, largest.bits), fault)
     islands = {i for op in graph.operators if op.name in _FLOAT_ONLY for i in (*op.inputs, *op.outputs)}
     for tensor in graph.tensors if rule.integer_only else ():
         whole = not tensor.dtype.startswith("float") or tensor.index in islands
-        _require(whole, f"tensor {tensor.name!r} is {tensor.dtype}; promised: integers throughout")
+        require(whole, f"tensor {tensor.name!r} is {tensor.dtype}; promised: integers throughout")
 
 
 def _check_counts(name: str, tensor: Tensor, promise: Promise) -> None:
     values = tensor.dequantized()
     zeros, unique = int(np.sum(values == 0)), len(np.unique(values))
     least, most = promise.zeros.get(name, 0), promise.unique_values.get(name, unique)
-    _require(zeros >= least, f"tensor {tensor.name!r} has {zeros} zeros; promised: {least}")
+    require(zeros >= least, f"tensor {tensor.name!r} has {zeros} zeros; promised: {least}")
     # a scale a channel turns one centroid into many values
     few = unique <= most or tensor.scale.size > 1
-    _require(few, f"tensor {tensor.name!r} has {unique} distinct values; promised: {most}")
+    require(few, f"tensor {tensor.name!r} has {unique} distinct values; promised: {most}")
 
 
 def _check_limits(bias: Tensor | None) -> None:
@@ -216,7 +134,7 @@ def _check_limits(bias: Tensor | None) -> None:
         limits = np.iinfo(bias.numbers.dtype)
         clipped = int(np.isin(bias.numbers, (limits.min, limits.max)).sum())
         fault = f"tensor {bias.name!r} has {clipped} biases clipped to {limits.dtype}'s limits; most: 0"
-        _require(not clipped, fault)
+        require(not clipped, fault)
 
 
 def _check_weights(
@@ -253,7 +171,7 @@ def _check_weights(
             elif stored is not None:
                 _check_bias(stored, expected * factors[output], rule)
             else:
-                _require(not missing, f"the bias of {name} is missing; the trained one is not zero")
+                require(not missing, f"the bias of {name} is missing; the trained one is not zero")
     return moved
 
 
@@ -269,7 +187,7 @@ def _factors(graph: Graph, own: Mapping[int, float]) -> dict[int, float]:
     for operator in graph.operators:
         given = [factors[index] for index in operator.inputs if index in factors]
         fault = f"a {operator.name} reads tensors stored times {given}; allowed: one factor"
-        _require(np.allclose(given, given[:1] or 1.0, rtol=1e-3), fault)
+        require(np.allclose(given, given[:1] or 1.0, rtol=1e-3), fault)
         factor = (given[0] if given else 1.0) * own.get(id(operator), 1.0)
         factors |= dict.fromkeys(operator.outputs, factor)
     return factors
@@ -281,11 +199,11 @@ def _check_values(tensor: Tensor, expected: np.ndarray, rule: FormRule) -> None:
     relative = float(np.sqrt(np.mean(error**2) / max(float(np.mean(expected**2)), 1e-30)))
     most, fault = RELATIVE_ERROR[tensor.bits], f"{relative:.2g} (relative) from the trained kernel"
     # NaN is no less than anything, and fails
-    _require(relative <= most, f"tensor {tensor.name!r} lies {fault}; most for {tensor.bits} bits: {most}")
+    require(relative <= most, f"tensor {tensor.name!r} lies {fault}; most for {tensor.bits} bits: {most}")
     if rule.exact and tensor.scale.size:
         steps = float(np.max(error / np.broadcast_to(tensor.along(tensor.scale), error.shape)))
         fault = f"up to {steps:.2f} quantization steps from the trained kernel; most: 0.5"
-        _require(steps <= ROUNDING, f"tensor {tensor.name!r} lies {fault}")
+        require(steps <= ROUNDING, f"tensor {tensor.name!r} lies {fault}")
 
 
 def _check_bias(tensor: Tensor, expected: np.ndarray, rule: FormRule) -> None:
@@ -294,4 +212,4 @@ def _check_bias(tensor: Tensor, expected: np.ndarray, rule: FormRule) -> None:
     step = tensor.scale if tensor.scale.size else 0
     allowed = ROUNDING * step + rule.bias_error * np.abs(expected) + 1e-7
     fault = f"up to {np.max(error):.2g} from the trained bias; most: {np.max(allowed):.2g}"
-    _require(bool(np.all(error <= allowed)), f"tensor {tensor.name!r} lies {fault}")
+    require(bool(np.all(error <= allowed)), f"tensor {tensor.name!r} lies {fault}")

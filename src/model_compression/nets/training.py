@@ -284,11 +284,6 @@ def outputs(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -
     return np.concatenate([score(images[start : start + batch_size]).numpy() for start in starts])
 
 
-def predict(model: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -> np.ndarray:
-    """Labels (n,) that a Keras model gives to float32 images (n, ...)."""
-    return labels(model, outputs(model, images, batch_size=batch_size))
-
-
 def labels(model: keras.Model, outputs: np.ndarray, *, task: Task = "classes") -> np.ndarray:
     """What a Keras model's outputs (n, ...) say, see `labels_of`."""
     ends_in_sigmoid = getattr(model.layers[-1], "activation", None) is keras.activations.sigmoid

@@ -71,8 +71,8 @@ class Tweak:
         drawn = tables.png(plots.tweaked(*self.found(sparsity)))
         record = self.seen[sparsity].record
         print(
-            f"sparsity {100 * sparsity:g} %: {record.validation_accuracy:.2%} of the validation data "
-            f"right, {record.zip_bytes:,} bytes zipped ({record.file_bytes:,} as they are)"
+            f"sparsity {100 * sparsity:g} %: validation accuracy {record.validation_accuracy:.2%}, "
+            f"{record.zip_bytes:,} bytes zipped ({record.file_bytes:,} as they are)"
         )
         display(Image(data=drawn, width=int(DPI * WIDTH)))
 

@@ -11,9 +11,9 @@ import numpy as np
 from ..data.datasets import Dataset, scale
 from ..files import quantizing, running
 from ..files.bit_allocation import prepared
+from ..files.comparing import Answers, check_delegate, check_same
 from ..files.conversion import REPRESENTATIVE_IMAGES
 from ..files.graph import read_graph, read_model
-from ..files.guard import Answers, check_delegate, check_same
 from ..files.slimming import slim
 from ..saved_models import files as keras_files
 from ..saved_models.converting import ASKED, convert
@@ -168,9 +168,11 @@ def outcome(source: Source, recipe: Recipe, data: Dataset, *, seed: int, key: st
     if form != "float32":
         shown = data.x_val if form == "mixed_bits" else data.x_train[:REPRESENTATIVE_IMAGES]
         content = source.ready.get(form) or quantizing.quantize(content, form, shown, one_image=True)
-    answers, converted_bytes = Answers(content=content, images=data.x_val[:GUARD_IMAGES]), len(content)
+    converted_bytes, images = len(content), data.x_val[:GUARD_IMAGES]
+    tasks = [each.asked(data).task for each in source.outputs]
+    answers = Answers(content=content, images=images, task=tasks[0] if len(tasks) == 1 else "values")
     if form != "float32":
-        check_delegate(answers, partial(running.logits, source.content, answers.images))
+        check_delegate(answers, partial(running.logits, source.content, images))
     content = slim(content).content
     check_same(answers, content)
 

@@ -127,7 +127,7 @@ def _picture(search: Search) -> Figure:
     request = search.request
     figure = Figure(figsize=(WIDTH, 5), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    axes.set(xscale="log", xlabel=_AXES[request.objective], ylabel="accuracy, validation, %")
+    axes.set(xscale="log", xlabel=_AXES[request.objective], ylabel=f"{_score(search)}, validation, %")
     points = [
         (form.size(request.objective), 100 * form.validation_accuracy, form.name)
         for form in search.candidates.values()
@@ -141,7 +141,7 @@ def _picture(search: Search) -> Figure:
         axes.scatter(x, y, color=method_of(name)[1] if runs else GREY, zorder=3)
         if search.choice.fits and search.choice.form is search.candidates[name]:
             axes.scatter(x, y, s=160, facecolor="none", edgecolor="black", zorder=4)
-    least = 100 * (search.candidates[points[0][2]].baseline_accuracy - request.max_drop)
+    least = 100 * search.candidates[points[0][2]].least_accuracy(request.max_drop)
     axes.axhline(least, color=GREY, linestyle="--", linewidth=1)
     # forms that compute nonsense would press the others together
     axes.set_ylim(max(min(ys), 2 * least - max(ys) - 2) - 0.5, max(ys) + 0.5)
@@ -149,6 +149,13 @@ def _picture(search: Search) -> Figure:
     low = axes.get_ylim()[0]
     label_points(axes, *zip(*(point for point in points if point[1] >= low), strict=True))
     return figure
+
+
+def _score(search: Search) -> str:
+    """What a form is judged by."""
+    data = search.made.fed
+    of_one = "explained variance" if data.of_values else "accuracy"
+    return "mean score of the outputs" if data.outputs else of_one
 
 
 def sentence(search: Search, files: list[str]) -> str:
@@ -179,9 +186,8 @@ def _qualities(search: Search, form: Candidate) -> list[tuple[str, str, str]]:
     }
     notes = {"validation": "", "test": " (scored once, no part in the choice)"}
     if data.outputs or not data.of_values:
-        what = "mean score of the outputs" if data.outputs else "accuracy"
         return [
-            (f"{what}, {split} images{notes[split]}", f"{before:.2%}", f"{after:.2%}")
+            (f"{_score(search)}, {split} images{notes[split]}", f"{before:.2%}", f"{after:.2%}")
             for split, (before, after) in scores.items()
         ]
     spreads = {"validation": variance(data.y_val), "test": variance(data.y_test)}

@@ -78,15 +78,17 @@ def measure_micro(content: bytes, images: np.ndarray, *, reference: bytes | None
     real = datasets.scale(images)
     with quiet():
         expected = running.logits(of_litert, real, delegate=False)
-    agreement = _agreement(outputs, expected)
+    labels = running.labels(of_litert, outputs)
+    agreement = float(np.mean(labels == running.labels(of_litert, expected)))
     output_error = _output_error(outputs, expected)
-    others = agreement < MIN_AGREEMENT and output_error > ROUNDING_ERROR
-    if others or output_error > MAX_OUTPUT_ERROR:
+    differs = agreement < MIN_AGREEMENT and output_error > ROUNDING_ERROR
+    if differs or output_error > MAX_OUTPUT_ERROR:
         reason = f"computes wrongly: agreement {agreement:.4f}, output error {output_error:.3f}"
         return MicroReport(runs_on_tflm=False, reason=reason)
     xnnpack_agreement = None
     with quiet(), contextlib.suppress(RuntimeError):
-        xnnpack_agreement = _agreement(outputs, running.logits(of_litert, real))
+        others = running.labels(of_litert, running.logits(of_litert, real))
+        xnnpack_agreement = float(np.mean(labels == others))
     return MicroReport(
         runs_on_tflm=True,
         arena_bytes=arena_bytes,
@@ -167,10 +169,6 @@ def _check_identical(content: bytes, compressed: bytes) -> None:
         differing = int(np.any([np.any(one != other, axis=1) for one, other in rows], axis=0).sum())
     if differing:
         raise MicroError(f"the look-up tables change {differing} of {CHECKED_IMAGES} outputs")
-
-
-def _agreement(outputs: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.mean(outputs.argmax(axis=-1) == expected.argmax(axis=-1)))
 
 
 def _output_error(outputs: np.ndarray, expected: np.ndarray) -> float:

@@ -121,8 +121,16 @@ class Candidate:
 
         Of values to predict, by how much its error grows, as a part of the float net's.
         """
-        lost = self.baseline_accuracy - self.validation_accuracy
-        return lost / max(1 - self.baseline_accuracy, 1e-12) if self.of_values else lost
+        return (self.baseline_accuracy - self.validation_accuracy) / self._whole
+
+    @property
+    def _whole(self) -> float:
+        """What a drop is a part of."""
+        return max(1 - self.baseline_accuracy, 1e-12) if self.of_values else 1.0
+
+    def least_accuracy(self, max_drop: float) -> float:
+        """The validation accuracy that is left where it loses as much as it may."""
+        return self.baseline_accuracy - max_drop * self._whole
 
     def size(self, objective: Objective) -> float:
         """Bytes or microseconds by an objective; infinite where that was not measured."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..data.datasets import Dataset, scale
-from ..files import coding, conversion, guard, running
+from ..files import coding, comparing, conversion, guard, running
 from ..files.graph import account, read_model
 from ..files.slimming import slim
 from ..nets import training
@@ -49,9 +49,9 @@ def export(
     validation, promise = scale(data.x_val), promise_of(recipe, net)
     # kernels are compared as the converter writes them: the slimmer's want of what says nothing
     guarded, file = validation[:GUARD_IMAGES], twin if is_h5 else converted
-    answers = guard.check_file(file, net, promise, images=guarded, trained=model)
+    answers = guard.check_file(file, net, promise, images=guarded, trained=model, task=data.task)
     if not is_h5:
-        guard.check_same(answers, content)
+        comparing.check_same(answers, content)
 
     def scores(images: np.ndarray) -> np.ndarray:
         return training.outputs(model, images) if is_h5 else running.logits(content, images)
