@@ -13,6 +13,8 @@ from .matching import CorruptFileError
 #: Largest error of the scores, over their spread, of a file that computes right: 0.1 and less was measured
 #: for int8, 0.4 and more for files that are wrong.
 SCORE_ERROR = 0.2
+#: The same of values, of which no label tells more: 0.37 was measured for one whose values hardly spread.
+VALUE_ERROR = 0.4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,7 +62,9 @@ def check_answers(answers: Answers, expected: np.ndarray, least: float, what: st
     if error <= SCORE_ERROR:
         return
     if answers.task == "values":
-        raise CorruptFileError(f"the values lie {error:.2g} of their spread from {what}; most: {SCORE_ERROR}")
+        fault = f"the values lie {error:.2g} of their spread from {what}; most: {VALUE_ERROR}"
+        require(error <= VALUE_ERROR, fault)
+        return
     labels, others = (
         running.labels(answers.content, each, task=answers.task) for each in (answers.fast, expected)
     )
