@@ -382,11 +382,13 @@ def test_flipped_kernel_after_qat_is_found_by_the_trained_net(
         check(nets, "qat", bad, "int8")
 
 
-def test_values_are_compared_as_such(nets: Nets) -> None:
+@pytest.mark.parametrize("means", [[20], [20, 120]])
+def test_values_are_compared_as_such(nets: Nets, means: list[int]) -> None:
     """All above 0, as prices are: as labels they would be alike, whatever the file computes."""
-    net = named.build("small_d8", input_shape=(28, 28), classes=1, seed=0)
-    kernel, bias = net.layers[-1].get_weights()
-    net.layers[-1].set_weights([kernel, bias + 20])
+    net = named.build("small_d8", input_shape=(28, 28), classes=len(means), seed=0)
+    kernel, _ = net.layers[-1].get_weights()
+    # an integer output has one step for all
+    net.layers[-1].set_weights([10 * kernel, np.array(means)])
     config, form = QuantizeConfig(), conversion.ExportConfig(form="int8")
     with quiet():
         trained = config.wrap(net, steps=1, seed=0)

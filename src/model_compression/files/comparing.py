@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from ..data.answers import Task
+from ..data.labels import variance
 from . import running
 from .matching import CorruptFileError
 
@@ -47,9 +48,9 @@ def require(good: bool, fault: str) -> None:
         raise CorruptFileError(fault)
 
 
-def score_error(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Root mean square of the difference over the standard deviation."""
-    deviation = float(np.std(theirs))
+def score_error(ours: np.ndarray, theirs: np.ndarray, *, task: Task = "classes") -> float:
+    """Root mean square of the difference over the standard deviation; of values around each column's mean."""
+    deviation = variance(theirs) ** 0.5 if task == "values" else float(np.std(theirs))
     return float(np.sqrt(np.mean((ours - theirs) ** 2))) / deviation if deviation else float("inf")
 
 
@@ -58,7 +59,7 @@ def check_answers(answers: Answers, expected: np.ndarray, least: float, what: st
 
     A net may give its two best classes scores so close that rounding decides.
     """
-    error = score_error(answers.fast, expected)
+    error = score_error(answers.fast, expected, task=answers.task)
     if error <= SCORE_ERROR:
         return
     if answers.task == "values":
@@ -88,10 +89,10 @@ def check_delegate(answers: Answers, float32: Callable[[], np.ndarray], *, agree
     """
     scores, plain = answers.fast, answers.plain
     require(bool(np.isfinite(scores).all()), "the file computes numbers that are not finite")
-    if score_error(scores, plain) <= SCORE_ERROR:
+    if score_error(scores, plain, task=answers.task) <= SCORE_ERROR:
         return
     known = float32()
-    apart = [score_error(each, known) for each in (scores, plain)]
+    apart = [score_error(each, known, task=answers.task) for each in (scores, plain)]
     if max(apart) <= SCORE_ERROR:
         return
     far = f"which lies {apart[1]:.2g} of the scores' spread from the float net, the file {apart[0]:.2g},"

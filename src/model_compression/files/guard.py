@@ -84,7 +84,7 @@ def check_file(
     # a bias may stand in an operator of its own: then what is computed tells whether it is there
     if moved:
         most = FLOAT_SCORE_ERROR if rule.largest_bits == 32 else SCORE_ERROR
-        error = score_error(scores, _scores(trained, images))
+        error = score_error(scores, _scores(trained, images), task=task)
         fault = f"the scores lie {error:.2g} of their spread from the trained net's; most: {most}"
         require(error <= most, f"the bias of {', '.join(moved)} is missing: {fault}")
     # quantization-aware training may have learned ranges that cut off what its constants alone would give
