@@ -398,7 +398,7 @@ def test_values_are_compared_as_such(nets: Nets, means: list[int]) -> None:
     assert min(running.logits(each, nets.validation).min() for each in (content, wrong)) > 0
     promise, given = Promise(rule=RULES["int8"]), {"images": nets.validation, "trained": trained}
     check_file(content, net, promise, task="values", **given)
-    found = r"^the values lie \d(\.\d+)? of their spread from the net it was made of; most: 0\.4$"
+    found = r"^the values lie \d(\.\d+)? of their spread from the net it was made of; most: 0\.7$"
     with pytest.raises(CorruptFileError, match=found):
         check_file(wrong, net, promise, task="values", **given)
 
@@ -436,10 +436,12 @@ def test_disagreement_without_xnnpack_is_found(nets: Nets, monkeypatch: pytest.M
         check(nets, "baseline", nets.file("baseline", "int8"), "int8")
 
 
-@pytest.mark.parametrize("task", ["classes", "values"])
-@pytest.mark.parametrize(("apart", "passes"), [(0.15, True), (0.25, False)])
+@pytest.mark.parametrize(
+    ("task", "apart", "passes"),
+    [("classes", 0.15, True), ("classes", 0.25, False), ("values", 0.15, True), ("values", 0.4, False)],
+)
 def test_interpreters_that_round_in_their_own_ways_may_differ(
-    monkeypatch: pytest.MonkeyPatch, apart: float, passes: bool, task: Task
+    monkeypatch: pytest.MonkeyPatch, task: Task, apart: float, passes: bool
 ) -> None:
     """As those of a deep net do: each as near to the float net as a sound file is."""
     exact = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
