@@ -14,8 +14,8 @@ from .matching import CorruptFileError
 #: Largest error of the scores, over their spread, of a file that computes right: 0.1 and less was measured
 #: for int8, 0.4 and more for files that are wrong.
 SCORE_ERROR = 0.2
-#: The same of values, of which no label tells more: half of their variance. 0.49 was measured for a static file
-#: of 4 bits that computes right; always giving the mean has 1.
+#: The same of values, of which no label tells more: half of their variance. 0.49 was measured for a static
+#: file of 4 bits that computes right; always giving the mean has 1.
 VALUE_ERROR = 0.7
 
 
