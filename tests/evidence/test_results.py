@@ -4,7 +4,6 @@ import base64
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -13,7 +12,7 @@ import pandas as pd
 import pytest
 from made import happens
 
-from model_compression.evidence import summary
+from model_compression.evidence import devices, summary
 from model_compression.notebook import run
 
 RESULTS = run.REPOSITORY / "results"
@@ -129,15 +128,18 @@ def test_answer_is_the_same_in_results_notebook_and_readme() -> None:
     assert f"<!-- answer -->\n{summary.headline(said)}\n<!-- /answer -->" in README.read_text()
 
 
-@pytest.mark.parametrize(
-    ("name", "say"),
-    [("pairs", summary.elsewhere), ("rotated", summary.second_test_set), ("frontier", summary.front)],
-)
-def test_what_is_said_of_other_data_is_that_of_their_table(
-    name: str, say: Callable[[pd.DataFrame], str]
-) -> None:
+def test_what_is_said_of_the_studies_is_that_of_their_tables() -> None:
+    said = summary.blocks(RESULTS)
+    assert set(said) == {"pairs", "rotated", "frontier", "speed"}
     for page in (run.README, run.RESULTS_PAGE):
-        assert f"<!-- {name} -->\n{say(table(name))}\n<!-- /{name} -->" in page.read_text()
+        for name, block in said.items():
+            assert f"<!-- {name} -->\n{block}\n<!-- /{name} -->" in page.read_text()
+
+
+def test_latencies_of_the_processor_are_those_of_the_deployment_table() -> None:
+    here, every = devices.latencies(table("deployment")), table("latency")
+    there = every[every.processor.isin(here.processor)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(there, here.reset_index(drop=True))
 
 
 @EXECUTED

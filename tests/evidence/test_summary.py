@@ -5,7 +5,7 @@ import pytest
 from conftest import exactly
 from made import CLAIMS, FORMS, results_folder
 
-from model_compression.evidence.summary import answer, elsewhere, fill, front, second_test_set
+from model_compression.evidence.summary import answer, blocks, elsewhere, fill, front, second_test_set
 
 KEPT = "Smallest zipped that loses at most 0.2 pp in validation against equal training:"
 ON_MICRO = (
@@ -30,14 +30,15 @@ def test_sentences_hold_the_figures_of_the_tables(tmp_path: Path) -> None:
         "Pruning improves accuracy?": " no: it costs 1.27 pp (pruned against longer_trained).",
         **dict.fromkeys(
             (KEPT, "Smallest zipped of all these forms:"),
-            " `sparsity_cluster_preserving_qat`, 5,125 bytes zipped, 15.1 times fewer than the zipped "
-            "baseline; in flash 24,848, 3.4 times fewer; TFLite Micro needs 12,240 bytes of RAM for it. "
-            "Test: -0.40 pp [-0.50, -0.30] against equal training: worse; against the baseline -0.35 pp.",
+            " `sparsity_cluster_preserving_qat`, 5,125 bytes zipped, 15.1 times smaller than the zipped "
+            "baseline; in flash 24,848, 3.4 times smaller; TFLite Micro runs it in an arena of 12,240 bytes "
+            "of RAM. Test: -0.40 pp [-0.50, -0.30] against equal training: worse; against the baseline -0.35 "
+            "pp.",
         ),
         ON_MICRO: (
-            " `int8`, 21,708 bytes zipped, 3.6 times fewer than the zipped baseline; in flash 24,296, 3.5 "
-            "times fewer; TFLite Micro needs 12,240 bytes of RAM for it. Test: -0.01 pp [-0.04, +0.01] "
-            "against equal training: equivalent; against the baseline -0.01 pp."
+            " `int8`, 21,708 bytes zipped, 3.6 times smaller than the zipped baseline; in flash 24,296, 3.5 "
+            "times smaller; TFLite Micro runs it in an arena of 12,240 bytes of RAM. Test: -0.01 pp [-0.04, "
+            "+0.01] against equal training: equivalent; against the baseline -0.01 pp."
         ),
     }
 
@@ -148,9 +149,10 @@ def test_all_rows_of_all_pairs_are_counted_and_the_study_itself_is_no_other_pair
         "of 4 forms were tested: 1 better, 2 equivalent, 2 worse, 2 undecided; with those of the baseline on "
         "mnist 11: 1 better, 4 equivalent, 4 worse, 2 undecided. Of the 2 undecided 1 have an interval "
         "wholly below 0.",
-        "- Worse on one or more of these, and on none equivalent or better: `pruned` (equivalent on mnist).",
+        "- Worse on one or more of these, and on none of them equivalent or better: `pruned` (equivalent on "
+        "mnist).",
         "- Equivalent or better on one or more, and on none worse or over 1 point lower: `int8`.",
-        "- Both, from pair to pair: `clustered`.",
+        "- Worse on one of these, and equivalent or better on another: `clustered`.",
         "- Undecided although the mean is more than 1 point lower, and not to be counted as safe: `int4` "
         "-12.0 (resnet_8).",
         "- Further training itself made the float net worse: `longer_trained` -1.02 (resnet_8); forms "
@@ -164,32 +166,72 @@ def test_conclusions_on_a_second_test_set_are_counted() -> None:
     )
     forms["verdict_here"] = ["worse", "undecided", "worse", "", "worse"]
     forms["verdict_there"] = ["worse", "undecided", "better", "", "undecided"]
+    forms = forms.assign(error_pct_here=1.0, error_pct_there=[1.1, 1.1, 1.1, 9.0, 1.3])
     said = (
         "Of 4 verdicts on forms and controls 1 are the same there, 1 another (`c`); 1 are undecided on both "
         "test sets and 1 on one. Worse on both: `a`; worse here, undecided there: `e`; undecided here, worse "
         "there: none."
     )
     assert second_test_set(forms) == said
-    plans = pd.DataFrame({"kind": "plan", "name": list("ab"), "holds": ["yes", "no"], "error_pct_here": 0.5})
-    plans = plans.assign(error_pct_there=[0.45, 0.75], validation_error_pct_here=0.7)
-    assert second_test_set(pd.concat([forms, plans])) == (
-        f"{said}\nThe error of 2 nets of the frontier there is -0.05 to +0.25 points from the one here, "
-        "higher for 1 (most: `b`, 0.50 % here, 0.75 % there); for 1 the 95 % interval of the difference "
-        "leaves out 0. Of these, the validation error here, on images drawn as those there, is lower than "
-        "the error there for 1, by up to 0.05 points."
+    names = ["a-price", "b-price", "c-dense"]
+    plans = pd.DataFrame({"kind": "plan", "name": names, "holds": ["yes", "no", "yes"]})
+    plans = plans.assign(error_pct_here=0.5, error_pct_there=[0.45, 0.75, 0.6], validation_error_pct_here=0.7)
+    told = (
+        "2 of 3 nets of the frontier have more error there: the 1 dense ones +0.10 points on average (20 % "
+        "of their error here), with an interval of the difference that leaves out 0 for 0; the 2 compressed "
+        "ones +0.10 points on average (20 % of their error here), with an interval of the difference that "
+        "leaves out 0 for 1. 1 have more error there than on the validation images here, which are "
+        "drawn as those there are, by up to 0.05 points."
     )
-    assert second_test_set(plans[:1]).endswith("for 0 the 95 % interval of the difference leaves out 0.")
+    harder = " Forms and controls have +0.15 on average: its images are harder."
+    assert second_test_set(pd.concat([forms, plans])) == f"{said}\n{told}{harder}"
+    assert second_test_set(plans) == told
 
 
-def test_the_front_is_told_from_its_smallest_file_on() -> None:
-    columns = ["bytes", "error_pct", "seeds", "file", "since"]
-    rows = [(2194, 0.642, 5, "b.br", "9153060"), (1354, 1.148, 5, "a.br", "41b8c3a")]
-    rows += [(9999, 0.7, 5, None, "9153060"), (85.0, 3.0, None, None, None)]
-    assert front(pd.DataFrame(rows, columns=columns)) == (
-        "Whole coded .tflite files, median bytes and mean test error of 5 seeds: 1,354 bytes at 1.15 %, "
-        "2,194 bytes at 0.64 %. The plans of 1 of these 2 files were first found by test error, in a version "
-        "that looked at it (2,194 bytes)."
+def test_the_front_is_a_table_from_its_smallest_file_on() -> None:
+    columns = [
+        "net",
+        "method",
+        "bytes",
+        "error_pct",
+        "error_low_pct",
+        "error_high_pct",
+        "seeds",
+        "file",
+        "since",
+    ]
+    rows: list[tuple[object, ...]] = [
+        ("b", "price", 2194, 0.642, 0.6, 0.684, 5, "b.br", "9153060"),
+        ("a", "price", 1354, 1.148, 1.1, 1.196, 5, "a.br", "41b8c3a"),
+        ("a", "dense", 9999, 0.7, 0.6, 0.8, 5, None, "9153060"),
+        ("c", "published", 85.0, 3.0, None, None, None, None, None),
+    ]
+    there = {"kind": "plan", "name": ["a-price", "b-price"], "holds": ["no", "yes"]}
+    there |= {"error_pct_there": [1.3, 0.65], "error_low_pct_there": [1.2, 0.6], "error_high_pct_there": 1.4}
+    said = front(pd.DataFrame(rows, columns=columns), pd.DataFrame(there))
+    assert said.splitlines()[2:4] == [
+        "| 1,354 | 1.15  [1.10, 1.20] | 1.30  [1.20, 1.40] | `a`, price |",
+        "| 2,194 | 0.64  [0.60, 0.68] | 0.65  [0.60, 1.40] | `b`, price * |",
+    ]
+    assert "larger one by more than chance may do in 1 of 1 steps. On the second test set 1 of 2 have" in said
+    assert said.endswith(
+        "* The plans of 1 files were first found by test error, in a version that looked at it."
     )
+
+
+def test_blocks_are_those_whose_tables_are_there(tmp_path: Path) -> None:
+    assert blocks(tmp_path) == {}
+    row = {"processor": "a", "recipe": "non_quantized", "flash_bytes": 9, "latency_us_median": 1.0}
+    pd.DataFrame([row]).to_csv(tmp_path / "latency.csv")
+    pd.DataFrame().to_csv(tmp_path / "frontier.csv")
+    assert blocks(tmp_path) == {"speed": "No smaller file was timed."}
+
+
+def test_what_could_be_shown_is_said_where_it_is_known(tmp_path: Path) -> None:
+    folder = results_folder(tmp_path)
+    assert "would be shown" not in answer(folder)
+    pd.DataFrame({"difference_pp": [0.1, 0.2], "power_holm": [0.004, 0.92]}).to_csv(folder / "power.csv")
+    assert "True changes of 0.1, 0.2 pp would be shown with a chance of 0, 92 %." in answer(folder)
 
 
 def test_other_blocks_are_filled_by_their_name() -> None:

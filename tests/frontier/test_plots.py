@@ -197,8 +197,8 @@ def test_picture_of_pairs_has_a_cell_with_change_and_verdict_for_each_form() -> 
 def rotated_table() -> pd.DataFrame:
     table = pd.DataFrame(
         [
-            {"kind": kind, "error_pct_here": 2.0, "error_pct_there": 2.1, "holds": said}
-            for kind, said in (("form", "yes"), ("form", "no"), ("plan", "yes"))
+            {"kind": kind, "name": "a", "error_pct_here": 2.0, "error_pct_there": 2.1, "holds": said}
+            for kind, said in (("form", "yes"), ("form", "no"), ("plan", "yes"), ("plan", "no"))
         ]
     )
     for place in ("here", "there"):
@@ -210,7 +210,14 @@ def rotated_table() -> pd.DataFrame:
 def test_picture_of_the_second_test_set_counts_what_does_not_hold() -> None:
     (axes,) = transfer.rotated(rotated_table()).axes
     words = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert sorted(words) == ["equal", "forms: 1 hold, 1 do not", "plans: 1 hold"]
+    assert sorted(words) == [
+        "compressed nets: no difference shown 1, shown to differ 1",
+        "equal",
+        "forms and controls: the same verdict 1, another 1",
+    ]
+    dense = rotated_table().assign(name="a-dense")[2:3]
+    (axes,) = transfer.rotated(dense).axes
+    assert "dense nets: no difference shown 1" in [each.get_text() for each in axes.get_legend().get_texts()]
 
 
 def test_draw_writes_opaque_white_pictures_of_the_tables_that_are_there(

@@ -34,6 +34,14 @@ def test_column_without_a_figure_is_kept_in_the_csv_and_not_shown(tmp_path: Path
     assert list(pd.read_csv(tmp_path / "t.csv").columns) == list(table.columns)
 
 
+def test_rows_of_other_runs_stay_beside_those_of_this_one(tmp_path: Path) -> None:
+    gallery = Gallery(tmp_path, tmp_path)
+    gallery.save(pd.DataFrame({"processor": ["a", "b", "b"], "us": [1, 2, 3]}), "t")
+    kept = gallery.save(pd.DataFrame({"processor": ["b"], "us": [9]}), "t", beside="processor")
+    assert kept.to_numpy().tolist() == [["a", 1], ["b", 9]]
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "t.csv"), kept)
+
+
 def titled(*titles: str) -> Figure:
     """A figure of several parts."""
     figure = Figure()

@@ -220,15 +220,21 @@ def test_view_says_yes_and_no_and_leaves_the_reasons_out() -> None:
     pd.testing.assert_frame_equal(before, TABLE)
 
 
-def test_smaller_files_that_are_faster_are_counted() -> None:
-    assert devices.speed(TABLE) == (
-        "Of 3 smaller files that LiteRT runs on this machine (a 6502), 0 are faster and 1 slower than the "
-        "float file by more than fresh processes differ, which is 1.0% in the middle and 1.0% at most; "
-        "`int8` takes the longest, 3.0 times as long."
+def test_smaller_files_that_are_faster_are_counted_by_processor() -> None:
+    here = devices.latencies(TABLE)
+    assert list(here.recipe) == list(TABLE.recipe[TABLE.runs_on_litert])
+    said = (
+        "- a 6502: of 3 smaller files 0 are faster and 1 slower than the float file by more than fresh "
+        "processes differ, a median of 1.0 % and 1.0 % at most; `int8` takes 3.00 times as long, `int8` the "
+        "longest, 3.0 times."
     )
+    assert devices.speed(here) == said
     # what processes differ by is no difference of files
-    assert "0 are faster and 0 slower" in devices.speed(TABLE.assign(latency_spread=2.5))
-    assert devices.speed(TABLE[1:]) == "No smaller file was timed."
+    there = here.assign(processor="another", latency_spread=2.5)
+    lines = devices.speed(pd.concat([there, here])).splitlines()
+    assert lines[0].startswith("- another: of 3 smaller files 0 are faster and 0 slower")
+    assert lines[1:] == [said]
+    assert devices.speed(here[1:]) == "No smaller file was timed."
 
 
 def test_forms_refused_for_one_reason_stand_together() -> None:

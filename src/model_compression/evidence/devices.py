@@ -38,25 +38,37 @@ def shown(measured: pd.DataFrame) -> pd.DataFrame:
     return view
 
 
-def speed(measured: pd.DataFrame) -> str:
-    """A sentence: how many of the forms that are smaller than the float file are faster too, here.
+#: What a latency is told by, of the columns of the deployment table.
+TIMED = ["processor", "recipe", "latency_us_median", "latency_spread", "flash_bytes"]
+
+
+def latencies(measured: pd.DataFrame) -> pd.DataFrame:
+    """The files that LiteRT runs, with what `speed` asks of each."""
+    return measured.loc[measured.runs_on_litert, TIMED]
+
+
+def speed(latencies: pd.DataFrame) -> str:
+    """Markdown: how many of the forms that are smaller than the float file are faster too, by processor.
 
     Faster or slower is what is so by more than processes, or rounds, differ in either of the two files.
     """
-    rows = measured.set_index("recipe")
-    timed = rows[rows.runs_on_litert & (rows.flash_bytes < rows.flash_bytes.get(BASELINE, 0))]
-    if timed.empty:
-        return "No smaller file was timed."
-    baseline = rows.loc[BASELINE]
-    times = timed.latency_us_median / baseline.latency_us_median
-    apart = np.maximum(timed.latency_spread, baseline.latency_spread)
-    faster, slower = int((times < 1 - apart).sum()), int((times > 1 + apart).sum())
-    return (
-        f"Of {len(timed)} smaller files that LiteRT runs on this machine ({baseline.processor}), {faster} "
-        f"{'is' if faster == 1 else 'are'} faster and {slower} slower than the float file by more than "
-        f"fresh processes differ, which is {apart.median():.1%} in the middle and {apart.max():.1%} at most; "
-        f"`{times.idxmax()}` takes the longest, {times.max():.1f} times as long."
-    )
+    lines = []
+    for processor, rows in latencies.set_index("recipe").groupby("processor", sort=False):
+        timed = rows[rows.flash_bytes < rows.flash_bytes.get(BASELINE, 0)]
+        if timed.empty:
+            continue
+        baseline = rows.loc[BASELINE]
+        times = timed.latency_us_median / baseline.latency_us_median
+        apart = np.maximum(timed.latency_spread, baseline.latency_spread)
+        faster, slower = int((times < 1 - apart).sum()), int((times > 1 + apart).sum())
+        int8 = f"`int8` takes {times['int8']:.2f} times as long, " if "int8" in times else ""
+        lines.append(
+            f"- {processor}: of {len(timed)} smaller files {faster} {'is' if faster == 1 else 'are'} faster "
+            f"and {slower} slower than the float file by more than fresh processes differ, a median of "
+            f"{100 * apart.median():.1f} % and {100 * apart.max():.1f} % at most; {int8}"
+            f"`{times.idxmax()}` the longest, {times.max():.1f} times."
+        )
+    return "\n".join(lines) or "No smaller file was timed."
 
 
 def refusals(measured: pd.DataFrame) -> str:

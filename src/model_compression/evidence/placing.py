@@ -77,7 +77,7 @@ def label_points(axes: Axes, xs: Sequence[float], ys: Sequence[float], names: Se
         if places[index].length > FAR:
             ends = axes.transData.inverted().transform(leader[[0, -1]])
             # as an artist of its own: it must not move the limits
-            axes.add_artist(Line2D(*ends.T, color="#bbbbbb", linewidth=0.5, zorder=1))
+            axes.add_artist(Line2D(*ends.T, color="#777777", linewidth=0.6, linestyle=":", zorder=1))
 
 
 class _Place(NamedTuple):

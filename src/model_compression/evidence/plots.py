@@ -86,7 +86,8 @@ def tweaked(
     left.set(ylabel="validation accuracy, %")
     right.set(ylabel="bytes of the zipped int8 file")
     for axes, values in ((left, 100 * np.array(accuracies)), (right, np.array(zip_bytes))):
-        axes.plot(percent, values, "o-", color=GREY, markersize=4, linewidth=1)
+        # a line between two points would say how it falls between them
+        axes.plot(percent, values, "o-" if len(values) > 2 else "o", color=GREY, markersize=4, linewidth=1)
         axes.plot(percent[place], values[place], "o", color=ORANGE, markersize=8)
         axes.set(xlabel="sparsity, %")
         axes.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.6g}"))
@@ -133,9 +134,14 @@ def error_against_bytes(table: pd.DataFrame) -> Figure:
     drawn = "seeds and test inputs" if (table.seeds > 1).all() else "test inputs"
     with page(6.4) as (figure, (axes,)):
         axes.set(xscale="log", yscale="log", xlabel="bytes of the best-coded file", ylabel="test error, %")
+        # a control that fails would press the forms together
+        top = 1.1 * forms.high.max()
+        beyond = int((rows.error > top).sum())
         axes.set_title(
             f"{len(front)} of {len(forms)} forms are beaten by none on test images: the front. Named: "
             f"these, and each colour's least error.\nBars are 95 % intervals over {drawn}"
+            + f"; {beyond} control{'s' * (beyond > 1)} further up"
+            * bool(beyond)
         )
         if (rows.high == LEAST_ERROR).all():
             axes.set_ylim(LEAST_ERROR / 2, 100 * LEAST_ERROR)
@@ -146,7 +152,7 @@ def error_against_bytes(table: pd.DataFrame) -> Figure:
         steps: Any = {"color": BLACK, "linewidth": 0.8, "label": "Pareto front"}
         axes.step(front.best_coded_bytes, front.error, where="post", **steps)
         # an interval down to no error at all would press the others together
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], rows.error.min() / 10))
+        axes.set_ylim(max(axes.get_ylim()[0], rows.error.min() / 10), top)
         make_room(axes, rows.best_coded_bytes)
         axes.legend(**BELOW, ncols=5)
         figure.tight_layout()
@@ -188,7 +194,7 @@ def pruned_or_small(table: pd.DataFrame) -> Figure:
         said = [f"{kind}: {counted(table[table.against == kind].verdict)}" for kind in kinds]
         axes.set(ylim=(len(table) - 0.4, -0.6), xlabel="change of test accuracy, pp")
         axes.set_title(
-            "\n".join(["Form minus rival; zipped bytes of the form left, of the rival right", *said])
+            "\n".join(["Form minus rival; zipped bytes left and right. Filled: shown to differ", *said])
         )
         axes.legend(**BELOW, ncols=min(len(kinds), 2))
     return figure

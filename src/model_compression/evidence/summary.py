@@ -1,13 +1,17 @@
 """The answer in words, every figure of it read from the tables in `results/`."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..data.dataset import Kind
+from .devices import speed
 from .forms import BASELINE
 from .statistics import MARGIN
+from .tables import interval
 
 #: Verdicts of a form that loses nothing.
 KEPT = {"equivalent", "better"}
@@ -17,7 +21,8 @@ def answer(results: Path, kind: Kind = "image", *, score: str = "accuracy") -> s
     """Markdown sentences: how much smaller, at what cost, and how sure.
 
     Args:
-        results: the folder with `all-forms.csv`, `claims.csv` and `deployment.csv`.
+        results: the folder with `all-forms.csv`, `claims.csv`, `deployment.csv` and, where a form was
+            compared with another, `power.csv`.
         kind: of the inputs. score: what accuracy is.
     Raises:
         FileNotFoundError: a table is missing.
@@ -33,7 +38,7 @@ def answer(results: Path, kind: Kind = "image", *, score: str = "accuracy") -> s
         "A change is against the float net trained for as long; its 95 % interval takes "
         f"{'seeds and ' * (seeds > 1)}{inputs} as drawn at random, and verdicts are corrected for the "
         f"number of forms, {len(tested)} (Holm), those of the claims for the number of claims. "
-        f"{_unshown(tested)}",
+        f"{_unshown(tested)}{_power(results / 'power.csv')}",
         "",
         f"- **Baseline:** {baseline.file_bytes:,.0f} bytes as float32 .tflite, {baseline.zip_bytes:,.0f} "
         f"zipped, {100 * baseline.accuracy_mean:.2f} % "
@@ -55,13 +60,13 @@ def answer(results: Path, kind: Kind = "image", *, score: str = "accuracy") -> s
     ):
         if len(rows):
             least = rows.sort_values(size).iloc[0]
-            arena = f"needs {devices.arena_bytes.get(least.name, 0):,.0f} bytes of RAM for it"
+            arena = f"runs it in an arena of {devices.arena_bytes.get(least.name, 0):,.0f} bytes of RAM"
             on_device = devices.runs_on_tflm.get(least.name)
             lines.append(
                 f"- **Smallest {words}:** `{least.name}`, {least.zip_bytes:,.0f} bytes zipped, "
-                f"{baseline.zip_bytes / least.zip_bytes:.1f} times fewer than the zipped baseline; in "
-                f"flash {least.file_bytes:,.0f}, {baseline.file_bytes / least.file_bytes:.1f} times fewer; "
-                f"TFLite Micro {arena if on_device else 'does not run it'}. Test: "
+                f"{baseline.zip_bytes / least.zip_bytes:.1f} times smaller than the zipped baseline; "
+                f"in flash {least.file_bytes:,.0f}, {baseline.file_bytes / least.file_bytes:.1f} times "
+                f"smaller; TFLite Micro {arena if on_device else 'does not run it'}. Test: "
                 f"{least.change_pp:+.2f} pp [{least.change_ci_low_pp:+.2f}, {least.change_ci_high_pp:+.2f}] "
                 f"against equal training: {least.verdict}; against the baseline "
                 f"{100 * (least.accuracy_mean - baseline.accuracy_mean):+.2f} pp."
@@ -70,9 +75,18 @@ def answer(results: Path, kind: Kind = "image", *, score: str = "accuracy") -> s
 
 
 def headline(said: str) -> str:
-    """What a reader sees first of an answer: the baseline, int8, and the smallest files."""
-    first = ("- **Baseline", "- **Int8", "- **Smallest")
-    return "\n".join(line for line in said.splitlines() if line.startswith(first))
+    """What a reader sees first of an answer: its points, without how they were measured."""
+    return "\n".join(line for line in said.splitlines() if line.startswith("- **"))
+
+
+def _power(path: Path) -> str:
+    """Which changes could have been shown at all."""
+    if not path.exists():
+        return ""
+    table = pd.read_csv(path)
+    changes = ", ".join(table.difference_pp.map("{:g}".format))
+    chances = ", ".join(table.power_holm.map("{:.0%}".format).str.removesuffix("%"))
+    return f" True changes of {changes} pp would be shown with a chance of {chances} %."
 
 
 #: Points of accuracy that a sentence does not pass over, whatever the verdict.
@@ -115,9 +129,9 @@ def elsewhere(pairs: pd.DataFrame) -> str:
     at_home = tested[own & tested.verdict.isin(KEPT)].set_index("recipe").verdict.map(" ({} on mnist)".format)
     safe = f"Equivalent or better on one or more, and on none worse or over {LARGE_PP:g} point lower"
     for words, chosen, home in (
-        ("Worse on one or more of these, and on none equivalent or better", worse & ~kept, at_home),
+        ("Worse on one or more of these, and on none of them equivalent or better", worse & ~kept, at_home),
         (safe, kept & ~worse & spared, {}),
-        ("Both, from pair to pair", worse & kept, {}),
+        ("Worse on one of these, and equivalent or better on another", worse & kept, {}),
     ):
         names = [f"`{name}`{home.get(name, '')}" for name in verdicts.index[chosen]]
         lines.append(f"{words}: {', '.join(names) or 'none'}")
@@ -164,22 +178,25 @@ def second_test_set(rotated: pd.DataFrame) -> str:
             f"{_named(forms, (here == 'undecided') & (there == 'worse'))}."
         )
     if len(plans):
-        apart = plans[plans.holds == "no"]
-        more = (plans.error_pct_there - plans.error_pct_here).round(2)
-        most = plans.loc[more.idxmax()]
+        more = plans.error_pct_there - plans.error_pct_here
+        dense, apart = plans.name.str.contains("-dense"), plans.holds == "no"
+        # images drawn like those there, but used to choose by, say less than those there
+        beyond = plans.error_pct_there - plans.validation_error_pct_here
+        told = [
+            f"the {chosen.sum()} {words} ones {more[chosen].mean():+.2f} points on average "
+            f"({100 * more[chosen].mean() / plans.error_pct_here[chosen].mean():.0f} % of their error here), "
+            f"with an interval of the difference that leaves out 0 for {(chosen & apart).sum()}"
+            for words, chosen in (("dense", dense), ("compressed", ~dense))
+            if chosen.any()
+        ]
         lines.append(
-            f"The error of {len(plans)} nets of the frontier there is {more.min():+.2f} to {more.max():+.2f} "
-            f"points from the one here, higher for {(more > 0).sum()} (most: `{most['name']}`, "
-            f"{most.error_pct_here:.2f} % here, {most.error_pct_there:.2f} % there); for {len(apart)} the "
-            "95 % interval of the difference leaves out 0."
+            f"{(more > 0).sum()} of {len(plans)} nets of the frontier have more error there: "
+            f"{'; '.join(told)}. {(beyond > 0).sum()} have more error there than on the validation images "
+            f"here, which are drawn as those there are, by up to {beyond.max():.2f} points."
         )
-        if len(apart):
-            # images drawn like those there, but used to choose by, say less than those there
-            beyond = apart.error_pct_there - apart.validation_error_pct_here
-            lines[-1] += (
-                " Of these, the validation error here, on images drawn as those there, is lower than the "
-                f"error there for {(beyond > 0).sum()}, by up to {beyond.max():.2f} points."
-            )
+        if len(forms):
+            harder = (forms.error_pct_there - forms.error_pct_here).mean()
+            lines[-1] += f" Forms and controls have {harder:+.2f} on average: its images are harder."
     return "\n".join(lines)
 
 
@@ -187,21 +204,59 @@ def second_test_set(rotated: pd.DataFrame) -> str:
 FOUND_BY_TEST = ("9153060", "3763c24", "fdef774", "04132a4")
 
 
-def front(frontier: pd.DataFrame) -> str:
-    """Sentences: the files of our front with their test errors, and whose plans were found by test error.
+def front(frontier: pd.DataFrame, rotated: pd.DataFrame) -> str:
+    """The files of our front as a Markdown table, with what is to be known of their errors.
 
     Args:
         frontier: `frontier.csv` of the results; its rows with a file make the front.
+        rotated: `rotated.csv`, with their errors on the second test set.
     """
-    files = frontier[frontier.file.notna()].sort_values("bytes")
-    points = [f"{row.bytes:,.0f} bytes at {row.error_pct:.2f} %" for row in files.itertuples()]
-    old = files[files.since.isin(FOUND_BY_TEST)]
-    sizes = ", ".join(f"{size:,.0f}" for size in old.bytes)
-    return (
-        f"Whole coded .tflite files, median bytes and mean test error of {files.seeds.max():.0f} seeds: "
-        f"{', '.join(points)}. The plans of {len(old)} of these {len(files)} files were first found by test "
-        f"error, in a version that looked at it{f' ({sizes} bytes)' * bool(sizes)}."
+    files = (
+        frontier[frontier.file.notna()]
+        .sort_values("bytes")
+        .assign(name=lambda row: row.net + "-" + row.method)
     )
+    files = files.merge(rotated[rotated.kind == "plan"], "left", on="name")
+    old = files.since.isin(FOUND_BY_TEST)
+    rows = [
+        f"| {row.bytes:,.0f} | {interval(row.error_pct, row.error_low_pct, row.error_high_pct)} | "
+        f"{interval(row.error_pct_there, row.error_low_pct_there, row.error_high_pct_there)} | "
+        f"`{row.net}`, {row.method}{' *' * found} |"
+        for row, found in zip(files.itertuples(), old, strict=True)
+    ]
+    half = files.error_high_pct - files.error_pct
+    shown = (-files.error_pct.diff() > np.hypot(half, half.shift())).sum()
+    table = [
+        "| coded bytes | test error, % | on the second test set, % | net, plan |",
+        "|--:|--:|--:|---|",
+        *rows,
+    ]
+    return "\n".join(table) + (
+        "\n\nWhole coded .tflite files: the median seed's bytes and the mean error of "
+        f"{files.seeds.max():.0f} seeds, with its 95 % interval. The error falls from one file to the next "
+        f"larger one by more than chance may do in {shown} of {len(files) - 1} steps. On the second test set "
+        f"{(files.holds == 'no').sum()} of {len(files)} have an error that is shown to be another. * The "
+        f"plans of {old.sum()} files were first found by test error, in a version that looked at it."
+    )
+
+
+def blocks(results: Path) -> dict[str, str]:
+    """What is said of the studies beside the notebook, by the name of its place in a page.
+
+    Left out is what has not all of its tables in the folder.
+    """
+    needed: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
+        "pairs": (elsewhere, ("pairs",)),
+        "rotated": (second_test_set, ("rotated",)),
+        "frontier": (front, ("frontier", "rotated")),
+        "speed": (speed, ("latency",)),
+    }
+    found = {name: [results / f"{table}.csv" for table in tables] for name, (_, tables) in needed.items()}
+    return {
+        name: needed[name][0](*map(pd.read_csv, paths))
+        for name, paths in found.items()
+        if all(path.exists() for path in paths)
+    }
 
 
 def fill(text: str, block: str, name: str = "answer") -> str:

@@ -21,7 +21,7 @@ COUNTED = {
     "control": ("D", "ours: the dense net, trained and taught alike"),
     "file": ("s", "published: bytes of a decodable file"),
     "payload": ("P", "published: coded weights, the graph known"),
-    "flash": ("v", "published: weights in flash"),
+    "flash": ("v", "published: weights in flash (BitNetMCU)"),
     "estimate": ("^", "published: values, codebook, indices added up"),
     "parameters": ("x", "published: dense bytes / ratio of parameters"),
     "program": ("*", "published: a compressed program"),
@@ -79,10 +79,10 @@ def frontier(table: pd.DataFrame) -> Figure:
         plain_ticks(axes)
         axes.legend(**BELOW, ncols=3)
         figure.tight_layout()
-        named = table[table["counted_as"] != "control"]
-        small = named["net"].str.startswith("small_")
-        short = named["net"].str.removeprefix("small_") + ", " + named["method"].str.removeprefix("price-")
-        names = named["method"].where(~small, short)
+        # of our front the bytes tell more than the plan; those in flash are all of one source
+        named = table[~table["counted_as"].isin(["control", "flash"])]
+        bytes_ = named["bytes"].astype(float).map("{:,.0f} bytes".format)
+        names = named["method"].where(named["file"].isna(), bytes_)
         label_points(axes, named["bytes"], named["error_pct"], list(names))
     return figure
 
@@ -142,8 +142,9 @@ def anatomy(table: pd.DataFrame) -> Figure:
         for place, end, bytes_ in zip(places, np.maximum(size, entropy), size, strict=True):
             axes.text(end, float(place), f"  {bytes_:,.0f}", va="center", fontsize=8)
         axes.set_yticks(places, rows["net"] + "\n" + rows["method"], fontsize=8)
-        axes.set(xlabel="bytes of the coded file")
-        axes.margins(x=0.15)
+        axes.set(xlabel="bytes of the coded file", title="Where the bytes of our coded files are")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.margins(x=0.15, y=0.01)
         axes.set_xlim(left=0)
         axes.legend(**BELOW, ncols=3)
     return figure

@@ -168,6 +168,9 @@ def table(cases: Sequence[Case], outcomes: Outcomes, labels: np.ndarray) -> pd.D
     return pd.concat([pd.DataFrame(rows), verdicts(pairs, family)], axis=1)
 
 
+RANDOM_SHARES = "random shares a layer (band left out)"
+
+
 def sparsity_sweep(table: pd.DataFrame) -> Figure:
     """Error against sparsity, by strategy and by schedule; bands of the 95 % interval over seeds and images.
 
@@ -189,7 +192,7 @@ def sparsity_sweep(table: pd.DataFrame) -> Figure:
                 known = COMMON_STRATEGY if name == "polynomial 3" else str(name)
                 colour = COLOURS.get(known) or next(others)
                 # its masks are by magnitude
-                words = "random shares a layer" if name == "random" else str(name).replace("_", " ")
+                words = RANDOM_SHARES if name == "random" else str(name).replace("_", " ")
                 _band(axes, line, colour, words)
             for name, (words, style) in RANDOM.items():
                 if (table["strategy"] == name).any():
@@ -216,7 +219,7 @@ def _band(axes: Axes, rows: pd.DataFrame, colour: str, name: str, *, style: str 
     left, low, high = 1 - rows["sparsity"], rows["error_low_pct"], rows["error_high_pct"]
     axes.plot(left, rows["error_pct"], style, color=colour, marker=".", linewidth=1.2, label=name)
     # masks at random may fail altogether, and their band would lie over all others
-    if name != "random shares a layer":
+    if name != RANDOM_SHARES:
         axes.fill_between(left, low.clip(lower=1e-3), high, color=colour, alpha=0.15)
 
 

@@ -165,7 +165,7 @@ def unreached(table: pd.DataFrame) -> str:
             for row in rows.itertuples():
                 name = f"ours with {row.bytes:,.0f} bytes at {row.error_pct:.2f} % ({row.net})"
                 near.setdefault(name, []).append(f"no more {what}")
-        words = [f"{name} has {' and '.join(each)}" for name, each in near.items()]
+        words = [f"nearest with {' and '.join(each)}: {name}" for name, each in near.items()]
         like = _LIKE.get(point.counted_as, "bytes")
         if like != "bytes":
             words.append(f"counted alike: {reached(ours, point.bytes, point.error_pct, like) or MISSED}")

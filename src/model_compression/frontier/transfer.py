@@ -109,7 +109,7 @@ def pairs(table: pd.DataFrame) -> Figure:
     """
     rows = table.assign(verdict=table["verdict"].astype(object).fillna(""))
     rows = rows.sort_values("role", key=lambda role: role != "form", kind="stable")
-    rows["pair"], rows["form"] = rows["net"] + "\n" + rows["dataset"], rows["recipe"].str.replace("_", " ")
+    rows["pair"], rows["form"] = rows["net"] + "\n" + rows["dataset"], rows["recipe"]
     rows["form"] += rows["role"].map({"form": "", "control": ", control"})
     tested = rows["change_pp"].map("{:+.2f} ".format) + rows["verdict"]
     untested = rows["accuracy_mean"].isna().map({True: "not taken", False: "float net"})
@@ -218,8 +218,11 @@ def holds(row: Mapping[str, Any]) -> str:
     return "yes" if said[0] == said[1] else "no"
 
 
-#: What a legend says of `holds`.
-_HOLDS = {"yes": "hold", "no": "do not", "open": "open"}
+#: What a legend says of `holds`, by kind.
+_HOLDS = {
+    "form": {"yes": "the same verdict", "no": "another", "open": "undecided on one or both"},
+    "plan": {"yes": "no difference shown", "no": "shown to differ"},
+}
 
 
 def rotated(table: pd.DataFrame) -> Figure:
@@ -229,15 +232,17 @@ def rotated(table: pd.DataFrame) -> Figure:
         table: what `put_rotated` writes.
     """
     with page(5.5) as (figure, (axes,)):
-        for colour, (kind, rows) in zip(PALETTE, table.groupby("kind"), strict=False):
+        dense = np.where(table["name"].str.contains("-dense"), "dense nets", "compressed nets")
+        words = np.where(table["kind"] == "form", "forms and controls", dense)
+        for colour, ((kind, group), rows) in zip(PALETTE, table.groupby(["kind", words]), strict=False):
             here, there = (
                 reach(rows, *(f"error_{part}pct_{place}" for part in ("", "low_", "high_")))
                 for place in ("here", "there")
             )
             look: dict[str, Any] = {"fmt": "o", "markersize": 4, "elinewidth": 0.7, "color": colour}
             told = rows["holds"].value_counts()
-            counts = [f"{told[how]} {words}" for how, words in _HOLDS.items() if how in told]
-            look["label"] = f"{kind}s: {', '.join(counts)}"
+            counts = [f"{words} {told[how]}" for how, words in _HOLDS[kind].items() if how in told]
+            look["label"] = f"{group}: {', '.join(counts)}"
             axes.errorbar(rows["error_pct_here"], rows["error_pct_there"], xerr=here, yerr=there, **look)
         axes.axline((0, 0), slope=1, color="black", linewidth=0.8, label="equal")
         axes.set(

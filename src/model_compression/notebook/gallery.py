@@ -75,9 +75,18 @@ class Gallery:
 
         return pickle.loads(self._cache.kept(key, make)["found.pickle"])
 
-    def save(self, table: pd.DataFrame, name: str) -> None:
-        """Write a table as CSV to the results."""
-        tables.save_csv(table, self.results / f"{name}.csv")
+    def save(self, table: pd.DataFrame, name: str, *, beside: str = "") -> pd.DataFrame:
+        """Write a table as CSV to the results.
+
+        Args:
+            beside: a column; the rows that are there and have another value in it stay, before the new ones.
+        """
+        path = self.results / f"{name}.csv"
+        if beside and path.exists():
+            old = pd.read_csv(path)
+            table = pd.concat([old[~old[beside].isin(table[beside])], table], ignore_index=True)
+        tables.save_csv(table, path)
+        return table
 
     def show_table(
         self,

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import pandas as pd
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from papermill.inspection import inspect_notebook
@@ -22,7 +21,7 @@ from papermill.utils import nb_kernel_name
 from tqdm import tqdm
 
 from .. import REPOSITORY
-from ..evidence.summary import elsewhere, fill, front, headline, second_test_set
+from ..evidence.summary import blocks, fill, headline
 from ..store import write_atomically
 
 NOTEBOOK = REPOSITORY / "src" / "notebooks" / "quantization_and_pruning.ipynb"
@@ -86,9 +85,7 @@ def answer_of(notebook: nbformat.NotebookNode) -> str | None:
 
 def _fill_pages(answer: str | None) -> None:
     """The answer, where there is a new one, and what is said on other data and nets and of the frontier."""
-    found = {"pairs": elsewhere, "rotated": second_test_set, "frontier": front}
-    tables = {name: REPOSITORY / "results" / f"{name}.csv" for name in found}
-    said = {name: found[name](pd.read_csv(path)) for name, path in tables.items() if path.exists()}
+    said = blocks(REPOSITORY / "results")
     for path, shortened in ((README, headline), (RESULTS_PAGE, str)):
         page = path.read_text()
         page = fill(page, shortened(answer)) if answer else page

@@ -177,7 +177,7 @@ class Workbook(Gallery):
             self.recipes[name].file_name: self.outcome(control).record.accuracy
             for name in names
             for control in self.known(control_of(self.recipes[name], self.recipes) or name)
-            if control != name
+            if control != name and not self.recipes[name].is_control
         }
         # what was published is of this net on MNIST
         original = (self.settings.net, self.bench.dataset) == ("baseline", "mnist")
@@ -221,7 +221,7 @@ class Workbook(Gallery):
         self.save(lost, "who-pays-images")
         if lost.empty:
             return None
-        words = [f"{row.label}: {row.taken_for}" for row in lost.head(columns).itertuples()]
+        words = [f"{row.label} as {row.taken_for}" for row in lost.head(columns).itertuples()]
         inputs = self.data.x_test[lost.image[:columns]]
         return self.show_figure("who-pays-images", plots.examples, inputs, words, self.data.kind)
 
