@@ -1,7 +1,7 @@
-"""Recipe -> key -> stored files: what was computed once is not computed again.
+"""Recipe -> key -> what is stored: what was computed once is not computed again.
 
-An entry is a folder named by its key. Its `manifest.json`, which holds every file's SHA-256, is
-part of a folder that appears by one atomic rename, so an entry is whole or absent.
+An entry is a file named by its key, a pickle behind its SHA-256. It appears by one atomic rename, so it is
+whole or absent.
 """
 
 import ast
@@ -9,22 +9,21 @@ import dataclasses
 import functools
 import hashlib
 import importlib.metadata
-import io
 import json
 import logging
 import os
-import shutil
+import pickle
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 logger = logging.getLogger(__name__)
 
-MANIFEST = "manifest.json"
+Kept = TypeVar("Kept")
 #: Libraries whose version is part of every key: another release may give other numbers.
 LIBRARIES = (
     "tensorflow",
@@ -86,20 +85,6 @@ def make_key(**parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def pack_arrays(arrays: Sequence[np.ndarray]) -> bytes:
-    """Arrays as an .npz file; `unpack_arrays` gives them back in their order."""
-    packed = io.BytesIO()
-    named: dict[str, Any] = {f"{index:03d}": array for index, array in enumerate(arrays)}
-    np.savez(packed, **named)
-    return packed.getvalue()
-
-
-def unpack_arrays(content: bytes) -> list[np.ndarray]:
-    """What `pack_arrays` packed."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return [arrays[name] for name in arrays.files]
-
-
 class Store:
     """A folder of entries, shared by any number of processes.
 
@@ -112,60 +97,38 @@ class Store:
         self.folder = writable_folder(folder)
 
     def _entry(self, key: str) -> Path:
-        return self.folder / key[:2] / key
+        return self.folder / key[:2] / f"{key}.pickle"
 
     def has(self, key: str) -> bool:
         """Whether there is an entry, without reading it."""
-        return (self._entry(key) / MANIFEST).exists()
+        return self._entry(key).exists()
 
-    def get(self, key: str) -> dict[str, bytes] | None:
-        """The files of an entry, or None. A damaged entry is reported, removed and None."""
+    def get(self, key: str) -> Any:
+        """What was put, or None. A damaged entry is reported, removed and None."""
         entry = self._entry(key)
         try:
-            expected = json.loads((entry / MANIFEST).read_text())["sha256"]
-            files = {name: (entry / name).read_bytes() for name in expected}
+            content = entry.read_bytes()
         except FileNotFoundError:
-            if not entry.exists():
-                return None
-            self._discard(entry, "a file is missing")
             return None
-        except (ValueError, KeyError, TypeError) as error:
-            self._discard(entry, f"its manifest cannot be read ({error})")
+        if hashlib.sha256(content[32:]).digest() != content[:32]:
+            logger.warning("cache entry %s is damaged; it will be computed again", key[:12])
+            entry.unlink(missing_ok=True)
             return None
-        for name, content in files.items():
-            if hashlib.sha256(content).hexdigest() != expected[name]:
-                self._discard(entry, f"{name} does not match its checksum")
-                return None
-        return files
+        return pickle.loads(content[32:])
 
-    def kept(self, key: str, make: Callable[[], dict[str, bytes]]) -> dict[str, bytes]:
-        """The files of an entry, made and stored where there is none."""
-        files = self.get(key)
-        if files is None:
-            files = make()
-            self.put(key, files)
-        return files
-
-    def _discard(self, entry: Path, why: str) -> None:
-        logger.warning("cache entry %s is damaged: %s; it will be computed again", entry.name[:12], why)
-        shutil.rmtree(entry, ignore_errors=True)
-
-    def put(self, key: str, files: Mapping[str, bytes]) -> None:
-        """Store an entry; when another process was faster, its entry stays."""
-        entry = self._entry(key)
+    def put(self, key: str, value: object) -> None:
+        """Store what can be pickled, and is not None."""
+        entry, content = self._entry(key), pickle.dumps(value)
         entry.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix="unfinished-") as work:
-            for name, content in files.items():
-                (Path(work) / name).write_bytes(content)
-            checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-            (Path(work) / MANIFEST).write_text(json.dumps({"sha256": checksums}, indent=1))
-            try:
-                os.rename(work, entry)
-            except OSError:
-                if not (entry / MANIFEST).exists():
-                    raise
-            else:
-                os.mkdir(work)  # so that leaving the block finds what it removes
+        write_atomically(entry, hashlib.sha256(content).digest() + content)
+
+    def kept(self, key: str, make: Callable[[], Kept]) -> Kept:
+        """What is stored, made and put where there is none."""
+        found = self.get(key)
+        if found is None:
+            found = make()
+            self.put(key, found)
+        return found
 
 
 def writable_folder(folder: str | os.PathLike[str]) -> Path:

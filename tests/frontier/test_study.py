@@ -1,6 +1,5 @@
 """The study: its parts, and a run whose records, tables and files agree with each other."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,11 +133,3 @@ def test_a_decoded_file_that_answers_otherwise_is_not_written(
     with pytest.raises(RuntimeError, match="labels the test images otherwise than reported"):
         tables.write_file([wrong], "x.br", tmp_path, bench.data)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_record_of_a_point_is_plain_json(tiny_study: tuple[Path, Bench, dict[str, Recipe]]) -> None:
-    _, bench, recipes = tiny_study
-    point = recipes["small_d4-price-0.1"]
-    files = bench.store.get(bench.record_key(point, study.seeds(0, 1)[0]))
-    assert files is not None
-    assert json.loads(files["record.json"])["recipe"] == point.name

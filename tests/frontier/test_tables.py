@@ -172,12 +172,13 @@ def test_published_points_that_ours_do_not_pass_are_named_with_what_comes_neares
         {"net": "other", "method": "far", "bytes": 100, "error_pct": 0.1, "counted_as": "estimate"},
     ]
     assert tables.unreached(pd.DataFrame([*made, *theirs])).splitlines() == [
-        "- not reached: between on lenet_5 (file), 3,000 bytes at 0.65 %: ours with 5,000 bytes at 0.50 % "
-        "(lenet_5) has no more error; ours with 2,000 bytes at 0.80 % (small_d4) has no more bytes",
-        "- within noise: near on lenet_5 (payload), 3,000 bytes at 0.75 %: ours with 5,000 bytes at 0.50 % "
-        "(lenet_5) has no more error; ours with 2,000 bytes at 0.80 % (small_d4) has no more bytes; "
-        "counted alike: within noise",
-        "- within noise: nearly on other (file), 2,000 bytes at 0.80 %: ours with 2,000 bytes at 0.80 % "
-        "(small_d4) has no more error and no more bytes",
+        "- not reached: between on lenet_5 (file), 3,000 bytes at 0.65 %: nearest with no more error: ours "
+        "with 5,000 bytes at 0.50 % (lenet_5); nearest with no more bytes: ours with 2,000 bytes at 0.80 % "
+        "(small_d4)",
+        "- within noise: near on lenet_5 (payload), 3,000 bytes at 0.75 %: nearest with no more error: ours "
+        "with 5,000 bytes at 0.50 % (lenet_5); nearest with no more bytes: ours with 2,000 bytes at 0.80 % "
+        "(small_d4); counted alike: within noise",
+        "- within noise: nearly on other (file), 2,000 bytes at 0.80 %: nearest with no more error and "
+        "no more bytes: ours with 2,000 bytes at 0.80 % (small_d4)",
         "- not reached: far on other (estimate), 100 bytes at 0.10 %: nothing of ours is as small or as good",
     ]

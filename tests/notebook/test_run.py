@@ -136,7 +136,7 @@ def small(*cells: str) -> nbformat.NotebookNode:
 
 SAYS = (
     "import sys\nprint('said', KNOB)\nprint('progress', file=sys.stderr)",
-    "from IPython.display import Markdown\nMarkdown('- **Baseline:** new\\n- **Other:** too')",
+    "from IPython.display import Markdown\nMarkdown('How.\\n\\n- **Baseline:** new\\n- **Other:** too')",
 )
 
 
@@ -176,7 +176,7 @@ def pairs(own: Path) -> None:
 def test_run_in_place_fills_the_answer_of_notebook_and_readme(
     own: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    said = "- **Baseline:** new\n- **Other:** too"
+    said = "How.\n\n- **Baseline:** new\n- **Other:** too"
     assert run.main([]) == 0
     read = nbformat.read(own / "small.ipynb", as_version=4)
     assert read.cells[0].source == f"<!-- answer -->\n{said}\n<!-- /answer -->"
@@ -185,7 +185,7 @@ def test_run_in_place_fills_the_answer_of_notebook_and_readme(
     for name in ("README.md", "results.md"):
         assert elsewhere in (own / name).read_text()
     page = "# Title\n<!-- answer -->\n{}\n<!-- /answer -->\nend\n"
-    assert (own / "README.md").read_text().startswith(page.format("- **Baseline:** new"))
+    assert (own / "README.md").read_text().startswith(page.format(said.removeprefix("How.\n\n")))
     assert (own / "results.md").read_text().startswith(page.format(said))
     assert [cell.execution_count for cell in code_cells(read)] == [1, 2, 3]
     assert all(set(cell.metadata) <= {"tags"} for cell in read.cells)
@@ -313,7 +313,7 @@ class EndToEnd:
 
     def entries(self) -> set[str]:
         """Keys of all that the cache holds."""
-        return {path.parent.name for path in (self.folder / "CACHE").glob("*/*/manifest.json")}
+        return {path.stem for path in (self.folder / "CACHE").glob("*/*.pickle")}
 
 
 def knobs(final_sparsity: float = 0.8) -> Settings:

@@ -464,26 +464,6 @@ def test_slider_before_a_reader_is_one(book: Workbook, monkeypatch: pytest.Monke
     assert list(book.results.iterdir()) == []
 
 
-def test_files_are_asked_on_tflm_beside_the_trainings(
-    book: Workbook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: dict[str, Any] = {}
-    monkeypatch.setattr(book.study, "after", lambda name, seed, do, title: asked.update({name: (seed, do)}))
-    book.start(100)
-    assert {"int8", "clustered_16"} <= set(asked)
-    # no Keras file, no control
-    assert not {"pruned_h5", "longer_trained"} & set(asked)
-    assert asked["int8"][0] == 100
-    given: list[tuple[Any, ...]] = []
-
-    def table(files: Any, images: np.ndarray, **options: Any) -> None:
-        given.append((list(files), len(images), options["runtimes"]))
-
-    monkeypatch.setattr(deployment, "table", table)
-    asked["int8"][1](book.study.bench, book.outcome("int8"))
-    assert given == [(["int8"], 100, ["tflm"])]
-
-
 def test_table_without_rows_is_not_shown(book: Workbook) -> None:
     assert book.show_table(None, "t", "A table") is None
     assert book.show_table(pd.DataFrame(), "t", "A table") is None

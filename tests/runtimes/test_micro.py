@@ -26,7 +26,6 @@ def test_supported_forms_run_and_agree_with_litert(form):
     assert report.runs_on_tflm
     assert report.reason == ""
     assert report.tflm_agreement == 1.0
-    assert report.xnnpack_agreement >= 0.9
 
 
 def test_the_nets_of_these_tests_give_different_labels():
@@ -100,7 +99,7 @@ def test_forms_that_tflm_refuses_are_reported_with_its_reason(form, reason):
     report = measure_micro(tflite_file(form), IMAGES)
     assert not report.runs_on_tflm
     assert reason in report.reason
-    assert (report.arena_bytes, report.tflm_agreement) == (None, None)
+    assert np.isnan([report.arena_bytes, report.tflm_agreement]).all()
 
 
 def test_a_file_that_loads_but_computes_wrongly_does_not_run():
@@ -109,7 +108,7 @@ def test_a_file_that_loads_but_computes_wrongly_does_not_run():
     report = measure_micro(content, IMAGES)
     assert not report.runs_on_tflm
     assert report.reason.startswith("computes wrongly: agreement 0.")
-    assert (report.arena_bytes, report.tflm_agreement) == (None, None)
+    assert np.isnan([report.arena_bytes, report.tflm_agreement]).all()
 
 
 def test_labels_of_one_score_agree_where_it_lies_on_the_same_side(monkeypatch):

@@ -190,21 +190,6 @@ def test_recipe_that_is_added_is_computed_when_it_is_begun(study: Study) -> None
     assert found.record.nonzero_weights < less.record.nonzero_weights
 
 
-def test_what_is_to_follow_is_done_on_a_worker_and_waited_for(interrupted: Interrupted, bench: Bench) -> None:
-    def note(bench: Bench, outcome: Outcome) -> None:
-        (Path(bench.cache_dir) / f"after-{outcome.record.recipe}").write_text(str(len(outcome.content)))
-
-    recipe = replace(GRID["plain"], name="followed", export=ExportConfig(form="float16"))
-    study = Study(bench, {"followed": recipe, **GRID}, [0], n_workers=2).start()
-    study.after("followed", 0, note, title="a note on followed")
-    study.after("plain", 0, note, title="a note on plain")
-    study.wait()
-    size = len(study.outcomes("followed")[0].content)
-    assert (Path(bench.cache_dir) / "after-followed").read_text() == str(size)
-    # that one lay in the store before
-    assert not (Path(bench.cache_dir) / "after-plain").exists()
-
-
 def test_what_is_stored_or_has_failed_is_done(study: Study) -> None:
     assert all(study.done(name, 1) for name in ("plain", "pruned", "impossible"))
 

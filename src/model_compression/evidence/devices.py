@@ -32,7 +32,7 @@ def plainly(reason: str) -> str:
 
 def shown(measured: pd.DataFrame) -> pd.DataFrame:
     """The table as a reader wants it: yes and no, and the reasons left to the CSV."""
-    view = measured.drop(columns=["runs_on_plain", "xnnpack_agreement", "processor", "reason"])
+    view = measured.drop(columns=["runs_on_plain", "processor", "reason"])
     for name in ("runs_on_litert", "runs_on_tflm"):
         view[name] = np.where(measured[name], "yes", "no")
     return view

@@ -15,26 +15,16 @@ import pandas as pd
 PARAMETERS = {"lenet_300_100": 266_610, "lenet_5": 431_080, "baseline": 20_410}
 FLOAT_BYTES = 4
 COUNTS = ("file", "payload", "flash", "estimate", "parameters", "program")
-PATH = Path(__file__).with_name("published.csv")
 
 
-def published(path: Path = PATH) -> pd.DataFrame:
+def published() -> pd.DataFrame:
     """One row a figure, oldest first: method, net, error_pct, size_bytes, ratio, counted_as, source, bytes.
 
     `net` is a name of `PARAMETERS`, or another net by the name that its source gives it. `error_pct` is
     missing where the source gives none; `size_bytes` and `ratio`, dense float32 bytes over compressed ones,
     are as stated, and `bytes` the first of them, or what the second leaves of the dense weights. `source` is
     where it was read; "quoted" when in another paper than its own.
-
-    Raises:
-        ValueError: an unknown way of counting, or neither bytes nor a ratio of a known net.
     """
-    table = pd.read_csv(path)
+    table = pd.read_csv(Path(__file__).with_name("published.csv"))
     left = FLOAT_BYTES * table["net"].map(PARAMETERS) / table["ratio"]
-    table["bytes"] = table["size_bytes"].fillna(left.round())
-    for point in table.itertuples():
-        if point.counted_as not in COUNTS:
-            raise ValueError(f"counted_as is {point.counted_as!r}; allowed: {', '.join(COUNTS)}")
-        if pd.isna(point.bytes):
-            raise ValueError(f"{point.method} on {point.net}: neither bytes nor the ratio of a known net")
-    return table.astype({"bytes": "int64"})
+    return table.assign(bytes=table["size_bytes"].fillna(left.round()).astype("int64"))

@@ -12,8 +12,7 @@ from ..evidence import who_pays
 from ..evidence.forms import Outcomes
 from ..files import conversion, running
 from ..files.contents import bytes_by_kind
-from ..runtimes import deployment
-from ..store import code_digest, make_key, pack_arrays, unpack_arrays, versions
+from ..store import code_digest, make_key, versions
 from ..study.experiment import Bench
 from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
@@ -44,22 +43,10 @@ def corrupted(bench: Bench, outcomes: Outcomes, *, seed: int, margin: float) -> 
 
     def keep(content: bytes, ask: Callable[[], np.ndarray]) -> np.ndarray:
         key = make_key(corrupted=hashlib.sha256(content).hexdigest(), libraries=versions(), **parts)
-        kept = bench.store.kept(key, lambda: {"labels.npz": pack_arrays([ask()])})
-        return unpack_arrays(kept["labels.npz"])[0]
+        return bench.store.kept(key, ask)
 
     data = bench.data
     return who_pays.corrupted(outcomes, data.x_test, data.y_test, seed=seed, margin=margin, keep=keep)
-
-
-def ask_tflm(bench: Bench, outcome: Outcome, *, recipe: Recipe, images: int | None) -> None:
-    """What TFLM does with a file and its look-up tables, computed on a worker for `deployment` to find.
-
-    Args:
-        images: the first so many test images; None for all.
-    """
-    shared = [recipe.name] if recipe.shares_values else []
-    files = deployment.with_tables({recipe.name: outcome.content}, shared, store=bench.store)
-    deployment.table(files, bench.fed(recipe.net).x_test[:images], store=bench.store, runtimes=["tflm"])
 
 
 def tell_left_out(reasons: Mapping[str, str]) -> None:

@@ -69,11 +69,7 @@ class Gallery:
             code=code_digest(data, evidence, files, frontier),
             libraries=versions() | {name: importlib.metadata.version(name) for name in DRAWING},
         )
-
-        def make() -> dict[str, bytes]:
-            return {"found.pickle": pickle.dumps(finish(compute(*given, **named)))}
-
-        return pickle.loads(self._cache.kept(key, make)["found.pickle"])
+        return self._cache.kept(key, lambda: finish(compute(*given, **named)))
 
     def save(self, table: pd.DataFrame, name: str, *, beside: str = "") -> pd.DataFrame:
         """Write a table as CSV to the results.

@@ -12,12 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
-from papermill.inspection import inspect_notebook
-from papermill.iorw import load_notebook_node
-from papermill.parameterize import parameterize_notebook
-from papermill.utils import nb_kernel_name
+from papermill import PapermillExecutionError, execute_notebook, inspect_notebook
+from papermill.execute import remove_error_markers
 from tqdm import tqdm
 
 from .. import REPOSITORY
@@ -33,46 +29,32 @@ README, RESULTS_PAGE = REPOSITORY / "README.md", REPOSITORY / "docs" / "results.
 CELL_LIMIT = 3600
 
 
-class _Client(NotebookClient):
-    """Sends what cells write to stderr, which is progress, on to our own."""
-
-    def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
-        if msg["msg_type"] == "stream" and msg["content"]["name"] == "stderr":
-            sys.stderr.write(msg["content"]["text"])
-            sys.stderr.flush()
-            return None
-        return super().process_message(msg, cell, cell_index)
-
-
 def run(source: Path, target: Path, parameters: dict[str, Any]) -> None:
     """Execute `source` with `parameters` set and write it, outputs included, to `target`.
 
     The target is written even when a cell fails, so that its error can be read.
     Raises:
-        nbclient.exceptions.CellExecutionError: a cell failed.
+        papermill.PapermillExecutionError: a cell failed.
         KeyError: a parameter that the notebook does not have.
     """
-    notebook = load_notebook_node(str(source))
     known = inspect_notebook(source)
     for name in parameters:
         if name not in known:
             raise KeyError(f"the notebook has no parameter {name}; it has {', '.join(known)}")
-    if parameters:
-        notebook = parameterize_notebook(
-            notebook, parameters, report_mode=False, kernel_name=nb_kernel_name(notebook)
-        )
-    folder = {"metadata": {"path": str(source.parent)}}
-    client = _Client(notebook, timeout=CELL_LIMIT, kernel_name="python3", resources=folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # what cells write to stderr is progress
+    how: Any = {"progress_bar": False, "stderr_file": sys.stderr, "execution_timeout": CELL_LIMIT}
+    how |= {"coalesce_streams": True}
     try:
-        client.execute()
+        execute_notebook(source, target, parameters, kernel_name="python3", cwd=source.parent, **how)
+    finally:
+        notebook = remove_error_markers(nbformat.read(target, as_version=4))
         # it opens with the answer that it ends with
         block = answer_of(notebook)
         for cell in notebook.cells:
             if block and "answer" in cell.metadata.get("tags", []):
                 cell.source = fill(cell.source, block)
-    finally:
         _clean(notebook)
-        target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, (nbformat.writes(notebook) + "\n").encode())
 
 
@@ -100,6 +82,8 @@ def _clean(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
         for output in cell.get("outputs", []):
             if plain := output.get("data", {}).get("text/plain"):
                 output.data["text/plain"] = re.sub(r" at 0x[0-9a-f]+>", ">", plain)
@@ -133,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyError as error:
         print(error.args[0], file=sys.stderr)
         return 2
-    except CellExecutionError as error:
+    except PapermillExecutionError as error:
         print(error, file=sys.stderr)
         return 1
     tqdm.write(f"wrote {os.path.relpath(output)}")

@@ -1,6 +1,5 @@
 """What the notebook's cells call: one object that computes by name and writes what it shows."""
 
-import functools
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from ..study.outcomes import Outcome
 from ..study.recipes import Recipe
 from ..study.scheduling import Failure, Study
 from . import slider
-from .files import ask_tflm, tell_left_out
+from .files import tell_left_out
 from .gallery import Gallery, NothingToDrawError
 
 
@@ -99,16 +98,9 @@ class Workbook(Gallery):
         words = [f"{each:.4g}" for each in told]
         return self.show_figure("examples", plots.examples, data.x_train[: len(words)], words, data.kind)
 
-    def start(self, device_images: int | None = None) -> None:
-        """Begin to compute everything in the background, in the order of the notebook.
-
-        Args:
-            device_images: of which TFLM is asked, see `deployment`; it is asked beside the trainings.
-        """
+    def start(self) -> None:
+        """Begin to compute everything in the background, in the order of the notebook."""
         self.study.start()
-        for name, recipe in self._on_devices().items():
-            ask = functools.partial(ask_tflm, recipe=recipe, images=device_images)
-            self.study.after(name, self.settings.seed, ask, title=f"{name} on TFLite Micro")
 
     def _on_devices(self) -> dict[str, Recipe]:
         """What is meant for a device: forms and small dense nets; no Keras file, no other control."""

@@ -7,13 +7,13 @@ and a latency measured twice would never be the same twice.
 import functools
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -31,12 +31,6 @@ TABLES = "_tables"
 BASELINE = "non_quantized"
 #: Images a batch for the throughput.
 BATCH = 1000
-#: Columns that a file may have no figure in.
-FIGURES = (
-    "latency_us_median", "latency_us_p90", "plain_us_median", "images_per_s", "tflm_agreement",
-    "xnnpack_agreement", "arena_bytes", "latency_spread",
-)  # fmt: skip
-
 
 Report = TypeVar("Report", LatencyReport, MicroReport)
 
@@ -73,8 +67,8 @@ def table(
 
     `latency_us_median`, `latency_us_p90`, `images_per_s` (in batches of `BATCH`) and `runs_on_litert` are of
     LiteRT's default kernels, one thread; `plain_us_median` and `runs_on_plain` of its kernels without the
-    XNNPACK delegate. `tflm_agreement` and `xnnpack_agreement` are the fractions of the images to which TFLM
-    gives the label of the plain and of the default kernels. `arena_bytes` is the smallest arena that works;
+    XNNPACK delegate. `tflm_agreement` is the fraction of the images to which TFLM gives the label of these
+    plain kernels. `arena_bytes` is the smallest arena that works;
     `flash_bytes` is the model alone. `latency_spread` is what the median may be off by, as a fraction: by how
     much rounds, or processes, differ. `processor` has the latencies, `reason` says what a runtime objects to.
 
@@ -102,7 +96,7 @@ def table(
     if "tflm" in runtimes:
         tiny = _micro_reports(every, images, store)
     rows = [_row(*each) for each in zip(files, every, fast, slow, tiny, strict=True)]
-    return pd.DataFrame(rows).astype(dict.fromkeys(FIGURES, float)).assign(processor=processor())
+    return pd.DataFrame(rows).assign(processor=processor())
 
 
 def _row(
@@ -113,18 +107,11 @@ def _row(
     refused = {"LiteRT": fast.reason, "LiteRT without delegate": plain, "TFLM": tiny.reason}
     return {
         "recipe": name,
-        "latency_us_median": fast.latency_us_median,
-        "latency_us_p90": fast.latency_us_p90,
+        **asdict(fast),
         "plain_us_median": slow.latency_us_median,
-        "images_per_s": fast.images_per_s,
-        "runs_on_litert": fast.runs_on_litert,
         "runs_on_plain": slow.runs_on_litert,
-        "runs_on_tflm": tiny.runs_on_tflm,
-        "tflm_agreement": tiny.tflm_agreement,
-        "xnnpack_agreement": tiny.xnnpack_agreement,
-        "arena_bytes": tiny.arena_bytes,
+        **asdict(tiny),
         "flash_bytes": len(file.content),
-        "latency_spread": fast.spread,
         "reason": "; ".join(f"{runtime}: {reason}" for runtime, reason in refused.items() if reason),
     }
 
@@ -176,28 +163,32 @@ def look_up_tables(content: bytes, *, store: Store) -> bytes | None:
         look_up_tables=_digest(content), code=code_digest(micro, tflm, tflm_child), libraries=_versions()
     )
 
-    def make() -> dict[str, bytes]:
+    def make() -> bytes:
         try:
-            return {"model.tflite": micro.compress_lut(content)}
-        except (ValueError, MicroError) as error:
-            return {"reason.txt": str(error).encode()}
+            return micro.compress_lut(content)
+        except (ValueError, MicroError):
+            return b""
 
-    return store.kept(key, make).get("model.tflite")
+    return store.kept(key, make) or None
 
 
 def _micro_reports(files: list[_File], images: np.ndarray, store: Store) -> list[MicroReport]:
-    """What TFLM does with each file."""
+    """What TFLM does with each file, as many at a time as there are processors."""
+
+    def ask(file: _File) -> MicroReport:
+        try:
+            return micro.measure_micro(file.content, images, reference=file.original)
+        except ValueError as error:
+            # a packed file may leave out the shapes that TFLM needs
+            return MicroReport(runs_on_tflm=False, reason=str(error))
 
     def measure(missing: list[_File]) -> Iterator[MicroReport]:
-        for file in tqdm(missing, "TFLite Micro", leave=False, unit="file", dynamic_ncols=True):
-            try:
-                yield micro.measure_micro(file.content, images, reference=file.original)
-            except ValueError as error:
-                # a packed file may leave out the shapes that TFLM needs
-                yield MicroReport(runs_on_tflm=False, reason=str(error))
+        look: Any = {"leave": False, "unit": "file", "dynamic_ncols": True, "total": len(missing)}
+        with ThreadPool(os.cpu_count()) as pool:
+            yield from tqdm(pool.imap(ask, missing), "TFLite Micro", **look)
 
     code = code_digest(micro, tflm, tflm_child, running)
-    return _kept(MicroReport, store, files, measure, micro=_digest(images.tobytes()), code=code)
+    return _kept(store, files, measure, micro=_digest(images.tobytes()), code=code)
 
 
 def _latencies(
@@ -216,11 +207,10 @@ def _latencies(
     how = f"{kernels}, processes: {processes}"
     machine = f"{platform.machine()}; {os.cpu_count()}; {processor()}"
     parts = {"latency": how, "machine": machine, "code": code_digest(latency)}
-    return _kept(LatencyReport, store, files, measure, **parts)
+    return _kept(store, files, measure, **parts)
 
 
 def _kept(
-    kind: Callable[..., Report],
     store: Store,
     files: list[_File],
     measure: Callable[[list[_File]], Iterable[Report]],
@@ -239,12 +229,12 @@ def _kept(
         )
         for file in files
     }
-    found = {file: store.get(key) or {} for file, key in keys.items()}
-    missing = [file for file, entry in found.items() if not entry]
+    found: dict[_File, Report] = {file: store.get(key) for file, key in keys.items()}
+    missing = [file for file, report in found.items() if report is None]
     for file, report in zip(missing, measure(missing) if missing else (), strict=True):
-        found[file] = {"report.json": json.dumps(asdict(report)).encode()}
-        store.put(keys[file], found[file])
-    return [kind(**json.loads(found[file]["report.json"])) for file in files]
+        found[file] = report
+        store.put(keys[file], report)
+    return [found[file] for file in files]
 
 
 def _digest(content: bytes) -> str:

@@ -10,7 +10,7 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -35,23 +35,23 @@ IMAGES = 64
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyReport:
-    """One file on one set of kernels; the figures are None where it does not run.
+    """One file on one set of kernels; the figures are NaN where it does not run.
 
     Attributes:
         reason: why it does not run; empty when it does.
         latency_us_median, latency_us_p90: of `invoke` alone for one image, in microseconds. Copying the image
             in and the result out is left out; the call from Python, under 1 us, is in.
-        spread: (largest - smallest) / median of the medians of the rounds that count, or of the processes:
-            the median is as good as that.
-        images_per_s: in batches; None for a file of fixed batch size.
+        latency_spread: (largest - smallest) / median of the medians of the rounds that count, or of the
+            processes: the median is as good as that.
+        images_per_s: in batches; NaN for a file of fixed batch size.
     """
 
     runs_on_litert: bool
     reason: str = ""
-    latency_us_median: float | None = None
-    latency_us_p90: float | None = None
-    spread: float | None = None
-    images_per_s: float | None = None
+    latency_us_median: float = np.nan
+    latency_us_p90: float = np.nan
+    latency_spread: float = np.nan
+    images_per_s: float = np.nan
 
 
 def measure_latencies(
@@ -74,7 +74,7 @@ def measure_latencies(
         kernels: "xnnpack", LiteRT's default delegate, or "plain", its own optimized kernels.
         batch: images a batch for the throughput; `images` are repeated to fill it.
         processes: fresh ones, one after the other, which differ more than the rounds of one do and share them
-            out; each figure is the median of theirs, `spread` that of their medians. 1 for this one.
+            out; each figure is the median of theirs, `latency_spread` that of their medians. 1 for this one.
         rounds: of which the quietest fifth counts, one at least.
         clock: nanoseconds, never going back.
     Returns:
@@ -120,17 +120,15 @@ def _middle(reports: Sequence[LatencyReport]) -> LatencyReport:
     """What several processes found of one file."""
     if refused := [each for each in reports if not each.runs_on_litert]:
         return refused[0]
-
-    def median(figures: list[float | None]) -> float | None:
-        return None if None in figures else float(np.median(np.array(figures, float)))
-
-    medians = [each.latency_us_median for each in reports]
+    figures = ("latency_us_median", "latency_us_p90", "images_per_s")
+    found: dict[str, Any] = {
+        name: np.median([getattr(each, name) for each in reports]).item() for name in figures
+    }
+    medians = np.array([each.latency_us_median for each in reports])
     return LatencyReport(
         runs_on_litert=True,
-        latency_us_median=median(medians),
-        latency_us_p90=median([each.latency_us_p90 for each in reports]),
-        spread=_spread(np.array(medians, float)),
-        images_per_s=median([each.images_per_s for each in reports]),
+        latency_spread=_spread(medians),
+        **found,
     )
 
 
@@ -191,7 +189,7 @@ def _report(rounds: list[np.ndarray]) -> LatencyReport:
         runs_on_litert=True,
         latency_us_median=float(np.median(medians)) / 1e3,
         latency_us_p90=float(np.median(highs)) / 1e3,
-        spread=_spread(medians),
+        latency_spread=_spread(medians),
     )
 
 

@@ -1,7 +1,6 @@
 """A recipe goes in, a record comes out: the only place that chains techniques."""
 
 import functools
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from ..nets.narrowing import with_weights
 from ..saved_models import files as keras_files
 from ..saved_models import fitting, loading, taking
 from ..saved_models.building import folded, to_keras
-from ..store import Store, code_digest, make_key, pack_arrays, unpack_arrays, versions
+from ..store import Store, code_digest, make_key, versions
 from . import measuring
 from .outcomes import Outcome
 from .recipes import Export, Recipe, Scoring, Step, Task, Training
@@ -128,11 +127,11 @@ class Bench:
         """What a teacher says of the training images, from the store or computed now; see `Lesson`."""
         key, teacher = self.key(task), task.teacher
 
-        def make() -> dict[str, bytes]:
+        def make() -> np.ndarray:
             nets = [self.trained(teacher.net, teacher.steps, seed, report) for seed in teacher.seeds]
             outputs, ending = nets[0].output_shape[-1], self._ending(teacher.net)
             title = f"{Path(teacher.net).stem}, scoring"
-            found = distillation.scores(
+            return distillation.scores(
                 nets,
                 _scaled(self.seen(teacher.net), "train"),
                 strength=task.strength,
@@ -140,23 +139,22 @@ class Bench:
                 exclusive=training.exclusive(self.data.y_train, outputs=outputs, ending=ending),
                 progress=lambda views: report(key, title, task.epochs * views / teacher.distill.views),
             )
-            return {"scores.npz": pack_arrays([found])}
 
-        return unpack_arrays(self.store.kept(key, make)["scores.npz"])[0]
+        return self.store.kept(key, make)
 
     def trained(self, net: str, steps: tuple[Step, ...], seed: int, report: Report) -> keras.Model:
         """The net after `steps`, from the store or trained now; what it starts from likewise."""
         if not steps:
             return self._build(net, seed)
         key, method = self.training_key(net, steps, seed), steps[-1].method
-        files = self.store.get(key)
-        if files is not None and not method.quantization_aware:
-            return with_weights(folded(self._build(net, seed)), unpack_arrays(files["weights.npz"]))
+        weights = self.store.get(key)
+        if weights is not None and not method.quantization_aware:
+            return with_weights(folded(self._build(net, seed)), weights)
         model = self._train(net, steps, seed, report)
         if not method.quantization_aware:
             # after the first step, all see plain kernels
             model = folded(model)
-            self.store.put(key, {"weights.npz": pack_arrays(model.get_weights())})
+            self.store.put(key, model.get_weights())
         return model
 
     def _train(self, net: str, steps: tuple[Step, ...], seed: int, report: Report) -> keras.Model:
@@ -206,12 +204,7 @@ class Bench:
         Raises:
             UnsupportedModelError: it cannot be taken, or not with these data.
         """
-
-        def make() -> dict[str, bytes]:
-            return {"fitted.pickle": pickle.dumps(fitting.fit_to(loading.load(path), self.data))}
-
-        found: fitting.Fitted = pickle.loads(self.store.kept(self._identity(path), make)["fitted.pickle"])
-        return found
+        return self.store.kept(self._identity(path), lambda: fitting.fit_to(loading.load(path), self.data))
 
     def _build(self, net: str, seed: int) -> keras.Model:
         if keras_files.is_path(net):
@@ -243,12 +236,8 @@ class Bench:
         Raises:
             CorruptFileError: the file does not compute what its net computes.
         """
-        key, suffix = self.record_key(recipe, seed), recipe.export.suffix
-
-        def make() -> dict[str, bytes]:
-            return measuring.pack(self.made(recipe, seed, report, key=key), suffix)
-
-        return measuring.unpack(self.store.kept(key, make), suffix)
+        key = self.record_key(recipe, seed)
+        return self.store.kept(key, lambda: self.made(recipe, seed, report, key=key))
 
     def made(self, recipe: Recipe, seed: int, report: Report, *, key: str) -> Outcome:
         """What comes of a recipe, made now; `key` is its record's."""

@@ -1,7 +1,5 @@
 """What a trained net and a recipe give: the file, guarded, and its record."""
 
-import json
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,6 @@ from ..files.slimming import slim
 from ..nets import training
 from ..nets.keras2 import keras
 from ..nets.layers import kernel_layers
-from ..store import pack_arrays, unpack_arrays
 from ..techniques.base import kept_after
 from .outcomes import Outcome, Record
 from .recipes import Recipe
@@ -81,26 +78,6 @@ def answered(predicted: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]
     if predicted.dtype.kind == "f":
         return {"predictions": predicted, "scores": scores}
     return {"predictions": predicted.astype(np.uint16), "scores": scores.astype(np.float16)}
-
-
-def pack(outcome: Outcome, suffix: str) -> dict[str, bytes]:
-    """An outcome as files for the store."""
-    return {
-        "record.json": json.dumps(asdict(outcome.record), indent=1).encode(),
-        "answers.npz": pack_arrays([outcome.predictions, outcome.scores]),
-        "model" + suffix: outcome.content,
-    }
-
-
-def unpack(files: dict[str, bytes], suffix: str) -> Outcome:
-    """An outcome from the files of `pack`."""
-    predictions, scores = unpack_arrays(files["answers.npz"])
-    return Outcome(
-        record=Record(**json.loads(files["record.json"])),
-        content=files["model" + suffix],
-        predictions=predictions,
-        scores=scores,
-    )
 
 
 def sizes(content: bytes, twin: bytes) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import functools
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from distributed import Client, Future, LocalCluster
@@ -19,7 +19,7 @@ from ..saved_models.files import is_path
 from .experiment import Bench
 from .outcomes import Outcome
 from .recipes import Export, Recipe, Task
-from .workers import TOPIC, carry_out, connect, follow
+from .workers import TOPIC, carry_out, connect
 
 #: Seconds between two looks at the progress.
 TICK = 0.25
@@ -58,7 +58,6 @@ class Study:
         # what was submitted, and the epochs done of it, by key
         self._futures: dict[str, Future] = {}
         self._done: dict[str, float] = {}
-        self._followers: list[Future] = []
         self._title = ""
         self._key = functools.cache(bench.key)
         self._found = functools.cache(lambda recipe, seed: bench.run(recipe, seed, lambda *told: None))
@@ -84,24 +83,6 @@ class Study:
         # whole seeds one after the other, each in the order of the recipes: highest first
         place = list(self.recipes.values()).index(self.recipes[name])
         self._submit(self._task(name, seed), -(self.seeds.index(seed) * len(self.recipes) + place))
-
-    def after(self, name: str, seed: int, do: Callable[[Bench, Outcome], object], *, title: str) -> None:
-        """Have more done on a worker with an outcome that is being computed, when the seed's trainings are.
-
-        What it gives is what it stores: its errors are left to whoever computes it again. Nothing is done
-        with an outcome that lay in the store before.
-        Args:
-            do: is sent to a worker, and called with its bench and the outcome.
-            title: on the progress bar.
-        """
-        task = self._task(name, seed)
-        if needed := self._futures.get(self._key(task)):
-            priority = -(self.seeds.index(seed) + 1) * len(self.recipes)
-            self._followers.append(
-                self._connected().submit(
-                    follow, self.bench, task, do, title, needed, priority=priority, pure=False
-                )
-            )
 
     def done(self, name: str, seed: int) -> bool:
         """Whether a recipe is carried out, or has failed."""
@@ -149,14 +130,10 @@ class Study:
             waiting = [name for name in waiting if name not in found]
 
     def wait(self, names: Iterable[str] | None = None, seeds: Iterable[int] | None = None) -> None:
-        """Until the recipes with the seeds are carried out or have failed.
-
-        All where none are named, and what is to be done after them.
-        """
+        """Until the recipes with the seeds are carried out or have failed; all where none are named."""
         pairs = itertools.product(self.recipes if names is None else names, seeds or self.seeds)
         tasks = [self._task(name, seed) for name, seed in pairs]
         waiting = [self._futures[key] for task in tasks if (key := self._key(task)) in self._futures]
-        waiting += self._followers if names is None else []
         for _ in self._ticks(tasks):
             if all(future.done() for future in waiting):
                 return

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import dask
 from distributed import Client, LocalCluster, get_worker
@@ -17,8 +17,7 @@ from tqdm import tqdm
 
 from ..quiet import quiet
 from .experiment import Bench
-from .outcomes import Outcome
-from .recipes import Export, Task
+from .recipes import Task
 
 TOPIC = "model-compression-progress"
 
@@ -57,15 +56,6 @@ def carry_out(bench: Bench, task: Task, *needed: None) -> None:
     with _alone():
         key = bench.key(task)
         bench.carry_out(task, lambda _, title, done: report(key, title, done))
-
-
-def follow(
-    bench: Bench, task: Export, do: Callable[[Bench, Outcome], object], title: str, *needed: None
-) -> None:
-    """What only needs a finished file."""
-    with _alone():
-        report(title, title, 0.0)
-        do(bench, bench.run(task.recipe, task.seed, report))
 
 
 @functools.cache
