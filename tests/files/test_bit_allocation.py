@@ -13,6 +13,7 @@ from model_compression.files.conversion import ExportConfig, export
 from model_compression.files.graph import account, read_graph
 from model_compression.files.quantizing import quantize
 from model_compression.files.slimming import slim
+from model_compression.techniques.base import Kept
 
 
 def bits(content: bytes) -> tuple[int, ...]:
@@ -121,8 +122,8 @@ def test_mixed_form_passes_the_guard_and_keeps_its_budget(nets: Nets) -> None:
         for budget in (None, 10**6)
     )
     for content in (small, large):
-        promise = guard.Promise(rule=rule)
-        guard.check_file(content, net, promise, images=nets.validation, trained=net)
+        promise = rule, Kept()
+        guard.check_file(content, net, *promise, images=nets.validation, trained=net)
     assert len(slim(small).content) < len(slim(large).content)
     assert set(bits(large)) == {FLOAT}
     with pytest.raises(BudgetError, match="a budget of 100 bytes is below"):

@@ -6,9 +6,10 @@ import pytest
 from model_compression.files import coding, grid, running
 from model_compression.files.conversion import ExportConfig, export
 from model_compression.files.graph import account, read_graph
-from model_compression.files.guard import RULES, CorruptFileError, Promise, check_file
+from model_compression.files.guard import RULES, CorruptFileError, check_file
 from model_compression.nets import layers, named
 from model_compression.nets.keras2 import keras
+from model_compression.techniques.base import Kept
 
 NETS = ["baseline", "lenet_300_100", "lenet_5", "small_4s_6p_6p", "small_6_8p_g", "small_d9", "small_4sp_d7"]
 
@@ -77,15 +78,15 @@ def test_file_passes_the_guard_and_a_changed_weight_does_not() -> None:
         on_grid("small_4s_6p_6p"),
         named.build("small_4s_6p_6p", input_shape=(28, 28), classes=10, seed=9),
     )
-    promise = Promise(rule=RULES["packed_int4"])
+    promise = RULES["packed_int4"], Kept()
     content = packed(model, 4)
-    check_file(content, net, promise, images=images(), trained=model)
+    check_file(content, net, *promise, images=images(), trained=model)
     layer = layers.kernel_layers(model)[1]
     kernel, bias = layer.get_weights()
     kernel.flat[np.argmax(np.abs(kernel))] *= -1
     layer.set_weights([kernel, bias])
     with pytest.raises(CorruptFileError, match="quantization steps from the trained kernel"):
-        check_file(content, net, promise, images=images(), trained=model)
+        check_file(content, net, *promise, images=images(), trained=model)
 
 
 def test_guard_finds_a_changed_bias_behind_the_folded_scales() -> None:
@@ -95,7 +96,7 @@ def test_guard_finds_a_changed_bias_behind_the_folded_scales() -> None:
     kernel, bias = layer.get_weights()
     layer.set_weights([kernel, bias * 1.5])
     with pytest.raises(CorruptFileError, match="from the trained bias"):
-        check_file(content, net, Promise(rule=RULES["packed_int4"]), images=images(), trained=model)
+        check_file(content, net, RULES["packed_int4"], Kept(), images=images(), trained=model)
 
 
 def test_eight_bits_take_more_bytes_and_the_same_net_gives_the_same() -> None:
@@ -183,8 +184,8 @@ def test_branches_meet_with_one_factor(kind: str, bits: int) -> None:
     model = branched(kind)
     content = packed(model, bits)
     given = np.random.default_rng(1).random((40, 12, 12, 2), np.float32)
-    promise = Promise(rule=RULES[f"packed_int{bits}"])
-    check_file(content, keras.models.clone_model(model), promise, images=given, trained=model)
+    promise = RULES[f"packed_int{bits}"], Kept()
+    check_file(content, keras.models.clone_model(model), *promise, images=given, trained=model)
     expected = np.asarray(model(given))
     for delegate in (True, False):
         found = running.logits(content, given, delegate=delegate)

@@ -11,19 +11,20 @@ from tflite_graphs import Made
 from model_compression.data.answers import Task
 from model_compression.files import comparing, conversion, grid, matching, running
 from model_compression.files.graph import Tensor, read_graph
-from model_compression.files.guard import RULES, CorruptFileError, Promise, check_file
+from model_compression.files.guard import RULES, CorruptFileError, check_file
 from model_compression.files.slimming import slim
 from model_compression.nets import keras2, named, training
 from model_compression.nets.layers import kernel_layers
 from model_compression.quiet import quiet
+from model_compression.techniques.base import Kept
 from model_compression.techniques.quantization import QuantizeConfig
 
 CONV, DENSE = 0, 1
 
 
 def check(nets: Nets, name: str, content: bytes, rule: str, **promised: dict[str, int]) -> None:
-    promise = Promise(rule=RULES[rule], **promised)
-    check_file(content, nets.untrained(seed=9), promise, images=nets.validation, trained=nets[name])
+    promise = RULES[rule], Kept(**promised)
+    check_file(content, nets.untrained(seed=9), *promise, images=nets.validation, trained=nets[name])
 
 
 def edited(content: bytes, index: int, change: Callable[[Any, Any], None]) -> bytes:
@@ -84,7 +85,7 @@ def test_file_of_a_qat_net_that_cuts_off_passes(nets: Nets) -> None:
         most.assign(0.05 * most)
         form = conversion.ExportConfig(form="int8")
         content = conversion.export(config.strip(net), form, representative=None)
-    check_file(content, parent, Promise(rule=RULES["int8"]), images=nets.validation, trained=net)
+    check_file(content, parent, RULES["int8"], Kept(), images=nets.validation, trained=net)
     labels = running.predict(content, nets.validation)
     others = training.outputs(parent, nets.validation).argmax(axis=1)
     assert np.mean(labels == others) < RULES["int8"].agreement
@@ -100,12 +101,12 @@ def test_bias_that_the_converter_takes_into_the_next_one_is_looked_for_there(for
     content = conversion.export(net, conversion.ExportConfig(form=form), representative=images)
     stored_biases = [read_graph(content).bias(each) for _, each in read_graph(content).kernels()]
     assert None in stored_biases
-    promise = Promise(rule=RULES[form])
-    check_file(content, net, promise, images=images, trained=net)
+    promise = RULES[form], Kept()
+    check_file(content, net, *promise, images=images, trained=net)
     last = next(bias for bias in reversed(stored_biases) if bias is not None)
     bad = edited(content, last.index, lambda tensor, buffer: buffer.data.__setitem__(slice(None), 0))
     with pytest.raises(CorruptFileError, match="bias"):
-        check_file(bad, net, promise, images=images, trained=net)
+        check_file(bad, net, *promise, images=images, trained=net)
 
 
 def test_good_file_with_every_promise_passes(nets: Nets) -> None:
@@ -141,8 +142,8 @@ def test_bias_of_zeros_that_the_converter_leaves_out_is_no_fault(nets: Nets) -> 
     net = nets.untrained()
     content = conversion.export(net, conversion.ExportConfig(form="float32"), representative=None)
     assert read_graph(content).kernels()[DENSE][1].inputs[2] == -1
-    promise = Promise(rule=RULES["float32"])
-    check_file(content, nets.untrained(seed=9), promise, images=nets.validation, trained=net)
+    promise = RULES["float32"], Kept()
+    check_file(content, nets.untrained(seed=9), *promise, images=nets.validation, trained=net)
 
 
 # Planted corruption is found, and named
@@ -238,13 +239,13 @@ def test_layer_that_is_called_twice_is_one_layer(form: str) -> None:
     images = np.random.default_rng(0).normal(size=(30, 6, 6, 2)).astype(np.float32)
     export = conversion.ExportConfig(form=form)
     content = conversion.export(model, export, representative=images)
-    promise = Promise(rule=RULES[form])
-    check_file(content, model, promise, images=images, trained=model)
+    promise = RULES[form], Kept()
+    check_file(content, model, *promise, images=images, trained=model)
     assert len(matching.match_kernels(read_graph(content), model)) == 2
     kernel = kernel_index(content, CONV)
     wrong = edited(content, kernel, lambda tensor, buffer: setattr(buffer, "data", np.roll(buffer.data, 4)))
     with pytest.raises(CorruptFileError):
-        check_file(wrong, model, promise, images=images, trained=model)
+        check_file(wrong, model, *promise, images=images, trained=model)
 
 
 def test_bias_left_out_is_named(nets: Nets) -> None:
@@ -358,9 +359,9 @@ def test_form_of_dense_kernels_is_held_to_its_bits_in_the_largest_of_those() -> 
     content = conversion.export(net, conversion.ExportConfig(form="int4_mixed"), representative=images)
     assert [kernel.bits for kernel, _ in read_graph(content).kernels()] == [8, 4]
     given = {"images": images, "trained": net}
-    check_file(content, net, Promise(rule=RULES["int4_mixed"]), **given)
+    check_file(content, net, RULES["int4_mixed"], Kept(), **given)
     with pytest.raises(CorruptFileError, match=r"has 8 bits; promised: 4$"):
-        check_file(content, net, Promise(rule=RULES["int4_dynamic"]), **given)
+        check_file(content, net, RULES["int4_dynamic"], Kept(), **given)
 
 
 def test_eight_bits_passed_as_four_are_named(nets: Nets) -> None:
@@ -396,11 +397,11 @@ def test_values_are_compared_as_such(nets: Nets, means: list[int]) -> None:
         content = conversion.export(config.strip(trained), form, representative=None)
     wrong = edited(content, kernel_index(content, 0), stored(np.flip))
     assert min(running.logits(each, nets.validation).min() for each in (content, wrong)) > 0
-    promise, given = Promise(rule=RULES["int8"]), {"images": nets.validation, "trained": trained}
-    check_file(content, net, promise, task="values", **given)
+    promise, given = (RULES["int8"], Kept()), {"images": nets.validation, "trained": trained}
+    check_file(content, net, *promise, task="values", **given)
     found = r"^the values lie \d(\.\d+)? of their spread from the net it was made of; most: 0\.7$"
     with pytest.raises(CorruptFileError, match=found):
-        check_file(wrong, net, promise, task="values", **given)
+        check_file(wrong, net, *promise, task="values", **given)
 
 
 @pytest.mark.parametrize("limit", [-(2**31), 2**31 - 1])
@@ -472,9 +473,9 @@ def test_file_is_asked_once_with_xnnpack_and_once_without(
         return found
 
     monkeypatch.setattr(running, "logits", counted)
-    promise = Promise(rule=RULES["int8"])
+    promise = RULES["int8"], Kept()
     given = {"images": nets.validation, "trained": nets["baseline"]}
-    answers = check_file(content, nets.untrained(seed=9), promise, **given)
+    answers = check_file(content, nets.untrained(seed=9), *promise, **given)
     assert sorted(asked) == [False, True]
     where = "with" if with_delegate else "without"
     message = f"the files differ on 1 of {len(nets.validation)} images {where} XNNPACK"
@@ -496,7 +497,7 @@ def test_file_that_takes_one_image_a_call_is_compared_so() -> None:
 
 
 def test_file_of_another_net_is_refused(nets: Nets) -> None:
-    promise = Promise(rule=RULES["float32"])
+    promise = RULES["float32"], Kept()
     content = nets.file("baseline", "float32")
 
     def other(net: str) -> Any:
@@ -509,7 +510,7 @@ def test_file_of_another_net_is_refused(nets: Nets) -> None:
         wrong = other(net)
         expected = message.format(kernel_layers(wrong)[0].name)
         with pytest.raises(CorruptFileError, match=exactly(expected)):
-            check_file(content, wrong, promise, images=nets.validation, trained=nets["baseline"])
+            check_file(content, wrong, *promise, images=nets.validation, trained=nets["baseline"])
     assert TINY_NET == "baseline_4"
 
 

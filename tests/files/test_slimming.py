@@ -462,14 +462,6 @@ def test_quantizing_to_the_same_scale_goes_and_to_another_stays() -> None:
     ]
 
 
-def test_reshape_of_a_constant_is_done_now() -> None:
-    made = Made("float32", (1, 2, 3), seed=0)
-    values = made.constant("float32", np.arange(6, dtype=np.float32).reshape(3, 2))
-    content = made.content(made.add(made.input, made.reshape(values, (1, 2, 3))))
-    same(content, slim(content).content)
-    assert names(slim(content).content) == ["ADD"]
-
-
 # What is not understood
 
 

@@ -11,6 +11,7 @@ from model_compression.nets import named, training
 from model_compression.nets.keras2 import keras, tf
 from model_compression.nets.layers import clone
 from model_compression.nets.recurrent import Recurrent
+from model_compression.techniques.base import Kept
 from model_compression.techniques.rate_distortion import RateConfig
 
 NET = "small_2_2x2p1"
@@ -87,13 +88,13 @@ def test_guard_passes_the_file_and_finds_a_bias_of_the_wrong_time(
     net: keras.Model, images: np.ndarray
 ) -> None:
     untrained = named.build(NET, input_shape=(6, 6), classes=3, seed=0)
-    promise = guard.Promise(rule=guard.RULES["packed_int4"])
-    guard.check_file(packed(net), untrained, promise, images=images, trained=net)
+    promise = guard.RULES["packed_int4"], Kept()
+    guard.check_file(packed(net), untrained, *promise, images=images, trained=net)
     swapped = clone(net)
     layer = the_layer(swapped)
     layer.bias.assign(layer.bias.numpy()[::-1])
     with pytest.raises(guard.CorruptFileError, match="from the trained bias"):
-        guard.check_file(packed(swapped), untrained, promise, images=images, trained=net)
+        guard.check_file(packed(swapped), untrained, *promise, images=images, trained=net)
 
 
 def test_rate_distortion_pays_for_the_kernel_once_and_strips_to_the_grid(images: np.ndarray) -> None:

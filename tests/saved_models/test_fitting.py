@@ -41,8 +41,7 @@ with warnings.catch_warnings():
     from model_compression.study import applicable
     from model_compression.study.catalogue import Settings, forms
     from model_compression.study.experiment import Bench
-    from model_compression.study.measuring import promise_of
-    from model_compression.study.recipes import Recipe
+    from model_compression.techniques.base import Kept
 
 layers = keras.layers
 
@@ -369,9 +368,9 @@ def test_guard_finds_a_changed_kernel_of_a_branched_net(saved: Path, bench: Benc
     first.set_weights([kernel[..., ::-1], bias])
     export = conversion.ExportConfig(form="float32")
     content = conversion.export(wrong, export, representative=None)
-    promise = promise_of(Recipe(name="x", net=path, steps=(), export=export), net)
+    promise = guard.RULES["float32"], Kept()
     with pytest.raises(guard.CorruptFileError, match="from the trained kernel"):
-        guard.check_file(content, net, promise, images=bench.data.x_val / np.float32(255), trained=net)
+        guard.check_file(content, net, *promise, images=bench.data.x_val / np.float32(255), trained=net)
 
 
 def test_layers_that_a_method_leaves_alone_are_listed(saved: Path, bench: Bench) -> None:

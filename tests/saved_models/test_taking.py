@@ -12,6 +12,7 @@ import pytest
 
 from model_compression.data.datasets import Dataset
 from model_compression.files import running
+from model_compression.techniques.base import Kept
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TFMOT's, at its import
@@ -148,8 +149,8 @@ def test_model_and_files_agree_on_raw_inputs(kind: str, tmp_path: Path) -> None:
     for form, one_image, most in (("float32", False, 1e-3), ("int8", True, 0.15)):
         export = conversion.ExportConfig(form=form, one_image=one_image)
         content = conversion.export(net, export, representative=raw)
-        promise = guard.Promise(rule=guard.RULES[form])
-        guard.check_file(content, net, promise, images=raw, trained=net)
+        promise = guard.RULES[form], Kept()
+        guard.check_file(content, net, *promise, images=raw, trained=net)
         ours = running.logits(content, raw)
         assert ours.shape == theirs.shape
         assert _apart(ours, theirs) < most
@@ -234,6 +235,6 @@ def test_channels_of_very_different_sizes_are_made_alike_in_floats(kind: str, tm
         content = conversion.export(net, conversion.ExportConfig(form=form), representative=raw)
         apart[form] = _apart(running.logits(content, raw), theirs)
         if form != "int8":
-            promise = guard.Promise(rule=guard.RULES[form])
-            guard.check_file(content, net, promise, images=raw, trained=net)
+            promise = guard.RULES[form], Kept()
+            guard.check_file(content, net, *promise, images=raw, trained=net)
     assert apart["float32"] < 1e-3 < apart["int8_mixed"] < 0.15 < 0.3 < apart["int8"]

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_compression.files import guard
 from model_compression.files.coding import zip_bytes
 from model_compression.files.conversion import ExportConfig
 from model_compression.files.graph import read_graph
@@ -16,14 +15,16 @@ from model_compression.files.running import predict
 from model_compression.nets import channels, named, narrowing
 from model_compression.nets.distillation import DistillConfig
 from model_compression.nets.keras2 import keras
+from model_compression.nets.layers import kernel_layers
 from model_compression.nets.training import TrainConfig
 from model_compression.study import experiment, measuring
 from model_compression.study.catalogue import Settings, catalogue
 from model_compression.study.experiment import Bench
-from model_compression.study.measuring import promise_of
+from model_compression.study.measuring import rule_of
 from model_compression.study.outcomes import Outcome
 from model_compression.study.recipes import Recipe, Scoring, Step, Teacher
 from model_compression.techniques import allocation, clustering, pruning, rate_distortion, structured
+from model_compression.techniques.base import Kept, kept_after
 from model_compression.techniques.clustering import ClusterConfig
 from model_compression.techniques.masking import MaskConfig
 from model_compression.techniques.pruning import PruneConfig
@@ -395,9 +396,9 @@ def test_seed_of_each_step_is_its_own_and_0_is_a_seed() -> None:
 # Promises
 
 
-def promised(*techniques: object, form: str = "int8") -> guard.Promise:
+def promised(*techniques: object) -> Kept:
     net = named.build(NET, input_shape=(28, 28), classes=10, seed=0)
-    return promise_of(recipe("mine", tuned(*techniques), form), net)
+    return kept_after(tuned(*techniques), kernel_layers(net))
 
 
 def counts(of: dict[str, int]) -> list[int]:
@@ -434,10 +435,17 @@ def test_promise_is_what_the_steps_keep(
     promise = promised(*techniques)
     assert counts(dict(promise.zeros)) == zeros
     assert counts(dict(promise.unique_values)) == unique
-    assert promise.rule == RULES["int8"]
 
 
-def test_promise_follows_the_form() -> None:
-    assert promised(form="float16").rule == RULES["float16"]
-    assert promised(form="h5").rule == RULES["float32"]
-    assert promised(QuantizeConfig(weight_bits=4)).rule == RULES["int4_qat"]
+@pytest.mark.parametrize(
+    ("techniques", "form", "rule"),
+    [
+        ((), "int8", "int8"),
+        ((), "float16", "float16"),
+        ((), "h5", "float32"),
+        ((QuantizeConfig(weight_bits=4),), "int8", "int4_qat"),
+    ],
+)
+def test_rule_follows_the_form(techniques: tuple[object, ...], form: str, rule: str) -> None:
+    made = recipe("mine", tuned(*techniques), form)
+    assert rule_of(made, promised(*techniques)) == RULES[rule]

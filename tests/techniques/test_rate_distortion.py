@@ -140,8 +140,7 @@ def test_sums_and_depthwise_convolutions_are_put_on_the_grid_and_into_a_file() -
     assert all(len(np.unique(kernel.numpy())) <= 7 for kernel in layers.kernels(stripped).values())
     content = conversion.export(stripped, ExportConfig(form="packed_int4"), representative=None)
     kept = config.promise(layers.kernel_layers(net), Kept())
-    promise = guard.Promise(rule=guard.RULES["packed_int4"], unique_values=kept.unique_values)
-    guard.check_file(content, net, promise, images=images, trained=stripped)
+    guard.check_file(content, net, guard.RULES["packed_int4"], kept, images=images, trained=stripped)
 
 
 def test_a_higher_price_leaves_less_to_code() -> None:

@@ -166,16 +166,14 @@ def prepared(content: bytes) -> bytes:
             tensor.name = f"graph {number} tensor {index}".encode()
     for code in root.operatorCodes or ():
         code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
-    if not root.signatureDefs:
-        graph = root.subgraphs[0]
-        ends = {
-            end: [
-                schema.TensorMapT(name=f"{end} {index}".encode(), tensorIndex=index)
-                for index in numbers(getattr(graph, end))
-            ]
-            for end in ("inputs", "outputs")
-        }
-        root.signatureDefs = [schema.SignatureDefT(**ends, signatureKey=b"serving_default")]
+    ends = {
+        end: [
+            schema.TensorMapT(name=f"{end} {index}".encode(), tensorIndex=index)
+            for index in numbers(getattr(root.subgraphs[0], end))
+        ]
+        for end in ("inputs", "outputs")
+    }
+    root.signatureDefs = [schema.SignatureDefT(**ends, signatureKey=b"serving_default")]
     return flatbuffer.write(root, shared=False)
 
 

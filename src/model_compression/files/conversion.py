@@ -1,17 +1,15 @@
 """A Keras model becomes a file: the forms that the converters write rightly."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from unittest import mock
 
 import numpy as np
 
 from ..checks import check, check_whole
 from ..nets import channels
-from ..nets.keras2 import keras, tf
+from ..nets.keras2 import keras, nn_impl, nn_ops, tf
 from ..nets.layers import kernel_layers
 from ..quiet import quiet
 from . import coding, quantizing, running
@@ -67,44 +65,6 @@ class ExportConfig:
         return ".h5" if self.form == "h5" else ".tflite"
 
 
-def _convolve_depthwise(layer: keras.layers.DepthwiseConv2D, inputs: Any) -> Any:
-    outputs = tf.raw_ops.DepthwiseConv2dNative(
-        input=inputs,
-        filter=layer.depthwise_kernel,
-        strides=[1, *layer.strides, 1],
-        padding=layer.padding.upper(),
-        dilations=[1, *layer.dilation_rate, 1],
-    )
-    outputs = tf.nn.bias_add(outputs, layer.bias) if layer.use_bias else outputs
-    return layer.activation(outputs) if layer.activation is not None else outputs
-
-
-@contextmanager
-def _whole_dilations() -> Iterator[None]:
-    """While it lasts, Keras computes dilated convolutions in one operator each, which has no gradient.
-
-    Otherwise it cuts an image into pieces, a batch of them, convolves these and puts them together again. A
-    converter would write all of that, with the bias behind it, and TFLite Micro computes it wrongly
-    (tflite-micro issue 2319).
-    """
-    convolution, depthwise = keras.layers.Conv2D.convolution_op, keras.layers.DepthwiseConv2D.call
-
-    def convolution_op(layer: Any, inputs: Any, kernel: Any) -> Any:
-        if type(layer) is not keras.layers.Conv2D or max(layer.dilation_rate) == 1:
-            return convolution(layer, inputs, kernel)
-        strides, padding = layer.strides, layer.padding.upper()
-        return tf.nn.conv2d(inputs, kernel, strides, padding, dilations=layer.dilation_rate)
-
-    def call(layer: Any, inputs: Any) -> Any:
-        return (_convolve_depthwise if max(layer.dilation_rate) > 1 else depthwise)(layer, inputs)
-
-    keras.layers.Conv2D.convolution_op, keras.layers.DepthwiseConv2D.call = convolution_op, call
-    try:
-        yield
-    finally:
-        keras.layers.Conv2D.convolution_op, keras.layers.DepthwiseConv2D.call = convolution, depthwise
-
-
 def _converter(model: keras.Model, config: ExportConfig) -> tf.lite.TFLiteConverter:
     """What `from_keras_model` gives, in a third of its time: that saves the model first, layer by layer."""
     (image,) = model.inputs
@@ -115,7 +75,9 @@ def _converter(model: keras.Model, config: ExportConfig) -> tf.lite.TFLiteConver
 
     shape = [1 if config.one_image else None, *image.shape[1:]]
     spec = tf.TensorSpec(shape, image.dtype, name=image.name.split(":")[0])
-    with _whole_dilations():
+    # as for a TPU: dilated convolutions in one operator each, which has no gradient. Else an image is cut
+    # into a batch of pieces, which the converter would write and TFLM computes wrongly (its issue 2319)
+    with mock.patch.object(nn_ops, "device_context"), mock.patch.object(nn_impl, "device_context"):
         function = tf.function(call, input_signature=[spec], autograph=False).get_concrete_function()
     # what the function reads, and nothing that Keras would save beside it
     holder = tf.Module()

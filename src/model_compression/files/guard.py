@@ -6,7 +6,6 @@ into the Keras net, and both are asked the same questions.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -14,8 +13,8 @@ import numpy as np
 from ..data.answers import Task
 from ..nets.keras2 import keras
 from ..nets.layers import kernel_layers
-from ..techniques.base import TOGETHER
-from .comparing import SCORE_ERROR, Answers, check_answers, check_delegate, require, score_error
+from ..techniques.base import TOGETHER, Kept
+from .comparing import Answers, check_answers, check_delegate, require
 from .graph import Graph, Operator, Tensor, read_graph
 from .grid import ROUNDING, factor_of
 from .matching import CorruptFileError as CorruptFileError
@@ -23,35 +22,17 @@ from .matching import match_kernels, rebuild, to_file_layout
 from .rules import RULES as RULES
 from .rules import FormRule
 
-#: `SCORE_ERROR` of a file of floats.
-FLOAT_SCORE_ERROR = 1e-3
 #: Largest relative error (root mean square) of a kernel, by its bits.
 RELATIVE_ERROR = {32: 1e-6, 16: 1e-3, 8: 0.08, 4: 0.5}
 #: Operators that the converter leaves in floats, between integers: it knows no range for their outputs.
 _FLOAT_ONLY = ("ELU", "EXP", "LOG", "SIN", "COS")
-#: What moves an operator's output about, or adds to it, and may hold its bias.
-_ADDING_LATER = {"ADD", "BATCH_TO_SPACE_ND", "RESHAPE"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Promise:
-    """What a recipe says of its file.
-
-    Attributes:
-        rule: of the file's form.
-        zeros: least number of zeros a kernel, by the float layer's name; of all kernels, by `TOGETHER`.
-        unique_values: most distinct values a kernel with one scale, by the float layer's name.
-    """
-
-    rule: FormRule
-    zeros: Mapping[str, int] = field(default_factory=dict)
-    unique_values: Mapping[str, int] = field(default_factory=dict)
 
 
 def check_file(
     content: bytes,
     net: keras.Model,
-    promise: Promise,
+    rule: FormRule,
+    promise: Kept,
     *,
     images: np.ndarray,
     trained: keras.Model,
@@ -61,6 +42,7 @@ def check_file(
 
     Args:
         net: a float Keras net of the same architecture; its weights are not used.
+        rule: of the file's form. promise: of its kernels.
         images: float32 (n, ...), not of the test set.
         trained: the net that the file was made of. A float net's weights are compared with the
             file's; after quantization-aware training, whose wrappers hold them unrounded, what both answer.
@@ -68,29 +50,23 @@ def check_file(
     Raises:
         CorruptFileError: what disagrees, naming the tensor.
     """
-    graph, rule = read_graph(content), promise.rule
+    graph = read_graph(content)
     pairs = match_kernels(graph, net, trained)
     weights = {layer.name: layer.get_weights() for layer in kernel_layers(trained)}
     _check_types(graph, list(pairs.values()), rule)
     for name, (tensor, operator) in pairs.items():
         _check_counts(name, tensor, promise)
         _check_limits(graph.bias(operator))
-    moved = _check_weights(graph, pairs, weights, net, rule) if weights else {}
+    if weights:
+        _check_weights(graph, pairs, weights, net, rule)
     zeros = sum(int(np.sum(tensor.dequantized() == 0)) for tensor, _ in pairs.values())
     least = promise.zeros.get(TOGETHER, 0)
     require(zeros >= least, f"the kernels have {zeros} zeros; promised: {least}")
     answers = Answers(content=content, images=images, task=task)
-    scores = answers.fast
-    # a bias may stand in an operator of its own: then what is computed tells whether it is there
-    if moved:
-        most = FLOAT_SCORE_ERROR if rule.largest_bits == 32 else SCORE_ERROR
-        error = score_error(scores, _scores(trained, images), task=task)
-        fault = f"the scores lie {error:.2g} of their spread from the trained net's; most: {most}"
-        require(error <= most, f"the bias of {', '.join(moved)} is missing: {fault}")
     # quantization-aware training may have learned ranges that cut off what its constants alone would give
     model, what = trained, "the net it was made of"
     if weights:
-        model, what = rebuild(graph, net, pairs, moved), "its own constants, computed by Keras"
+        model, what = rebuild(graph, net, pairs), "its own constants, computed by Keras"
     check_answers(answers, _scores(model, images), rule.agreement, what)
     agreement, float32 = min(rule.agreement, 0.99), partial(_scores, trained, images)
     check_delegate(answers, float32, agreement=agreement)
@@ -118,7 +94,7 @@ def _check_types(graph: Graph, kernels: list[tuple[Tensor, Operator]], rule: For
         require(whole, f"tensor {tensor.name!r} is {tensor.dtype}; promised: integers throughout")
 
 
-def _check_counts(name: str, tensor: Tensor, promise: Promise) -> None:
+def _check_counts(name: str, tensor: Tensor, promise: Kept) -> None:
     values = tensor.dequantized()
     zeros, unique = int(np.sum(values == 0)), len(np.unique(values))
     least, most = promise.zeros.get(name, 0), promise.unique_values.get(name, unique)
@@ -143,9 +119,8 @@ def _check_weights(
     weights: Mapping[str, list[np.ndarray]],
     net: keras.Model,
     rule: FormRule,
-) -> dict[str, np.ndarray]:
-    """Kernels and biases against the trained ones; gives the biases that may stand elsewhere."""
-    moved: dict[str, np.ndarray] = {}
+) -> None:
+    """Kernels and biases against the trained ones."""
     users = {tensor.index: operators for tensor, operators in graph.users()}
     kernels = {name: to_file_layout(found[0], net.get_layer(name)) for name, found in weights.items()}
     own = {name: factor_of(pairs[name][0], kernels[name]) if rule.scale_free else 1.0 for name in pairs}
@@ -166,13 +141,10 @@ def _check_weights(
             readers = {other.name for other in graph.operators if output in other.inputs}
             if missing and readers == {"FULLY_CONNECTED"} and user.name == "FULLY_CONNECTED":
                 carried[output] = expected
-            elif missing and readers and readers <= _ADDING_LATER:
-                moved[name] = weights[name][1]
             elif stored is not None:
                 _check_bias(stored, expected * factors[output], rule)
             else:
                 require(not missing, f"the bias of {name} is missing; the trained one is not zero")
-    return moved
 
 
 def _factors(graph: Graph, own: Mapping[int, float]) -> dict[int, float]:

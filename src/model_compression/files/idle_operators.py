@@ -1,6 +1,5 @@
-"""Removes operators that compute nothing, and computes now what is the same each time."""
+"""Removes operators that compute nothing."""
 
-import math
 from dataclasses import replace
 
 from ai_edge_litert import schema_py_generated as schema
@@ -21,7 +20,7 @@ def without_idle_operators(graph: Graph) -> Graph:
     """The same function without reshapes to the same shape, chains of them, and their like."""
     graph = _renewed(graph)
     while True:
-        changed = _read(_bypassed(_computed(graph)))
+        changed = _read(_bypassed(graph))
         if changed.operators == graph.operators:
             return graph
         graph = changed
@@ -108,18 +107,3 @@ def _read(graph: Graph) -> Graph:
     read = {*graph.outputs, *(index for operator in graph.operators for index in operator.inputs)}
     unread = [each for each in graph.operators if each.name in _PURE and not read & {*each.outputs}]
     return graph.without(*unread)
-
-
-def _computed(graph: Graph) -> Graph:
-    """With a constant in the place of one that is only laid out anew."""
-    tensors, done = list(graph.tensors), []
-    for operator in graph.operators:
-        if operator.name not in RESHAPING or min(operator.inputs[:1], default=-1) < 0:
-            continue
-        source, output = tensors[operator.inputs[0]], tensors[operator.outputs[0]]
-        if source.values is None or not source.alike(output) or output.index in graph.outputs:
-            continue
-        if source.values.size == math.prod(output.shape):
-            tensors[output.index] = output.holding(source.values.reshape(output.shape))
-            done.append(operator)
-    return replace(graph.without(*done), tensors=tuple(tensors))

@@ -118,17 +118,11 @@ def match_kernels(
     return {layer.name: stored[place] for layer, place in zip(layers, places, strict=True)}
 
 
-def rebuild(
-    graph: Graph,
-    net: keras.Model,
-    pairs: Mapping[str, tuple[Tensor, Operator]],
-    moved: Mapping[str, np.ndarray],
-) -> keras.Model:
+def rebuild(graph: Graph, net: keras.Model, pairs: Mapping[str, tuple[Tensor, Operator]]) -> keras.Model:
     """The Keras net with the file's constants, de-quantized, as its weights.
 
     Args:
         pairs: as `match_kernels` gives them.
-        moved: biases that stand elsewhere in the file, by layer.
     """
     copy = clone(net)
     users = {tensor.index: operators for tensor, operators in graph.users()}
@@ -143,7 +137,7 @@ def rebuild(
             rows = [np.zeros(bias.shape[-1]) if row is None else row.dequantized() for row in stored]
             # a layer of Keras that is called twice has one bias, a kernel of ours may have more
             rows = rows[: bias.size // bias.shape[-1]]
-            weights.append(moved[layer.name] if layer.name in moved else np.reshape(rows, bias.shape))
+            weights.append(np.reshape(rows, bias.shape))
         layer.set_weights(weights)
     return copy
 

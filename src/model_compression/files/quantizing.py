@@ -1,19 +1,19 @@
 """LiteRT's own quantizer: a float .tflite file becomes its post-training forms, whatever made it."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from operator import methodcaller
 
 import numpy as np
 
-from ..nets.keras2 import qtyping, quantizer, recipe
+from ..nets.keras2 import calibrator, qsv_utils, qtyping, quantizer, recipe
 from ..quiet import quiet
+from . import running
 from .bit_allocation import mixed, prepared
 from .graph import KERNEL_OPERATORS, Graph, Tensor, read_graph, read_model
 from .grid import on_grid
-from .running import named_inputs
 from .writing import write_model
 
 Configure = Callable[[quantizer.Quantizer], object]
@@ -72,20 +72,6 @@ def needed(images: np.ndarray | None) -> np.ndarray:
     return images
 
 
-def _widest(
-    tool: quantizer.Quantizer, samples: Sequence[Mapping[str, np.ndarray]]
-) -> dict[str, dict[str, np.ndarray]]:
-    """The least and the largest number of each tensor: over batches the tool would average them."""
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for shown in samples:
-        for tensor, limits in tool.calibrate({"serving_default": [shown]}, num_threads=1).items():
-            known = found.setdefault(tensor, dict(limits))
-            if limits:
-                known["min"] = np.minimum(known["min"], limits["min"])
-                known["max"] = np.maximum(known["max"], limits["max"])
-    return found
-
-
 def reads_tokens(graph: Graph) -> str:
     """The operator that takes an input for whole numbers; empty where none does."""
     readers = (operator for operator in graph.operators if set(operator.inputs) & set(graph.inputs))
@@ -107,9 +93,7 @@ def quantize(content: bytes, form: str, images: np.ndarray | None, *, one_image:
         raise ValueError("the model takes whole numbers (tokens), which a quantized input would round")
     if form == "mixed_bits":
         return mixed(content, needed(images))
-    # a slimmed file has no names, and one of Keras 3 no signature
-    if not graph.tensors[0].name or not read_model(content).root.signatureDefs:
-        content = prepared(content)
+    content = prepared(content)
     with quiet():
         tool = quantizer.Quantizer(bytearray(content))
         for configure in FORMS[form]:
@@ -124,14 +108,22 @@ def quantize(content: bytes, form: str, images: np.ndarray | None, *, one_image:
             shown, gptq = needed(images), "gptq" in form
             shown = shown if gptq else shown[:CALIBRATION_IMAGES]
             batch = 1 if one_image else GPTQ_BATCH if gptq else CALIBRATION_BATCH
-            given = named_inputs(content, shown)
+            sources = running.interpreter(content, delegate=False).get_input_details()
+            given = {
+                f"inputs {source['index']}": running.stored(part, source)
+                for source, part in zip(sources, running.split(shown, sources), strict=True)
+            }
             samples = [
                 {name: whole[start : start + batch] for name, whole in given.items()}
                 for start in range(0, len(shown), batch)
             ]
-            # more threads add up in another order now and then, and GPTQ makes another file of it
-            together = partial(tool.calibrate, {"serving_default": samples}, num_threads=1)
-            calibration = together() if gptq else _widest(tool, samples)
+            # more threads add up in another order now and then, and GPTQ makes another file of it; the others
+            # take the widest range, of which the tool itself would take a mean over batches
+            widest = {} if gptq else {"qsv_update_func": qsv_utils.min_max_update}
+            seen = calibrator.Calibrator(content, num_threads=1, **widest)
+            for sample in samples:
+                seen.calibrate({"serving_default": [sample]}, tool._recipe_manager)
+            calibration = seen.get_model_qsvs()
         # biases that overflow, see below
         with np.errstate(invalid="ignore"):
             quantized = bytes(tool.quantize(calibration).quantized_model)

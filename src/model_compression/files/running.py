@@ -61,18 +61,6 @@ def io_details(content: bytes) -> IoDetails:
     return IoDetails(**found)
 
 
-def named_inputs(content: bytes, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Each input of images (n, ...) by its name in the file's signature, of the file's own type."""
-    loaded = interpreter(content, delegate=False)
-    details = loaded.get_signature_runner().get_input_details()
-    by_index = {int(detail["index"]): name for name, detail in details.items()}
-    sources = loaded.get_input_details()
-    return {
-        by_index[int(source["index"])]: stored(part, source)
-        for source, part in zip(sources, split(images, sources), strict=True)
-    }
-
-
 def quantize(values: np.ndarray, *, scale: float, zero_point: int, dtype: str) -> np.ndarray:
     """Floats to stored integers: divide, round to even, shift, clip, then cast."""
     limits = np.iinfo(dtype)

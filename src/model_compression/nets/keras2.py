@@ -18,8 +18,10 @@ with quiet():
     import tensorflow as tf
     import tensorflow_model_optimization as tfmot
     import tf_keras as keras
-    from litert_quantizer import qtyping, quantizer, recipe
+    from litert_quantizer import calibrator, qtyping, quantizer, recipe
+    from litert_quantizer.utils import qsv_utils
     from tensorflow.python.autograph.core import config as autograph
+    from tensorflow.python.ops import nn_impl, nn_ops
     from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import (
         cluster_weights,
     )

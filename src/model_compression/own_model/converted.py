@@ -10,7 +10,6 @@ import numpy as np
 
 from ..data.datasets import Dataset, scale
 from ..files import quantizing, running
-from ..files.bit_allocation import prepared
 from ..files.comparing import Answers, check_delegate, check_same
 from ..files.conversion import REPRESENTATIVE_IMAGES
 from ..files.graph import read_graph, read_model
@@ -72,8 +71,6 @@ def source(path: Path, data: Dataset, reason: str = "") -> Source:
         why = f"converted as it is, so that the methods that train are out of reach: {reason}"
     firsts = [data.inputs[name].x_train[0] for name in inputs if data.inputs]
     pixels = [np.full(first.size, first.dtype == np.uint8) for first in firsts]
-    if not running.interpreter(content).get_signature_list():
-        content = prepared(content)
     data = _in_a_row(data, inputs)
     shapes = [tuple(map(int, each["shape"][1:])) for each in running.allocated(content).get_input_details()]
     shape = closed(shapes[0], data.input_shape) if len(shapes) == 1 else data.input_shape

@@ -11,7 +11,7 @@ from ..files.slimming import slim
 from ..nets import training
 from ..nets.keras2 import keras
 from ..nets.layers import kernel_layers
-from ..techniques.base import kept_after
+from ..techniques.base import Kept, kept_after
 from .outcomes import Outcome, Record
 from .recipes import Recipe
 
@@ -43,10 +43,11 @@ def export(
     # a Keras file has no graph of its own to count: its float32 twin has the same weights
     float32 = conversion.ExportConfig(form="float32")
     twin = conversion.export(model, float32, representative=None) if is_h5 else content
-    validation, promise = scale(data.x_val), promise_of(recipe, net)
+    validation, kept = scale(data.x_val), kept_after(recipe.steps, kernel_layers(net))
     # kernels are compared as the converter writes them: the slimmer's want of what says nothing
     guarded, file = validation[:GUARD_IMAGES], twin if is_h5 else converted
-    answers = guard.check_file(file, net, promise, images=guarded, trained=model, task=data.task)
+    rule = rule_of(recipe, kept)
+    answers = guard.check_file(file, net, rule, kept, images=guarded, trained=model, task=data.task)
     if not is_h5:
         comparing.check_same(answers, content)
 
@@ -105,13 +106,7 @@ def sizes(content: bytes, twin: bytes) -> dict[str, Any]:
     }
 
 
-def promise_of(recipe: Recipe, net: keras.Model) -> guard.Promise:
-    """What the steps of a recipe say of its file: bits, zeros, distinct values.
-
-    Args:
-        net: the recipe's float net; its weights are not looked at.
-    """
-    kept = kept_after(recipe.steps, kernel_layers(net))
+def rule_of(recipe: Recipe, kept: Kept) -> guard.FormRule:
+    """What the file of a recipe has to look like, whose steps promise `kept`."""
     form = "float32" if recipe.export.form == "h5" else recipe.export.form
-    rule = guard.RULES["int4_qat" if kept.weight_bits == 4 else form]
-    return guard.Promise(rule=rule, zeros=kept.zeros, unique_values=kept.unique_values)
+    return guard.RULES["int4_qat" if kept.weight_bits == 4 else form]
