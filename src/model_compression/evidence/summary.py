@@ -114,13 +114,13 @@ def elsewhere(pairs: pd.DataFrame) -> str:
     tested = pairs[(pairs.role == "form") & pairs.verdict.notna()]
     own = (tested.net == "baseline") & (tested.dataset == "mnist")
     others = tested[~own]
-    places = (others.net + " on " + others.dataset).unique()
+    seeds = others.seeds.astype(int).astype(str)
+    places = (others.net + " on " + others.dataset + " with " + seeds + " seeds").unique()
     verdicts = others.groupby("recipe", sort=False).verdict.agg(set)
     worse, kept = verdicts.map(lambda said: "worse" in said), verdicts.map(lambda said: bool(said & KEPT))
-    seeds = " or ".join(str(count) for count in sorted(others.seeds.astype(int).unique()))
     lines = [
-        f"On {len(places)} other pairs of net and data ({', '.join(places)}; {seeds} seeds) {len(others)} "
-        f"rows of {len(verdicts)} forms were tested: {_told(others.verdict)}; with those of the baseline on "
+        f"On {len(places)} other pairs of net and data ({', '.join(places)}) {len(others)} rows "
+        f"of {len(verdicts)} forms were tested: {_told(others.verdict)}; with those of the baseline on "
         f"mnist {len(tested)}: {_told(tested.verdict)}. {_unshown(others).rstrip('.')}"
     ]
     # three seeds leave even a large loss undecided where they differ
