@@ -147,8 +147,8 @@ def test_all_rows_of_all_pairs_are_counted_and_the_study_itself_is_no_other_pair
     assert elsewhere(pd.DataFrame([*rows, {**control, "change_pp": -1.024}])).splitlines() == [
         "- On 2 other pairs of net and data (resnet_8 on mnist with 3 seeds, baseline on fashion_mnist with "
         "3 seeds) 7 rows of 4 forms were tested: 1 better, 2 equivalent, 2 worse, 2 undecided; with those of "
-        "the baseline on mnist 11: 1 better, 4 equivalent, 4 worse, 2 undecided. Of the 2 undecided 1 have an "
-        "interval wholly below 0.",
+        "the baseline on mnist 11: 1 better, 4 equivalent, 4 worse, 2 undecided. Of the 2 undecided 1 have "
+        "an interval wholly below 0.",
         "- Worse on one or more of these, and on none of them equivalent or better: `pruned` (equivalent on "
         "mnist).",
         "- Equivalent or better on one or more, and on none worse or over 1 point lower: `int8`.",
