@@ -235,6 +235,28 @@ def test_file_of_a_fixed_batch_is_run_image_by_image(nets: Nets) -> None:
     )
 
 
+def test_operator_that_takes_no_more_images_than_the_file_says_runs_image_by_image() -> None:
+    from model_compression.files.conversion import ExportConfig, export
+    from model_compression.nets.keras2 import keras
+
+    net = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2DTranspose(2, 3, strides=2)])
+    content = export(net, ExportConfig(form="float32", one_image=True), representative=None)
+    images = np.random.default_rng(0).normal(size=(5, 4, 4, 1)).astype(np.float32)
+    for delegate in (True, False):
+        found = running.logits(content, images, delegate=delegate)
+        np.testing.assert_allclose(found, net(images).numpy().reshape(5, -1), atol=1e-5)
+
+
+def test_dense_layer_along_a_signal_multiplies_at_each_place() -> None:
+    from model_compression.files.conversion import ExportConfig, export
+    from model_compression.nets.keras2 import keras
+
+    net = keras.Sequential([keras.Input((7, 4)), keras.layers.Dense(3)])
+    content = export(net, ExportConfig(form="float32", one_image=True), representative=None)
+    (layer,) = account(running.allocated_graph(content))
+    assert layer.dense_macs == 7 * 4 * 3
+
+
 def test_running_a_file_needs_no_tensorflow() -> None:
     code = (
         "import sys, model_compression.files.running\n"

@@ -79,8 +79,12 @@ def test_form_without_a_figure_breaks_the_limit_on_it() -> None:
 def test_equal_flash_is_decided_by_accuracy_then_coded_bytes_then_name() -> None:
     a, b = form("a", coded_bytes=700), form("b", coded_bytes=800, validation_accuracy=0.985)
     assert smallest([a, b], max_drop=0.0).form is b
-    assert smallest([a, b], max_drop=0.0, noise=0.005).form is a
-    assert smallest([a, b], max_drop=0.0, noise=0.0049).form is b
+    # bytes that nobody asked about are no reason to take the less accurate of two as large
+    assert smallest([a, b], max_drop=0.0, noise=0.005).form is b
+    larger = form("c", flash_bytes=9_000, arena_bytes=64, validation_accuracy=0.99)
+    arena = form("d", flash_bytes=8_000, arena_bytes=64)
+    assert smallest([larger, arena], max_drop=0.0, noise=0.0, objective="arena").form is larger
+    assert smallest([larger, arena], max_drop=0.0, noise=0.02, objective="arena").form is arena
     assert smallest([form("b"), form("a")], max_drop=0.0).form == form("a")
 
 

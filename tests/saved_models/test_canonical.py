@@ -69,6 +69,16 @@ SAME: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
         lambda: _chain(layers.DepthwiseConv1D(3, depth_multiplier=2, dilation_rate=2), shape=SIGNAL),
         ["DepthwiseConv2D"],
     ),
+    "attention along a signal": (
+        lambda: _chain(
+            layers.Conv1D(5, 3),
+            layers.Softmax(axis=1),
+            layers.Softmax(axis=-1),
+            layers.Softmax(axis=2),
+            shape=SIGNAL,
+        ),
+        ["Conv2D"],
+    ),
     "SeparableConv2D": (
         lambda: _chain(layers.SeparableConv2D(5, 3, strides=2, activation="swish")),
         ["DepthwiseConv2D", "Conv2D"],

@@ -573,6 +573,11 @@ def test_subclassed_models_are_refused(tmp_path: Path) -> None:
         "rebuild it with the functional API (keras.Model(inputs, outputs)) and save that, or save it with "
         "model.export(folder)",
     )
+    # a folder holds what it computes
+    with quiet():
+        model.save(tmp_path / "own")
+    with pytest.raises(NotRebuiltError, match="is a subclassed model"):
+        loading.load(tmp_path / "own")
 
 
 @pytest.mark.parametrize(

@@ -67,14 +67,14 @@ def test_one_score_for_several_labels_may_be_a_value() -> None:
             "the model gives 5 scores and the data have 3 classes (labels 0 to 2); allowed is one score a "
             "class; the labels of y_train, 1 to 3, were taken as 0 to 2; add images of the others to the "
             "data, or leave their scores out of the model: "
-            "model = keras.Model(model.input, model.output[:, 2:])",
+            "model = keras.Model(model.inputs, model.outputs[0][:, 2:])",
         ),
         (
             6,
             data(),
             "the model gives 6 scores and the data have 3 classes (labels 0 to 2); allowed is one score a "
             "class; add images of the others to the data, or leave their scores out of the model: "
-            "model = keras.Model(model.input, model.output[:, :3])",
+            "model = keras.Model(model.inputs, model.outputs[0][:, :3])",
         ),
         (
             2,

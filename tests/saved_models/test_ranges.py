@@ -246,6 +246,43 @@ def test_values_are_known_best_where_their_error_is_least() -> None:
     assert (chosen.range.multiplier, chosen.accuracy) == (255.0, 1.0)
 
 
+def test_values_of_which_the_largest_alone_count_are_warned_of() -> None:
+    values = PIXELS.reshape(40, 4)[:, :2] * np.array([1.0, 0.01], np.float32)
+    data = replace(DATA, y_train=values, y_val=values, y_test=values, task="values", classes=2)
+
+    def told(data: Dataset) -> list[str]:
+        chosen = choose(lambda images: images.reshape(-1, 4)[:, :2], data, (2, 2), own="")
+        return [warning for warning in chosen.warnings if warning.startswith("the values to predict differ")]
+
+    (warning,) = told(data)
+    assert "times in size, and their squared errors are added up" in warning
+    assert told(replace(data, y_val=values * [1, 100])) == []
+
+
+def test_model_that_knows_the_commonest_class_alone_is_told() -> None:
+    rare = (np.arange(40) % 10 == 0).astype(np.int64)
+    data = replace(DATA, y_train=rare, y_val=rare, y_test=rare)
+
+    def never(images: np.ndarray) -> np.ndarray:
+        return np.tile([[1.0, -1.0]], (len(images), 1))
+
+    (warning,) = choose(never, data, (2, 2), own="").warnings
+    assert warning.startswith("it is right on 90.0 % of the validation inputs, as the commonest class alone")
+
+
+def test_pixels_that_were_standardized_are_asked_about_where_more_are_right() -> None:
+    def scores(images: np.ndarray) -> np.ndarray:
+        standardized = abs(float(images.mean())) < 0.1 and images.min() < -1.2
+        wrong = np.arange(len(images)) % (10 if standardized else 4) == 0
+        margin = np.where((np.resize(LABELS, len(images)) == 1) ^ wrong, 0.3, -0.3)
+        return np.stack([-margin, margin], axis=1)
+
+    (warning,) = choose(scores, DATA, (2, 2), own="").warnings
+    assert warning.startswith(
+        "was the model trained on inputs minus their mean over their standard deviation?"
+    )
+
+
 @pytest.mark.parametrize(
     ("sizes", "times"),
     [((1, 1, 1000), 1000), ((1, 2000, 1000), 2), ((1, 63), 1), ((1, 65), 65), ((0, 1), 1), ((0, 0), 1)],

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,19 @@ def test_model_and_files_agree_on_raw_inputs(kind: str, tmp_path: Path) -> None:
             step = details.input_scale
             covered = step * (-128 - details.input_zero_point), step * (127 - details.input_zero_point)
             np.testing.assert_allclose(covered, (min(raw.min(), 0), raw.max()), atol=step)
+
+
+@pytest.mark.parametrize(("ending", "within"), [("softmax", "softmax"), ("sigmoid", "activation")])
+def test_function_at_the_end_has_a_name_of_its_own(
+    ending: str, within: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keras.backend.clear_session()
+    hidden = keras.layers.Activation("softmax", name=within)
+    net = keras.Sequential([keras.Input((3,)), hidden, keras.layers.Dense(2)])
+    fitted: Any = SimpleNamespace(factor=1, net=SimpleNamespace(ending=ending))
+    monkeypatch.setattr(taking, "first_kernels", lambda net: None)
+    taken = taking.as_taken(keras.Model(net.input, net.output), fitted)
+    assert len({layer.name for layer in taken.layers}) == len(taken.layers) == 4
 
 
 def test_quantization_aware_net_takes_what_the_model_took(tmp_path: Path) -> None:

@@ -178,8 +178,8 @@ def account(graph: Graph) -> list[LayerAccount]:
     for number, (kernel, operators) in enumerate(graph.users(), 1):
         weights, nonzero = int(np.prod(kernel.shape)), int(np.count_nonzero(kernel.dequantized()))
         outputs = [graph.tensors[operator.outputs[0]].shape for operator in operators]
-        # a convolution's weight works once at each place of its output, and again where it is used again
-        places = sum(output[1] * output[2] if len(output) == 4 else 1 for output in outputs)
+        # a weight works once at each place of its output, and again where it is used again
+        places = sum(int(np.prod(output[1:-1])) for output in outputs)
         stored = {op.inputs[2] for op in operators if len(op.inputs) > 2 and op.inputs[2] >= 0}
         biases = sum(int(np.prod(graph.tensors[index].shape)) for index in stored)
         rows.append(

@@ -145,7 +145,8 @@ def in_a_row(outputs: Sequence[np.ndarray], targets: Sequence[Detail]) -> np.nda
 def allocated(content: bytes, *, delegate: bool = False, batch: int = 1) -> Interpreter:
     """An interpreter for `batch` images a call, or for one where the file's shapes are fixed.
 
-    It knows all shapes.
+    It knows all shapes. Some operators say only when they run that they take no more images than the file
+    says.
     """
     loaded = interpreter(content, delegate=delegate)
     sources = loaded.get_input_details()
@@ -154,6 +155,11 @@ def allocated(content: bytes, *, delegate: bool = False, batch: int = 1) -> Inte
             for source in sources:
                 loaded.resize_tensor_input(source["index"], (batch, *source["shape"][1:]))
             loaded.allocate_tensors()
+            if batch > 1 and any(source["shape_signature"][0] != -1 for source in sources):
+                for source in sources:
+                    zeros = np.zeros((batch, *source["shape"][1:]), source["dtype"])
+                    loaded.set_tensor(source["index"], zeros)
+                loaded.invoke()
         except RuntimeError:
             for source in sources:
                 loaded.resize_tensor_input(source["index"], source["shape"])

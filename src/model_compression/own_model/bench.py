@@ -48,7 +48,9 @@ class ConvertedBench(Bench):
     def why_not(self, recipe: Recipe) -> str:
         """Why a recipe cannot be carried out; empty when it can."""
         plain = not recipe.steps and not recipe.export.per_channel_dense
-        if plain and recipe.export.form in ("float32", *quantizing.FORMS, "mixed_bits"):
+        # halves are the converter's, which takes models and no files
+        halves = ("float16",) if self.reason and not self.data.inputs else ()
+        if plain and recipe.export.form in ("float32", *halves, *quantizing.FORMS, "mixed_bits"):
             return ""
         return f"the model is converted as it is: {self.reason or 'a .tflite file holds no layers to train'}"
 

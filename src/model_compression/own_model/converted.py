@@ -164,6 +164,8 @@ def outcome(source: Source, recipe: Recipe, data: Dataset, *, seed: int, key: st
     content, form = source.content, recipe.export.form
     if form != "float32":
         shown = data.x_val if form == "mixed_bits" else data.x_train[:REPRESENTATIVE_IMAGES]
+        if form == "float16" and form not in source.ready:
+            raise ValueError("the converter writes no smaller file of the model in halves")
         content = source.ready.get(form) or quantizing.quantize(content, form, shown, one_image=True)
     converted_bytes, images = len(content), data.x_val[:GUARD_IMAGES]
     tasks = [each.asked(data).task for each in source.outputs]

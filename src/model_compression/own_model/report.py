@@ -102,6 +102,7 @@ def _markdown(search: Search, files: list[str], title: str) -> str:
         told=_told(search, form) if form and choice.fits else "",
         qualities=_qualities(search, form) if form and choice.fits else [],
         **(ends(read_graph(search.files[form.name])) if form and choice.fits else {}),
+        remembers=any("reset_all_variables" in note for note in search.made.notes),
         forms=sorted(search.candidates.values(), key=lambda each: (each.size(request.objective), each.name)),
         reasons=list(reasons.items()),
         alone=sorted(alone),

@@ -223,6 +223,6 @@ def _best(fitting: list[Candidate], objective: Objective, noise: float) -> Candi
     return min((form for form in equal if form.validation_accuracy >= most - noise - ROUNDING), key=_order)
 
 
-def _order(form: Candidate) -> tuple[int, int, float, str]:
+def _order(form: Candidate) -> tuple[int, float, int, str]:
     """Between forms of equal size by the objective, and of equal accuracy."""
-    return form.flash_bytes, form.coded_bytes, -form.validation_accuracy, form.name
+    return form.flash_bytes, -form.validation_accuracy, form.coded_bytes, form.name

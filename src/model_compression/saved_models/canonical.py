@@ -153,7 +153,8 @@ def _with_height(node: Node) -> list[Node]:
             given = config[key]
             config[key] = ((0, 0), (given, given) if isinstance(given, int) else tuple(given))
     if "axis" in config:
-        config["axis"] = 2 if kind == "Concatenate" and config["axis"] == 1 else -1
+        # the length, of what has one, is the second axis now
+        config["axis"] = 2 if len(node.shape) == 2 and config["axis"] in (1, -2, [1], [-2]) else -1
     if kind == "PReLU":
         config["shared_axes"] = [1, *(axis + 1 for axis in config.get("shared_axes") or ())]
     weights = tuple(w[None] for w in node.weights[: _SPATIAL.get(node.kind, 0)])

@@ -34,7 +34,7 @@ class Converted:
 
 
 #: Forms that the converter writes of a model, and not of its float file: it knows recurrent layers as such.
-FORMS = ("float32", "dynamic_range", "int8")
+FORMS = ("float32", "dynamic_range", "float16", "int8")
 
 
 def convert(path: str, images: Mapping[str, np.ndarray], forms: Sequence[str], *, legacy: bool) -> Converted:
@@ -124,6 +124,8 @@ def _convert(path: str, images: Mapping[str, np.ndarray], forms: Sequence[str]) 
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model.holder)
         if form != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if form == "float16":
+            converter.target_spec.supported_types = [tf.float16]
         if form == "int8":
             converter.representative_dataset = lambda: (one(image) for image in range(len(given[0])))
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

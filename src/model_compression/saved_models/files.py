@@ -125,7 +125,10 @@ def _inspect_folder(path: Path) -> tuple[str, Mapping[str, Any]]:
     for node in metadata.nodes:
         described = json.loads(node.metadata)
         if node.node_path == "root":
-            _check_is_net(described.get("class_name", ""), path, has_layers="config" in described)
+            # nor is a subclassed model lost
+            _check_is_net(
+                described.get("class_name", ""), path, has_layers="config" in described, own=NotRebuiltError
+            )
         elif node.identifier in ("_tf_keras_layer", "_tf_keras_input_layer"):
             # a SavedModel holds what its layers compute, those of one's own too
             _check_layer(described, own=NotRebuiltError)
@@ -180,9 +183,11 @@ def check_config(config: Mapping[str, Any], path: Path) -> None:
             _check_layer(layer)
 
 
-def _check_is_net(class_name: str, path: Path, *, has_layers: bool) -> None:
+def _check_is_net(
+    class_name: str, path: Path, *, has_layers: bool, own: type[UnsupportedModelError] = UnsupportedModelError
+) -> None:
     if class_name not in _NETS or not has_layers:
-        raise UnsupportedModelError(
+        raise own(
             f"{path} is a subclassed model ({class_name}), which only its own Python code can rebuild; "
             "rebuild it with the functional API (keras.Model(inputs, outputs)) and save that, or save it "
             "with model.export(folder)"

@@ -111,7 +111,7 @@ def check_outputs(
     kept = f"{count - data.classes}:" if read else f":{data.classes}"
     fewer = (
         "; add images of the others to the data, or leave their scores out of the model: "
-        f"model = keras.Model(model.input, model.output[:, {kept}])"
+        f"model = keras.Model(model.inputs, model.outputs[0][:, {kept}])"
     )
     raise UnsupportedModelError(
         f"the model gives {said} scores and the data have {data.classes} classes "

@@ -16,6 +16,7 @@ CLEARLY_LESS = 0.8
 #: Layers by which a model scales pixels itself; what else reads inputs as they are takes them for tokens.
 SCALING = ("Rescaling", "Normalization")
 #: What makes small numbers of floats that are pixels.
+_STANDARDIZED = "inputs minus their mean over their standard deviation"
 _OVER = {"inputs over 255": (1 / 255, 0.0), "inputs over 127.5, minus 1": (1 / 127.5, -1.0)}
 #: What Keras's `normalize` does to an image, along one of its axes.
 _NORMALIZED_AXES = (1, -1)
@@ -104,7 +105,8 @@ def choose(
         if better
         else _question(asked, prepared, chosen) or _doubt(chosen, asked, first.classes)
     )
-    said = warning, "" if pixels is not None else _uneven(shown.reshape(-1, shape[-1]))
+    even = pixels is not None or own == "Normalization"
+    said = warning, "" if even else _uneven(shown.reshape(-1, shape[-1])), _uneven_answers(asked)
     warnings = tuple(filter(None, said))
     return Taken(range=chosen.range, accuracy=chosen.accuracy, notes=notes, warnings=warnings)
 
@@ -166,7 +168,9 @@ def _uneven(inputs: np.ndarray) -> str:
 
 def _question(asked: Asked, prepared: Mapping[str, Tried], given: Tried) -> str:
     """What the model may have been trained on, in the place of what it is given; else empty."""
-    others = {name: prepared[name] for name in prepared if name in _OVER}
+    if len(asked.ends) > 1:
+        return ""
+    others = dict(prepared)
     if asked.asks == "answers" and asked.images.ndim > 2:
         floats = scale(asked.images)
         for axis in (axis for axis in _NORMALIZED_AXES if floats.shape[axis] > 1):
@@ -176,7 +180,7 @@ def _question(asked: Asked, prepared: Mapping[str, Tried], given: Tried) -> str:
     for name, other in others.items():
         more = other.accuracy - given.accuracy
         # a factor leaves the labels of a net of ReLU as they are
-        surer = other.surprise < CLEARLY_LESS * given.surprise
+        surer = other.surprise < CLEARLY_LESS * given.surprise and name != _STANDARDIZED
         if more >= given.clearly_more or (surer and more > -CLEARLY_MORE):
             return (
                 f"was the model trained on {name}? It has {100 * other.accuracy:.1f} % of the validation "
@@ -189,7 +193,7 @@ def _question(asked: Asked, prepared: Mapping[str, Tried], given: Tried) -> str:
 def _doubt(given: Tried, asked: Asked, classes: int) -> str:
     """What is said of a model that hardly knows more than nothing; else empty."""
     if (asked.task == "values" or len(asked.ends) > 1) and given.accuracy < 0:
-        what = "squared error is" if asked.task == "values" else "error over its outputs is"
+        what = "error over its outputs is" if len(asked.ends) > 1 else "squared error is"
         return (
             f"the model's {what} {1 - given.accuracy:.2f} times that of always giving the mean: "
             "was it trained on other values or on inputs prepared in another way?"
@@ -199,7 +203,31 @@ def _doubt(given: Tried, asked: Asked, classes: int) -> str:
             f"it scores only {100 * given.accuracy:.1f} % on validation images: was it trained on other "
             "labels or on images prepared in another way?"
         )
+    if asked.task in ("classes", "binary") and len(asked.ends) == 1:
+        labels = asked.data.y_val[: asked.validating].astype(int)
+        commonest = float(np.bincount(labels.ravel()).max()) / len(labels)
+        if given.accuracy <= commonest:
+            return (
+                f"it is right on {100 * given.accuracy:.1f} % of the validation inputs, as the commonest "
+                f"class alone would be on {100 * commonest:.1f} %: a file that keeps its accuracy may have "
+                "lost what the model knows of the others"
+            )
     return ""
+
+
+def _uneven_answers(asked: Asked) -> str:
+    """What is said of values to predict whose squared errors the largest alone decide; else empty."""
+    answers = asked.data.y_val
+    if asked.task != "values" or asked.asks != "answers" or answers.ndim != 2 or len(asked.ends) > 1:
+        return ""
+    times = apart(answers.std(axis=0, dtype=np.float64))
+    if times <= MOST_APART:
+        return ""
+    return (
+        f"the values to predict differ {times:,.0f} times in size, and their squared errors are added up: "
+        "forms may lose the small ones unseen. Train the model on values of one size, "
+        "y = (y - y.mean(axis=0)) / y.std(axis=0)"
+    )
 
 
 def _prepared(data: Dataset, own: str, pixels: np.ndarray | None) -> Mapping[str, Way]:
@@ -218,7 +246,7 @@ def _prepared(data: Dataset, own: str, pixels: np.ndarray | None) -> Mapping[str
     found: dict[str, Way] = {}
     if deviation:
         standardized = (1 / deviation, -float(np.mean(images)) / deviation)
-        found["inputs minus their mean over their standard deviation"] = standardized
+        found[_STANDARDIZED] = standardized
     # a row of a table holds no pixels
     if data.x_train.dtype != np.uint8 and images.ndim > 2 and 100 < largest <= 255:
         found |= _OVER

@@ -28,7 +28,10 @@ def as_taken(model: keras.Model, fitted: Fitted) -> keras.Model:
     ending = fitted.net.ending
     if ending == "linear":
         return net
-    end = keras.layers.Softmax() if ending == "softmax" else keras.layers.Activation(ending)
+    # a default name may be that of a layer within
+    name = f"{ending}_of_{net.layers[-1].name}"
+    softmax = ending == "softmax"
+    end = keras.layers.Softmax(name=name) if softmax else keras.layers.Activation(ending, name=name)
     return keras.Model(net.input, end(net.output))
 
 
