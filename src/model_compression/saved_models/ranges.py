@@ -105,9 +105,8 @@ def choose(
         if better
         else _question(asked, prepared, chosen) or _doubt(chosen, asked, first.classes)
     )
-    even = pixels is not None or own == "Normalization"
-    said = warning, "" if even else _uneven(shown.reshape(-1, shape[-1])), _uneven_answers(asked)
-    warnings = tuple(filter(None, said))
+    inputs = [] if pixels is not None or own == "Normalization" else [shown.reshape(-1, shape[-1])]
+    warnings = tuple(filter(None, (warning, *map(_uneven, inputs), _uneven_answers(asked))))
     return Taken(range=chosen.range, accuracy=chosen.accuracy, notes=notes, warnings=warnings)
 
 
