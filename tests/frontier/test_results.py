@@ -155,3 +155,11 @@ def test_page_says_what_twice_the_training_gave() -> None:
         f"has {fewer:.0f} % fewer bytes than the shorter plan, and an error that is not shown to differ;"
         in told
     )
+
+
+def test_page_counts_what_it_leaves_out() -> None:
+    told = " ".join((REPOSITORY / "docs" / "results.md").read_text().split())
+    early = table("frontier-records")["coded_bytes"].isna().sum()
+    assert f"({early} early ones without figures)" in told
+    (images,) = table("rotated")["images"].unique()
+    assert f"are left out, and {images:,} stay:" in told
