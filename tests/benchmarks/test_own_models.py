@@ -61,7 +61,7 @@ def test_readme_says_what_training_alone_changes() -> None:
         test = {tool: table[f"{tool}_{objective}_test_accuracy"] for tool in ("float", *own_models.TOOLS)}
         assert 100 * (test["trained"] - test["converter"]).abs().max() < 0.1
         more = 100 * (test["command"] - test["float"])["fashion_mnist-mobilenet_v2"]
-        assert f"MobileNetV2, whose smallest file has {more:.1f} points more" in README
+        assert f"The smallest file of MobileNetV2 has {more:.1f} points more" in README
     assert "less than 0.1 points from the converter's file" in README
 
 
