@@ -65,6 +65,21 @@ def test_model_that_is_only_converted_has_the_forms_without_training(
     assert again.record == small.record
 
 
+def test_model_with_a_layer_that_no_method_takes_has_halves_too(tmp_path: Path) -> None:
+    tokens = GENERATOR.integers(0, 30, (60, 6)).astype(np.float32)
+    words = keras.layers.Embedding(30, 40)
+    net = keras.Sequential([keras.Input((6,)), words, keras.layers.Flatten(), keras.layers.Dense(3)])
+    data, path = tmp_path / "own.npz", tmp_path / "own.keras"
+    labels = np.argmax(net(tokens), axis=1)
+    np.savez(data, x_train=tokens, y_train=labels, x_test=tokens, y_test=labels)
+    net.save(path)
+    found = bench_of(Bench(dataset=str(data), cache_dir=str(tmp_path / "cache")), str(path))
+    kept, _ = takes(found, str(path), catalogue(replace(SETTINGS, net=str(path))))
+    halves, whole = (found.run(kept[name], 0, lambda *told: None) for name in ("float16", "non_quantized"))
+    assert halves.record.file_bytes < 0.7 * whole.record.file_bytes
+    np.testing.assert_allclose(running.logits(halves.content, tokens), net(tokens), atol=1e-2)
+
+
 def test_net_by_name_is_asked_as_it_is_after_its_training(tmp_path: Path) -> None:
     images, labels = GENERATOR.integers(0, 255, (40, 12, 12)).astype(np.uint8), np.arange(40) % 2
     np.savez(tmp_path / "own.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)

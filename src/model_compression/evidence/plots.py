@@ -140,8 +140,7 @@ def error_against_bytes(table: pd.DataFrame) -> Figure:
         axes.set_title(
             f"{len(front)} of {len(forms)} forms are beaten by none on test images: the front. Named: "
             f"these, and each colour's least error.\nBars are 95 % intervals over {drawn}"
-            + f"; {beyond} control{'s' * (beyond > 1)} further up"
-            * bool(beyond)
+            f"{f'; {beyond} of the controls further up' * bool(beyond)}"
         )
         if (rows.high == LEAST_ERROR).all():
             axes.set_ylim(LEAST_ERROR / 2, 100 * LEAST_ERROR)

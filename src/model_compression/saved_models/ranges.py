@@ -105,8 +105,7 @@ def choose(
         if better
         else _question(asked, prepared, chosen) or _doubt(chosen, asked, first.classes)
     )
-    inputs = [] if pixels is not None or own == "Normalization" else [shown.reshape(-1, shape[-1])]
-    warnings = tuple(filter(None, (warning, *map(_uneven, inputs), _uneven_answers(asked))))
+    warnings = tuple(filter(None, (warning, *_uneven(asked, own, pixels))))
     return Taken(range=chosen.range, accuracy=chosen.accuracy, notes=notes, warnings=warnings)
 
 
@@ -153,16 +152,31 @@ def _usual(data: Dataset, own: str, pixels: np.ndarray | None) -> Mapping[str, W
     return {"pixels from 0 to 255": (255.0, 0.0)} if own else _PIXELS
 
 
-def _uneven(inputs: np.ndarray) -> str:
-    """What is said of inputs (n, channels) of which integers would lose half; else empty."""
-    times = apart(inputs.std(axis=0, dtype=np.float64))
-    if times <= MOST_APART:
-        return ""
-    return (
-        f"the inputs' channels differ {times:,.0f} times in size, and an integer input has one scale: forms "
-        "of integers throughout lose the small ones. They keep them where each channel is scaled before the "
-        "model, by x = (x - x.mean(axis=0)) / x.std(axis=0)"
-    )
+#: What is said of numbers of which one column is so many times as large as another.
+_UNEVEN_INPUTS = (
+    "the inputs' channels differ {:,.0f} times in size, and an integer input has one scale: forms of "
+    "integers throughout lose the small ones. They keep them where each channel is scaled before the "
+    "model, by x = (x - x.mean(axis=0)) / x.std(axis=0)"
+)
+_UNEVEN_ANSWERS = (
+    "the values to predict differ {:,.0f} times in size, and their squared errors are added up: forms may "
+    "lose the small ones unseen. Train the model on values of one size, "
+    "y = (y - y.mean(axis=0)) / y.std(axis=0)"
+)
+
+
+def _uneven(asked: Asked, own: str, pixels: np.ndarray | None) -> Iterator[str]:
+    """What is said of inputs, and of values to predict, whose small columns are lost beside large ones."""
+    found, answers = [], asked.data.y_val
+    if pixels is None and own != "Normalization":
+        shown = asked.images[: asked.validating]
+        found.append((shown.reshape(-1, asked.shape[-1]), _UNEVEN_INPUTS))
+    if asked.task == "values" and asked.asks == "answers" and len(asked.ends) == 1 and answers.ndim == 2:
+        found.append((answers, _UNEVEN_ANSWERS))
+    for columns, told in found:
+        times = apart(columns.std(axis=0, dtype=np.float64))
+        if times > MOST_APART:
+            yield told.format(times)
 
 
 def _question(asked: Asked, prepared: Mapping[str, Tried], given: Tried) -> str:
@@ -212,21 +226,6 @@ def _doubt(given: Tried, asked: Asked, classes: int) -> str:
                 "lost what the model knows of the others"
             )
     return ""
-
-
-def _uneven_answers(asked: Asked) -> str:
-    """What is said of values to predict whose squared errors the largest alone decide; else empty."""
-    answers = asked.data.y_val
-    if asked.task != "values" or asked.asks != "answers" or answers.ndim != 2 or len(asked.ends) > 1:
-        return ""
-    times = apart(answers.std(axis=0, dtype=np.float64))
-    if times <= MOST_APART:
-        return ""
-    return (
-        f"the values to predict differ {times:,.0f} times in size, and their squared errors are added up: "
-        "forms may lose the small ones unseen. Train the model on values of one size, "
-        "y = (y - y.mean(axis=0)) / y.std(axis=0)"
-    )
 
 
 def _prepared(data: Dataset, own: str, pixels: np.ndarray | None) -> Mapping[str, Way]:
