@@ -137,10 +137,10 @@ def error_against_bytes(table: pd.DataFrame) -> Figure:
         # a control that fails would press the forms together
         top = 1.1 * forms.high.max()
         beyond = int((rows.error > top).sum())
+        more = f"; {beyond} control{'s' * (beyond > 1)} further up" * bool(beyond)
         axes.set_title(
             f"{len(front)} of {len(forms)} forms are beaten by none on test images: the front. Named: "
-            f"these, and each colour's least error.\nBars are 95 % intervals over {drawn}"
-            f"{f'; {beyond} of the controls further up' * bool(beyond)}"
+            f"these, and each colour's least error.\nBars are 95 % intervals over {drawn}{more}"
         )
         if (rows.high == LEAST_ERROR).all():
             axes.set_ylim(LEAST_ERROR / 2, 100 * LEAST_ERROR)
